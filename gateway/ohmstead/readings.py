@@ -72,5 +72,5 @@ class Stream:
         for subscriber in self._subscribers:
             try:
                 subscriber(snapshot)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - any subscriber may fail in any way; it is reported, never swallowed
                 self._on_error(subscriber, snapshot, error)
