@@ -179,11 +179,11 @@ class Packer:
             return pos + 3
         raise self._refusal(_TOO_LONG)
 
-    def _refuse(self, why: "Text") -> "NoReturn":
+    def _refusal(self, why: "Text") -> PackError:
         at = self.length
         self.length = 0
         self._spoiled = True
-        raise PackError(f"{why}, at byte {at}")
+        return PackError(f"{why}, at byte {at}")
 
 
 def unpack(buffer: "Buffer", max_depth: int = 6, max_items: int = 256, max_bytes: int = 4096) -> object:
@@ -293,8 +293,8 @@ class _Reader:
         self.pos = start + size
         return start
 
-    def _refuse(self, why: str) -> "NoReturn":
-        raise PackError(f"{why}, at byte {self.pos}")
+    def _refusal(self, why: str) -> PackError:
+        return PackError(f"{why}, at byte {self.pos}")
 
 
 def _is_utf8(buffer: "Buffer", pos: int, end: int) -> bool:
