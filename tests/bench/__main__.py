@@ -1,0 +1,48 @@
+"""`just bench`: the figures of the README, each beside its peer or its physical limit in the same run.
+
+just bench                 everything (about 15 minutes, most of it the node's ten minutes)
+just bench --quick         the same with shorter runs, to see whether something broke
+just bench gateway ingest  some of it
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from collections.abc import Callable
+
+import psutil
+
+from tests.bench import gateway, ingest_rate, latency, node
+from tests.bench.figures import Figure, table
+
+PARTS: dict[str, Callable[[bool], list[Figure]]] = {
+    "node": node.measure,
+    "gateway": gateway.measure,
+    "ingest": ingest_rate.measure,
+    "latency": latency.measure,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="just bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="what to measure; nothing: all")
+    parser.add_argument("--quick", action="store_true", help="shorter runs, noisier figures")
+    options = parser.parse_args()
+    memory = psutil.virtual_memory().total / 2**30
+    machine = f"{psutil.cpu_count()} cores, {memory:.0f} GiB, {platform.machine()}"
+    print(f"{platform.python_implementation()} {platform.python_version()}, {machine}")
+    figures: list[Figure] = []
+    for name in options.parts or PARTS:
+        print(f"\nmeasuring: {name} …", flush=True)
+        measured = PARTS[name](options.quick)
+        print(table(measured), flush=True)
+        figures += measured
+    verdicts = [figure.met for figure in figures]
+    print(f"
+{verdicts.count(True)} budgets met, {verdicts.count(False)} missed, {verdicts.count(None)} figures without a budget")
+    raise SystemExit(1 if False in verdicts else 0)
+
+
+if __name__ == "__main__":
+    main()

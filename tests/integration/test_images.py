@@ -1,0 +1,141 @@
+"""The deployable form: the broker's rights hold in a real mosquitto, the node image is the same twice."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from tests.conftest import REPOSITORY, free_port, wait_for
+
+MOSQUITTO_PATHS = "/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin:/opt/homebrew/sbin:/opt/homebrew/bin"
+
+
+@pytest.fixture
+def guarded_broker(tmp_path: Path) -> Iterator[int]:
+    """A mosquitto with the shipped rights and three users: ohmstead, the node cellar, the node attic. Yields its port."""
+    mosquitto, passwords = (shutil.which(name, path=MOSQUITTO_PATHS) for name in ("mosquitto", "mosquitto_passwd"))
+    if mosquitto is None or passwords is None:
+        pytest.skip("no mosquitto on this machine (apt install mosquitto)")
+    users = tmp_path / "users"
+    users.touch(mode=0o600)
+    for user in ("ohmstead", "cellar", "attic", "node"):
+        subprocess.run([passwords, "-b", str(users), user, f"{user}-secret"], check=True, stderr=subprocess.DEVNULL)
+    shutil.copy(REPOSITORY / "images/mosquitto/acl", tmp_path / "acl")
+    port = free_port()
+    shipped = (REPOSITORY / "images/mosquitto/mosquitto.conf").read_text()
+    for ours, here in (
+        ("listener 1883", f"listener {port} 127.0.0.1"),
+        ("/mosquitto/data/users", str(users)),
+        ("/mosquitto/config/acl", str(tmp_path / "acl")),
+        ("/mosquitto/data/", f"{tmp_path}/"),
+    ):
+        assert ours in shipped
+        shipped = shipped.replace(ours, here)
+    (tmp_path / "mosquitto.conf").write_text(f"user root\n{shipped}")
+    process = subprocess.Popen([mosquitto, "-c", str(tmp_path / "mosquitto.conf")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(lambda: reason(port, "ohmstead", "ohmstead-secret") == 0, 5, "the broker")
+    yield port
+    process.terminate()
+    process.wait(10)
+
+
+def reason(port: int, user: str, password: str) -> int | None:
+    """The CONNACK's reason for this user, 0 for accepted, None when nobody listens."""
+    client = paho.Client(CallbackAPIVersion.VERSION2)
+    client.username_pw_set(user, password)
+    answers: list[int] = []
+    client.on_connect = lambda _c, _u, _f, code, _p: answers.append(code.value)
+    try:
+        client.connect("127.0.0.1", port)
+    except ConnectionRefusedError:
+        return None
+    while not answers and client.loop(timeout=1.0) == 0:
+        continue
+    client.disconnect()
+    return answers[0] if answers else None
+
+
+class Visitor:
+    """A client that listens to everything its user may read."""
+
+    def __init__(self, port: int, user: str) -> None:
+        self.heard: list[str] = []
+        self._ready = threading.Event()
+        self.client = paho.Client(CallbackAPIVersion.VERSION2)
+        self.client.username_pw_set(user, f"{user}-secret")
+        self.client.on_message = lambda _c, _u, message: self.heard.append(message.topic)
+        self.client.on_subscribe = lambda *_: self._ready.set()
+        self.client.connect("127.0.0.1", port)
+        self.client.subscribe("#")
+        self.client.loop_start()
+        assert self._ready.wait(5)
+
+    def close(self) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+def test_the_brokers_rights_keep_nodes_apart_and_strangers_out(guarded_broker: int) -> None:
+    assert reason(guarded_broker, "ohmstead", "wrong") not in (0, None)
+    gateway, cellar, attic = (Visitor(guarded_broker, user) for user in ("ohmstead", "cellar", "attic"))
+    for topic in (
+        "ohm/home/node/attic/up/data",
+        "ohm/home/node/attic/down/command",
+        "MTEC/1/config/mode/set",
+        "ohm/home/node/cellar/up/data",
+    ):
+        cellar.client.publish(topic, "x")
+    wait_for(lambda: "ohm/home/node/cellar/up/data" in gateway.heard, 5, "what a node may say")
+    assert gateway.heard == ["ohm/home/node/cellar/up/data"]
+    gateway.client.publish("ohm/home/node/attic/down/command", "x")
+    gateway.client.publish("ohm/home/node/cellar/down/ack", "x")
+    wait_for(lambda: "ohm/home/node/cellar/down/ack" in cellar.heard and attic.heard, 5, "what the nodes may hear")
+    assert attic.heard == ["ohm/home/node/attic/down/command"]
+    assert "ohm/home/node/attic/down/command" not in cellar.heard
+    for visitor in (gateway, cellar, attic):
+        visitor.close()
+
+
+@pytest.fixture
+def image_builder() -> ModuleType:
+    specification = importlib.util.spec_from_file_location("node_image", REPOSITORY / "images/node/build.py")
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def test_the_node_image_is_the_same_bytes_twice_and_from_another_folder(image_builder: ModuleType, tmp_path: Path) -> None:
+    first = image_builder.build(tmp_path / "first")
+    second = image_builder.build(tmp_path / "somewhere" / "else")
+    assert first == second
+    names = [line.split("  ")[1] for line in first.splitlines()]
+    assert {"main.py", "hal/esp32.mpy", "ohmcore/crc.mpy", "umqtt/simple.mpy"} <= set(names)
+    assert not [name for name in names if "unix" in name], "the simulated machine does not go onto a board"
+    for name in names:
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "somewhere" / "else" / name).read_bytes()
+
+
+def test_the_image_imports_on_a_micropython_without_any_source(image_builder: ModuleType, tmp_path: Path, micropython: list[str]) -> None:
+    image_builder.build(tmp_path / "image")
+    for source in (tmp_path / "image").rglob("*.py"):
+        source.unlink()
+    done = subprocess.run(
+        [*micropython, "-c", "import ohmcore.frames, umqtt.simple; print(ohmcore.frames.PROTOCOL)"],
+        env={"MICROPYPATH": str(tmp_path / "image")},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.stdout.strip() == "1", done.stderr
