@@ -31,7 +31,8 @@ def hmac_sha256(key: "Buffer", *parts: "Buffer") -> bytes:
     digest = sha256(inner)
     for part in parts:
         digest.update(part)
-    return sha256(bytes(outer) + digest.digest()).digest()
+    mac: bytes = sha256(bytes(outer) + digest.digest()).digest()
+    return mac
 
 
 def seal(key: "Buffer", context: "Buffer", body: "Buffer") -> bytes:
