@@ -39,8 +39,7 @@ def main() -> None:
         print(table(measured), flush=True)
         figures += measured
     verdicts = [figure.met for figure in figures]
-    print(f"
-{verdicts.count(True)} budgets met, {verdicts.count(False)} missed, {verdicts.count(None)} figures without a budget")
+    print(f"\n{verdicts.count(True)} budgets met, {verdicts.count(False)} missed, {verdicts.count(None)} figures without a budget")
     raise SystemExit(1 if False in verdicts else 0)
 
 
