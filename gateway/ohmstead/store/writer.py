@@ -1,0 +1,171 @@
+"""The one thread that writes: takes what is queued, commits it as one group, says what is settled.
+
+The queue is bounded. While the store cannot take anything, the oldest entry makes room for the newest: a frame comes again,
+because its node was not told that it is safe; a snapshot of the gateway's own sources is lost. Both are counted.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from ohmstead.readings import Snapshot
+from ohmstead.store.protocol import Acknowledgements, Anchor, Batch, BootKey, Frame, Store
+
+log = structlog.get_logger(service="store")
+
+_RETRY_S = (0.2, 5.0)
+_PRUNE_EVERY_S = 600.0
+
+
+class Writer:
+    """Feeds a `Store` from its own thread.
+
+    `flush`: how long entries may wait for company, in seconds (0: not at all). `capacity`: frames and snapshots that may wait.
+    `on_commit` is called in the writer's thread, strictly after a commit has returned.
+    `trouble` says why nothing is being stored at the moment; it is empty when all is well.
+    """
+
+    def __init__(self, store: Store, *, on_commit: Callable[[Acknowledgements], None], flush: float = 1.0, capacity: int = 20_000) -> None:
+        self.store = store
+        self.trouble = ""
+        self.commits = 0
+        self.committed = 0
+        self.dropped_frames = 0
+        self.lost_snapshots = 0
+        self._on_commit = on_commit
+        self._flush = flush
+        self._capacity = capacity
+        self._queue: deque[Frame | Snapshot] = deque()
+        self._first_seqs: dict[BootKey, int] = {}
+        self._anchors: dict[BootKey, Anchor] = {}
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._prune_at = time.monotonic() + _PRUNE_EVERY_S / 10
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self, seconds: float = 10.0) -> bool:
+        """Commits what is queued and ends the thread; False if the store did not take it within `seconds`."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        if self._thread.ident is not None:
+            self._thread.join(seconds)
+        if self._queue:
+            log.error("not stored at the end", entries=len(self._queue), trouble=self.trouble)
+        return not self._queue and not self._thread.is_alive()
+
+    @property
+    def healthy(self) -> bool:
+        return not self.trouble
+
+    @property
+    def queued(self) -> int:
+        """Frames and snapshots that wait for a commit."""
+        return len(self._queue)
+
+    def record(self, snapshot: Snapshot) -> None:
+        """Queues a snapshot of a source that needs no acknowledgement."""
+        with self._changed:
+            self._queue.append(snapshot)
+            self._make_room()
+            self._changed.notify()
+
+    def submit(self, frames: Sequence[Frame], anchors: dict[BootKey, Anchor], first_seqs: dict[BootKey, int] | None = None) -> None:
+        """Queues frames in their order, with what is known by now of the boots they belong to."""
+        with self._changed:
+            self._queue.extend(frames)
+            self._anchors.update(anchors)
+            if first_seqs:
+                self._first_seqs.update(first_seqs)
+            self._make_room()
+            self._changed.notify()
+
+    def _make_room(self) -> None:
+        while len(self._queue) > self._capacity:
+            if isinstance(self._queue.popleft(), Frame):
+                self.dropped_frames += 1
+            else:
+                self.lost_snapshots += 1
+
+    def _run(self) -> None:
+        pause = 0.0
+        last = False
+        while not last:
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopping or self._waiting)
+                if not self._waiting:
+                    return
+                self._changed.wait_for(lambda: self._stopping, pause or self._flush)
+                last = self._stopping
+                batch = self._take()
+            if self._attempt(batch):
+                pause = 0.0
+                last = False
+                self._prune_sometimes()
+            else:
+                pause = min(max(pause * 2, _RETRY_S[0]), _RETRY_S[1])
+
+    @property
+    def _waiting(self) -> bool:
+        return bool(self._queue or self._first_seqs)
+
+    def _take(self) -> Batch:
+        entries, self._queue = self._queue, deque()
+        batch = Batch(
+            [entry for entry in entries if isinstance(entry, Frame)],
+            [entry for entry in entries if isinstance(entry, Snapshot)],
+            self._first_seqs,
+            self._anchors,
+        )
+        self._first_seqs, self._anchors = {}, {}
+        return batch
+
+    def _attempt(self, batch: Batch) -> bool:
+        try:
+            settled = self.store.commit(batch)
+        except Exception as error:  # noqa: BLE001 - whatever it is, nothing was stored: keep it, say so, try again
+            if str(error) != self.trouble:
+                log.error("nothing is stored", reason=str(error), waiting=self.queued)
+            self._put_back(batch, str(error) or type(error).__name__)
+            return False
+        if self.trouble:
+            log.info("stored again", waiting=self.queued)
+        self.trouble = ""
+        self.commits += 1
+        self.committed += len(batch.frames) + len(batch.snapshots)
+        if settled:
+            self._tell(settled)
+        return True
+
+    def _tell(self, settled: Acknowledgements) -> None:
+        try:
+            self._on_commit(settled)
+        except Exception:  # noqa: BLE001 - the nodes will send again and get their answer then; storing goes on
+            log.exception("committed, and nobody took the acknowledgement")
+
+    def _put_back(self, batch: Batch, trouble: str) -> None:
+        with self._changed:
+            self.trouble = trouble
+            self._queue.extendleft(reversed(batch.snapshots))
+            self._queue.extendleft(reversed(batch.frames))
+            self._first_seqs = {**batch.first_seqs, **self._first_seqs}
+            self._anchors = {**batch.anchors, **self._anchors}
+            self._make_room()
+
+    def _prune_sometimes(self) -> None:
+        """Off the way of the frames: after a commit, every ten minutes; trouble here shows at the next commit."""
+        if time.monotonic() < self._prune_at:
+            return
+        self._prune_at = time.monotonic() + _PRUNE_EVERY_S
+        try:
+            self.store.prune(round(time.time() * 1000))
+        except Exception as error:  # noqa: BLE001 - old bodies stay a little longer
+            log.warning("old frames stay for now", reason=str(error))
