@@ -86,7 +86,7 @@ class Packer:
         size = len(text)
         for character in text:
             if ord(character) > 0x7F:
-                raw = text.encode()
+                raw = self._utf8(text)
                 pos = self._text_head(len(raw))
                 self.buffer[pos : pos + len(raw)] = raw
                 return
@@ -149,9 +149,20 @@ class Packer:
         else:
             raise self._refusal("a type that MessagePack has not")
 
+    def _utf8(self, text: "Text") -> bytes:
+        try:
+            raw = text.encode()
+        except UnicodeError:
+            raise self._refusal("text with half a surrogate pair") from None
+        if not _is_utf8(raw, 0, len(raw)):  # MicroPython encodes surrogates without a word
+            raise self._refusal("text with half a surrogate pair")
+        return raw
+
     def _claim(self, size: "Int") -> "Int":
         pos = self.length
-        if self._spoiled or pos + size > self._size:
+        if self._spoiled:
+            raise PackError("refused: the message failed before and was not reset")
+        if pos + size > self._size:
             raise self._refusal("the buffer is full")
         self.length = pos + size
         return pos

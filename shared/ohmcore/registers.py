@@ -37,8 +37,9 @@ def decode(kind: str, buf: "Buffer", offset: int, words: int, word_order: str = 
         year, month, day, hour, minute, second = (buf[offset + i] for i in range(6))
         return f"{year:02d}-{month:02d}-{day:02d} {hour:02d}:{minute:02d}:{second:02d}"
     if kind == "byte":
-        halves = (offset + 4, end) if words == 4 else (end,)
-        return "  ".join(" ".join(f"{buf[i]:02d}" for i in range(half - (4 if words == 4 else 2 * words), half)) for half in halves)
+        if words != 4:
+            return _decimals(buf, offset, end)
+        return _decimals(buf, offset, offset + 4) + "  " + _decimals(buf, offset + 4, end)
     if kind == "f32" or kind == "f64":
         number = unpack(">f" if kind == "f32" else ">d", _ordered(buf, offset, words, word_order))[0]
         return float(number)
@@ -100,6 +101,10 @@ def _text(buf: "Buffer", start: int, end: int) -> str:
     while end > start and buf[end - 1] in (0x00, 0x20):
         end -= 1
     return "".join(chr(buf[i]) if 0x20 <= buf[i] < 0x7F else "?" for i in range(start, end))
+
+
+def _decimals(buf: "Buffer", start: int, end: int) -> str:
+    return " ".join(f"{buf[i]:02d}" for i in range(start, end))
 
 
 def _text_bytes(value: "Value", size: int) -> bytes:
