@@ -193,7 +193,7 @@ def validate(model: type[Model], document: Document, context: Mapping[str, Any] 
         return model.model_validate(document.value, context=context)
     except ValidationError as error:
         found = mistakes(error, document, model)
-        faulty = [tuple(item["loc"]) for item in error.errors(include_url=False, include_input=False) if _problems(item) is None]
+        faulty = [tuple(item["loc"]) for item in error.errors(include_url=False, include_input=False) if item["loc"]]
         if faulty:
             found += _mistakes_without(model, document, context, faulty)
         raise ConfigurationError(dict.fromkeys(found)) from error
@@ -259,12 +259,10 @@ def _in_document(location: Path_, value: Any) -> Path_:
     """The location without what pydantic adds for itself (names of union members, `[key]`)."""
     path: list[str | int] = []
     for part in location:
-        if isinstance(value, list) and isinstance(part, int) and part < len(value):
-            value = value[part]
-        elif isinstance(value, dict) and part in value:
-            value = value[part]
-        else:
+        inside = isinstance(part, int) and part < len(value) if isinstance(value, list) else isinstance(value, dict) and part in value
+        if not inside:
             continue
+        value = value[part]
         path.append(part)
     return tuple(path)
 

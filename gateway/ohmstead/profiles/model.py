@@ -1,0 +1,213 @@
+"""What a device is, as data: the model of `shared/profiles/*.yaml` (see the README there for every key with an example).
+
+All objects are frozen and refuse keys they do not know. What can only be judged between several of them (addresses that
+overlap, formulas in a circle) is in `rules`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import Field, PlainValidator, ValidationInfo, field_validator, model_validator
+
+from ohmstead.profiles.point import Kind, Point, Range, Strict, Table
+from ohmstead.profiles.rules import broken_rules
+from ohmstead.units import Duration, PerDay, span
+from ohmstead.yamlfile import problems
+
+__all__ = ["Contract", "Control", "Identity", "Kind", "Line", "Point", "Profile", "RawLimits", "Table"]
+
+WRITE_FUNCTION = {"fc6": 6, "fc16": 16}
+
+_INJECTED: Any = Field(default="", json_schema_extra={"injected": True})
+_GROUP = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
+
+
+def _readable(listed: object) -> tuple[tuple[int, int], ...]:
+    if not isinstance(listed, list | tuple):
+        raise ValueError("must be a list of addresses and ranges, e.g. [10000..10014, 50000]")  # noqa: TRY004 - pydantic reports ValueError
+    ranges: list[tuple[int, int]] = []
+    for item in listed:
+        first, last = item if isinstance(item, tuple) else (item, item) if isinstance(item, int) else span(item)[:2]
+        if first != int(first) or last != int(last) or not 0 <= first <= last <= 0xFFFF:
+            raise ValueError(f"{item} is not an address or a range of addresses from 0 to 65535")
+        ranges.append((int(first), int(last)))
+    return tuple(sorted(ranges))
+
+
+class Line(Strict):
+    """How the device is spoken to. Durations in seconds."""
+
+    baud: int = Field(default=9600, ge=300, le=1_000_000)
+    parity: Literal["none", "even", "odd"] = "none"
+    stop: Literal[1, 2] = 1
+    unit: int = Field(default=1, ge=0, le=255)
+    """The Modbus unit on a serial line."""
+    unit_tcp: int | None = Field(default=None, ge=0, le=255)
+    """The Modbus unit over TCP, where it differs."""
+    port: int = Field(default=502, ge=1, le=65535)
+    max_read: int = Field(default=125, ge=1, le=125)
+    """The most registers the device answers at once."""
+    turnaround: Duration = 0.0
+    """The least pause between an answer and the next request."""
+    timeout: Duration = 1.0
+    retries: int = Field(default=1, ge=0, le=10)
+    readable: Annotated[tuple[tuple[int, int], ...], PlainValidator(_readable)] = ()
+    """Ranges (first, last) of addresses known to answer: only these and points themselves are ever read."""
+
+
+class Identity(Strict):
+    """Which points say what this very device is; None where none does."""
+
+    serial: str | None = None
+    firmware: str | None = None
+    model: str | None = None
+
+
+class Control(Strict):
+    """A point that may be written. Exactly one of `range` (a number), `switch` and `options` (a choice) says what it takes."""
+
+    id: str = _INJECTED
+    point: str
+    name: str = ""
+    """What people call it; the point's name unless given."""
+    write: Literal["fc6", "fc16"] = "fc6"
+    range: Range | None = None
+    step: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    switch: dict[Literal["on", "off"], int] | None = None
+    """The raw values of on and off."""
+    options: Literal["values"] | tuple[str, ...] | None = None
+    """Labels of the point's `values` that may be written; `values` means all."""
+    reversion: float | str
+    """What it returns to when nobody wants anything: a number, an option, `on`, `off`, or `keep` for what was last written."""
+    budget: PerDay
+    """Writes a day."""
+    interval: Duration = 0.0
+    """The least time between two writes, in seconds."""
+    source: str = ""
+    doubt: str = ""
+
+    @property
+    def function(self) -> int:
+        """The Modbus function that writes it."""
+        return WRITE_FUNCTION[self.write]
+
+    @property
+    def kind(self) -> Literal["number", "switch", "select"]:
+        return "number" if self.range else "switch" if self.switch else "select"
+
+    @property
+    def minimum(self) -> float | None:
+        """The least value of a number, in the point's unit."""
+        return self.range.low if self.range else None
+
+    @property
+    def maximum(self) -> float | None:
+        return self.range.high if self.range else None
+
+    @model_validator(mode="after")
+    def _says_what_it_takes(self) -> Control:
+        if sum(given is not None for given in (self.range, self.switch, self.options)) != 1:
+            raise ValueError("say what it takes: one of `range`, `switch`, `options`")
+        if self.switch is not None and set(self.switch) != {"on", "off"}:
+            raise ValueError("a switch names both raw values, e.g. {on: 1, off: 0}")
+        if (self.step is None) != (self.range is None):
+            raise ValueError("a `range` needs a `step`, and only a range has one")
+        return self
+
+
+class RawLimits(NamedTuple):
+    """What the register of a control may hold. `allowed` is None where every step between the ends is."""
+
+    minimum: int
+    maximum: int
+    step: int
+    allowed: tuple[int, ...] | None
+
+
+class Contract(Strict):
+    """What an MQTT contract of the device's make calls things, where that is not what the profile calls them."""
+
+    root: str
+    device_name: str = ""
+    decimals: int = Field(default=3, ge=0, le=9)
+    names: dict[str, str] = Field(default_factory=dict)
+    """Point → its name in the contract."""
+    groups: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Group → its points in the contract's order; a group that is not here has all its points, in the profile's order."""
+
+    def name_of(self, point: str) -> str:
+        return self.names.get(point, point)
+
+
+class Profile(Strict):
+    """A device model. `points` keep the order of the file, which is the order of publication."""
+
+    id: str = Field(alias="profile", pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
+    name: str = Field(min_length=1)
+    manufacturer: str = Field(min_length=1)
+    model: str = Field(min_length=1)
+    source: str = ""
+    doubt: str = ""
+    line: Line = Line()
+    identity: Identity = Identity()
+    groups: dict[str, Duration] = Field(min_length=1)
+    """Group of points → its period in seconds."""
+    points: dict[str, Point] = Field(min_length=1)
+    controls: dict[str, Control] = Field(default_factory=dict)
+    contracts: dict[str, Contract] = Field(default_factory=dict)
+
+    @field_validator("points", "controls", mode="before")
+    @classmethod
+    def _name_after_key(cls, items: Any) -> Any:
+        if not isinstance(items, dict):
+            return items
+        return {key: {**item, "id": str(key)} if isinstance(item, dict) else item for key, item in items.items()}
+
+    @field_validator("groups")
+    @classmethod
+    def _named_in_kebab_case(cls, groups: dict[str, float]) -> dict[str, float]:
+        for name, period in groups.items():
+            if not _GROUP.fullmatch(name):
+                raise ValueError(f"{name}: a group's name has small letters, digits and single hyphens")
+            if period < 0.1:
+                raise ValueError(f"{name}: a period is at least 100 ms")
+        return groups
+
+    @model_validator(mode="after")
+    def _holds_together(self, info: ValidationInfo) -> Profile:
+        context = info.context if isinstance(info.context, Mapping) else {}
+        found = list(broken_rules(self, context.get("left_out", frozenset())))
+        if found:
+            raise problems(found)
+        return self
+
+    def in_group(self, group: str) -> list[Point]:
+        """The points of a group in the order of publication."""
+        return [point for point in self.points.values() if point.group == group]
+
+    def units(self) -> dict[str, str]:
+        """Point → unit, for `Snapshot.readings`."""
+        return {point.id: point.unit for point in self.points.values()}
+
+    def raw_limits(self, control: str) -> RawLimits:
+        """The range, the step or the choice of a control in raw register values. Raises KeyError for an unknown control."""
+        chosen = self.controls[control]
+        point = self.points[chosen.point]
+        if chosen.range is not None and chosen.step is not None:
+            low, high, step = (round(size / point.scale) for size in (chosen.range.low, chosen.range.high, chosen.step))
+            return RawLimits(low, high, step, None)
+        allowed = tuple(sorted(self.choices(control).values()))
+        return RawLimits(allowed[0], allowed[-1], 1, allowed)
+
+    def choices(self, control: str) -> dict[str, int]:
+        """What may be said to a switch or a select → raw value. Empty for a number."""
+        chosen = self.controls[control]
+        if chosen.switch is not None:
+            return {"on": chosen.switch["on"], "off": chosen.switch["off"]}
+        values = {label: raw for raw, label in self.points[chosen.point].values.items() if isinstance(raw, int)}
+        if chosen.options == "values":
+            return values
+        return {label: values[label] for label in chosen.options or ()}
