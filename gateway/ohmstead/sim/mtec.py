@@ -17,6 +17,19 @@ MODE, INJECT_SWITCH, INJECT_LIMIT = 50000, 25100, 25103
 ON_GRID_SOC_SWITCH, ON_GRID_SOC_LIMIT, OFF_GRID_SOC_SWITCH, OFF_GRID_SOC_LIMIT = 52502, 52503, 52504, 52505
 CHARGE_LIMIT, DISCHARGE_LIMIT = 52601, 52603
 
+SETTING = {
+    MODE: "mode",
+    INJECT_SWITCH: "inject_switch",
+    INJECT_LIMIT: "inject_limit",
+    ON_GRID_SOC_SWITCH: "on_grid_soc_switch",
+    ON_GRID_SOC_LIMIT: "on_grid_soc_limit",
+    OFF_GRID_SOC_SWITCH: "off_grid_soc_switch",
+    OFF_GRID_SOC_LIMIT: "off_grid_soc_limit",
+    CHARGE_LIMIT: "charge_limit",
+    DISCHARGE_LIMIT: "discharge_limit",
+}
+"""Address to the setting of the physical day (`day.Settings`) that it writes."""
+
 _SWITCH = Writable(0, 1)
 _TENTHS_OF_PERCENT = Writable(0, 1000)
 _TENTHS_OF_AMPERE = Writable(0, 1000)
