@@ -1,0 +1,264 @@
+"""A device read directly over Modbus TCP, with the same profile and the same readings as through a node.
+
+One task a device: it polls what is due, one request after the other, so that a time-out counts from the moment a request
+is sent and never includes a queue. Two reads in a row without an answer mean that the device is away; then it is asked
+for its most urgent group with a growing pause (`_PAUSES_S`), and the first answer brings everything back at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import structlog
+from pymodbus.client import AsyncModbusTcpClient
+from pymodbus.exceptions import ConnectionException
+from pymodbus.exceptions import ModbusException as PymodbusError
+from pymodbus.pdu import ExceptionResponse
+
+from ohmcore.errors import FrameError, ModbusError, ModbusException, ModbusTimeout, ModbusWrongReply
+from ohmstead.profiles.planner import Read
+from ohmstead.readings import Quality, Snapshot, Value
+
+if TYPE_CHECKING:
+    from ohmstead.profiles.compiler import PollGroup
+
+_PAUSES_S = (0.5, 1.0, 2.0, 3.0)
+"""Pauses between attempts at a device that is away; the last one repeats."""
+
+_SILENT_READS = 2
+"""So many reads in a row, each tried again, without an answer: the device counts as away."""
+
+
+class Away(ModbusError):  # noqa: N818 - says where the device is, not what broke
+    """The device cannot be reached: no connection, or it no longer answers."""
+
+    counter = "no_answer"
+
+
+class Endpoint(NamedTuple):
+    """Where a device listens and how it wants to be spoken to; times in seconds."""
+
+    host: str
+    port: int = 502
+    unit: int = 1
+    timeout_s: float = 1.0
+    retries: int = 1
+    turnaround_s: float = 0.0
+
+
+class ReadingDecoder(Protocol):
+    """The part of `profiles.decode.Decoder` that a source needs."""
+
+    def decode(self, function: int, address: int, registers: bytes) -> Mapping[str, Value]: ...
+
+    def calculate(self, values: dict[str, Value], time: float) -> None: ...
+
+
+class ModbusSource:
+    """Polls one device and hands each snapshot to `emit`. `run` until cancelled.
+
+    `counters` are those of a node's bus report: requests, ok, no_answer, wrong, exception, and connections.
+    `wall` gives UTC seconds, for the time of a snapshot.
+    """
+
+    def __init__(
+        self,
+        device: str,
+        endpoint: Endpoint,
+        groups: Sequence[PollGroup],
+        decoder: ReadingDecoder,
+        emit: Callable[[Snapshot], None],
+        *,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.device = device
+        self.endpoint = endpoint
+        self.online: bool | None = None
+        """None until the first attempt has ended."""
+        self.trouble = ""
+        """Why the device is away; empty while it answers."""
+        self.counters = dict.fromkeys(("connections", "requests", "ok", "no_answer", "wrong", "exception"), 0)
+        self._groups = sorted(groups, key=lambda group: (group.priority, group.period_s))
+        self._decoder = decoder
+        self._emit = emit
+        self._wall = wall
+        self._silent = 0
+        self._gaps: set[Read] = set()
+        self._connecting = asyncio.Lock()
+        self._log = structlog.get_logger(service="modbus").bind(device=device)
+        self._client = AsyncModbusTcpClient(
+            endpoint.host, port=endpoint.port, timeout=endpoint.timeout_s, retries=0, reconnect_delay=0, name=device
+        )
+
+    async def run(self) -> None:
+        """Polls for ever; a device that is absent, now or later, is waited for."""
+        clock = asyncio.get_running_loop().time
+        due = [clock()] * len(self._groups)
+        attempts = 0
+        try:
+            while True:
+                pause = min(due, default=clock() + 60.0) - clock()
+                if pause > 0:
+                    await asyncio.sleep(pause)
+                begin = clock()
+                for index, group in enumerate(self._groups):
+                    if due[index] > begin:
+                        continue
+                    if not await self._poll(group):
+                        break
+                    due[index] = _next(due[index], group.period_s, clock())
+                if self.online:
+                    attempts = 0
+                else:
+                    resume = clock() + _PAUSES_S[min(attempts, len(_PAUSES_S) - 1)]
+                    attempts += 1
+                    due = [resume] * len(self._groups)
+        finally:
+            self._client.close()
+
+    async def write(self, function: int, address: int, words: Sequence[int]) -> list[int]:
+        """Writes registers (function 6 or 16) and returns what they read back as. Raises `ModbusError`."""
+        unit = self.endpoint.unit
+        if function == 6:
+            (word,) = words
+            await self._request(lambda: self._client.write_register(address, word, device_id=unit), function)
+        elif function == 16:
+            await self._request(lambda: self._client.write_registers(address, list(words), device_id=unit), function)
+        else:
+            raise ValueError(f"function {function} does not write registers")
+        return await self.read(Read(3, address, len(words)))
+
+    async def read(self, read: Read) -> list[int]:
+        """Registers as they are now. Raises `ModbusError`."""
+        client, unit = self._client, self.endpoint.unit
+        ask = client.read_holding_registers if read.function == 3 else client.read_input_registers
+        answer = await self._request(lambda: ask(read.address, count=read.count, device_id=unit), read.function)
+        registers: list[int] = answer.registers  # type: ignore[attr-defined]  # the answers to both reads have them
+        if len(registers) != read.count:
+            self.counters["ok"] -= 1
+            self.counters["wrong"] += 1
+            raise ModbusWrongReply(f"{len(registers)} registers instead of {read.count} from {read.address}")
+        return registers
+
+    async def _poll(self, group: PollGroup) -> bool:
+        """Reads a group and emits what could be read. False when the device turns out to be away."""
+        values: dict[str, Value] = {}
+        quality = Quality.GOOD
+        for read in group.reads:
+            try:
+                registers = await self._patiently(read)
+            except Away as error:
+                self._is_away(str(error))
+                if values:  # what was read is true and goes out
+                    quality = Quality.PARTIAL
+                    break
+                return False
+            except ModbusError as error:
+                quality = Quality.PARTIAL
+                self._has_gap(read, error)
+                continue
+            values.update(self._decode(read, registers))
+            self._gaps.discard(read)
+        if values:
+            now = self._wall()
+            self._decoder.calculate(values, now)
+            self._emit(Snapshot(self.device, group.name, now, quality, values))
+        return self.online is not False
+
+    def _decode(self, read: Read, registers: list[int]) -> Mapping[str, Value]:
+        words = array("H", registers)
+        words.byteswap()
+        try:
+            return self._decoder.decode(read.function, read.address, words.tobytes())
+        except FrameError as error:
+            self._has_gap(read, error)
+            return {}
+
+    async def _patiently(self, read: Read) -> list[int]:
+        """A read with its retries; `Away` when the one before it was not answered either."""
+        retries = 0 if self._silent else self.endpoint.retries
+        for left in reversed(range(retries + 1)):
+            try:
+                registers = await self.read(read)
+            except (ModbusTimeout, ModbusWrongReply):
+                if not left:
+                    break
+            else:
+                self._silent = 0
+                return registers
+        self._silent += 1
+        reason = f"no answer within {self.endpoint.timeout_s:g} s"
+        raise Away(reason) if self._silent >= _SILENT_READS else ModbusTimeout(reason)
+
+    async def _request(self, ask: Callable[[], object], function: int) -> object:
+        """One request, one answer, each failure as its type and counted. pymodbus keeps the order among callers."""
+        client = self._client
+        if not client.connected:
+            async with self._connecting:
+                await self._connect()
+        if self.endpoint.turnaround_s:
+            await asyncio.sleep(self.endpoint.turnaround_s)
+        counters = self.counters
+        counters["requests"] += 1
+        try:
+            answer = await ask()  # type: ignore[misc]  # pymodbus declares less than it returns
+        except ConnectionException as error:
+            counters["no_answer"] += 1
+            raise Away("the connection was closed") from error
+        except PymodbusError as error:
+            counters["no_answer"] += 1
+            if not client.connected:
+                raise Away("the connection was closed") from error
+            raise ModbusTimeout(f"no answer within {self.endpoint.timeout_s:g} s") from error
+        if self.online is not True:
+            self._is_back()
+        if isinstance(answer, ExceptionResponse):
+            self._silent = 0
+            counters["exception"] += 1
+            raise ModbusException(function, answer.exception_code)
+        if answer.function_code != function:
+            counters["wrong"] += 1
+            raise ModbusWrongReply(f"function {answer.function_code} answers a request of function {function}")
+        counters["ok"] += 1
+        result: object = answer
+        return result
+
+    async def _connect(self) -> None:
+        if self._client.connected:
+            return
+        self._silent = 0
+        try:
+            connected = await self._client.connect()
+        except OSError as error:
+            raise Away(str(error)) from error
+        if not connected:
+            raise Away(f"no connection to {self.endpoint.host}:{self.endpoint.port}")
+        self.counters["connections"] += 1
+
+    def _is_away(self, reason: str) -> None:
+        if self.online is not False:
+            self._log.warning("away", reason=reason)
+        self.online = False
+        self.trouble = reason
+        self._client.close()
+
+    def _is_back(self) -> None:
+        self._log.info("answers")
+        self.online = True
+        self.trouble = ""
+
+    def _has_gap(self, read: Read, error: Exception) -> None:
+        """One line for each range that begins to fail, not one for each poll."""
+        if read not in self._gaps:
+            self._gaps.add(read)
+            self._log.warning("range not read, its group goes out without it", first=read.address, count=read.count, reason=str(error))
+
+
+def _next(due: float, period: float, now: float) -> float:
+    """The next moment on the grid of `period` after `now`: a poll that took long skips, it never piles up."""
+    following = due + period
+    return following if following > now else following + period * ((now - following) // period + 1)
