@@ -1,0 +1,1 @@
+"""Device models: data from `shared/profiles`, and what turns registers into values by them."""

@@ -117,7 +117,7 @@ class Point(Strict):
     @property
     def is_text(self) -> bool:
         """Whether its value is a text."""
-        return bool(self.kind in TEXTS or self.kind == "bit" or self.values or self.clock or self.decoder)
+        return bool(self.kind in TEXTS or self.bits or self.values or self.clock or self.decoder)
 
     @property
     def kind_of(self) -> Literal["measurement", "counter", "state", "text"]:
