@@ -26,7 +26,6 @@ class Writer:
     """Feeds a `Store` from its own thread.
 
     `flush`: how long entries may wait for company, in seconds (0: not at all). `capacity`: frames and snapshots that may wait.
-    `on_commit` is called in the writer's thread, strictly after a commit has returned.
     `trouble` says why nothing is being stored at the moment; it is empty when all is well.
     """
 
@@ -37,7 +36,7 @@ class Writer:
         self.committed = 0
         self.dropped_frames = 0
         self.lost_snapshots = 0
-        self._on_commit = on_commit
+        self._callbacks: list[Callable[[Acknowledgements], None]] = []
         self._flush = flush
         self._capacity = capacity
         self._queue: deque[Frame | Snapshot] = deque()
@@ -47,6 +46,10 @@ class Writer:
         self._stopping = False
         self._prune_at = time.monotonic() + _PRUNE_EVERY_S / 10
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+
+    def on_commit(self, callback: Callable[[Acknowledgements], None]) -> None:
+        """`callback` runs in the writer's thread, strictly after a commit that settled something has returned."""
+        self._callbacks.append(callback)
 
     def start(self) -> None:
         self._thread.start()
@@ -146,10 +149,11 @@ class Writer:
         return True
 
     def _tell(self, settled: Acknowledgements) -> None:
-        try:
-            self._on_commit(settled)
-        except Exception:  # noqa: BLE001 - the nodes will send again and get their answer then; storing goes on
-            log.exception("committed, and nobody took the acknowledgement")
+        for callback in self._callbacks:
+            try:
+                callback(settled)
+            except Exception:
+                log.exception("committed, and nobody took the acknowledgement")  # the node sends again and hears it then
 
     def _put_back(self, batch: Batch, trouble: str) -> None:
         with self._changed:

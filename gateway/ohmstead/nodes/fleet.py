@@ -1,0 +1,106 @@
+"""What is known of each node and its devices right now: for the page, the metrics, and whoever wants to be told."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+_RECENT = 50
+
+
+class Event(NamedTuple):
+    """Something a node reported: `device` is empty when it is about the node itself; `time` is UTC seconds."""
+
+    node: str
+    device: str
+    kind: str
+    detail: Mapping[str, Any]
+    time: float
+
+
+class Hello(NamedTuple):
+    """How a node introduced itself when it last connected. `config_hash`: the first 8 bytes of its configuration's SHA-256."""
+
+    firmware: str
+    boot: int
+    uptime_ms: int
+    config_hash: bytes
+    slot: str
+    reset_cause: str
+    capabilities: tuple[str, ...]
+    first_seq: int
+
+
+@dataclass(slots=True)
+class DeviceState:
+    """A device behind a node. `online`, as it was at `since`, is None before anything is known; `bus` are its counters as last reported."""
+
+    online: bool | None = None
+    since: float = 0.0
+    last_frame: float | None = None
+    bus: Mapping[str, Any] = field(default_factory=dict)
+
+    def seen(self, online: bool, time: float) -> None:
+        """It answered or did not, at `time` (UTC seconds). Messages may overtake each other: an older one changes nothing."""
+        if time >= self.since:
+            self.online = online
+            self.since = time
+
+
+@dataclass(slots=True)
+class NodeState:
+    """A node. `heard` is the UTC second of its last message; `late` is the delay of its last frame in seconds."""
+
+    name: str
+    devices: dict[str, DeviceState]
+    online: bool | None = None
+    hello: Hello | None = None
+    heard: float | None = None
+    late: float = 0.0
+    boot: int = 0
+    seq: int = 0
+    acknowledged: int = 0
+    frames: int = 0
+    events: int = 0
+    replayed: int = 0
+    refused: int = 0
+    given_up: int = 0
+    restarts: int = 0
+    bus: Mapping[str, Any] = field(default_factory=dict)
+    recent: deque[Event] = field(default_factory=lambda: deque(maxlen=_RECENT))
+
+
+class Fleet:
+    """The state of every configured node, by name. Read freely in the event loop; `nodes/ingest.py` writes it."""
+
+    def __init__(self, nodes: Mapping[str, Collection[str]]) -> None:
+        """`nodes`: each node's devices."""
+        self.nodes = {name: NodeState(name, {device: DeviceState() for device in devices}) for name, devices in nodes.items()}
+
+    def device_online(self, device: str) -> bool | None:
+        """Whether a device can be reached: its node must be there, and the node must get answers. None: not known yet."""
+        for node in self.nodes.values():
+            state = node.devices.get(device)
+            if state is not None:
+                return False if node.online is False else state.online
+        return None
+
+    def happened(self, event: Event) -> None:
+        """Takes in what an event says about its node or device."""
+        node = self.nodes[event.node]
+        node.events += 1
+        node.recent.append(event)
+        device = node.devices.get(event.device)
+        match event.kind:
+            case "online" | "offline" if device is not None:
+                device.seen(event.kind == "online", event.time)
+            case "bus" if device is not None:
+                device.bus = event.detail
+            case "bus":
+                node.bus = event.detail
+            case "restart":
+                node.restarts += 1
+            case "dropped":
+                node.given_up += sum(last - first + 1 for first, last in event.detail.get("ranges", ()))

@@ -1,0 +1,396 @@
+"""From a node's message to readings, and back to its acknowledgement.
+
+Validate → anchor the time → decode by the device's profile → publish what is news → queue for the store → acknowledge what
+the store has committed. What is refused is counted with its reason and never stops anything.
+
+A message that cannot be understood at all leaves no trace but a count. A sound frame whose content has no meaning here (a device or
+a range that this configuration does not know) is stored raw, without values, and acknowledged like any other: the node is
+not at fault, and a better profile may read it one day.
+
+Duplicates are the store's business: a frame that it reported as settled is not looked at again, and what is published or handed out
+here twice (after a restart of the gateway) is stored once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple, Protocol, TypeVar
+
+import structlog
+from msgpack import packb, unpackb  # type: ignore[import-untyped] # it comes without types
+
+from ohmcore.errors import FrameError, PackError
+from ohmcore.frames import PROTOCOL, parse_data, parse_event, parse_hello
+from ohmcore.pack import unpack
+from ohmstead.errors import OhmsteadError
+from ohmstead.messages import Message, Messenger
+from ohmstead.nodes.anchor import Anchors
+from ohmstead.nodes.fleet import Event, Fleet, Hello, NodeState
+from ohmstead.readings import Quality, Snapshot, Stream, Value
+from ohmstead.store.protocol import Acknowledgements, Anchor, Boot, BootKey, Frame, NodeEvent
+from ohmstead.store.writer import Writer
+
+log = structlog.get_logger(service="ingest")
+
+MAX_FRAME_BYTES = 4096
+LATE_S = 30.0
+"""A frame that was under way for longer than this is history: stored, and published as not live."""
+
+_MAX_ITEMS = 64
+_MAX_UPTIME_MS = 20 * 366 * 86_400_000
+_ACK_PAUSE_S = 0.25
+_LOG_PAUSE_S = 60.0
+_BOOTS = 1_000
+_MAX_PENDING_EVENTS = 10_000
+
+REASONS = (
+    *("garbage", "truncated", "oversized", "wrong protocol", "retained", "future"),
+    *("unknown node", "unknown device", "unknown range", "undecodable"),
+)
+"""Why a message, or a part of it, was refused."""
+
+_QUALITIES = (Quality.GOOD, Quality.PARTIAL)
+_unpack_data = partial(unpackb, use_list=False, max_array_len=_MAX_ITEMS, max_map_len=_MAX_ITEMS)
+
+Checked = TypeVar("Checked")
+
+
+class _Refusal(OhmsteadError):
+    """A message goes no further; `reason` is one of `REASONS`."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.detail = detail
+
+
+class Decoding(Protocol):
+    """What a device's profile does for us."""
+
+    def decode(self, function: int, address: int, buf: bytes) -> Mapping[str, Value]:
+        """The points of one range; FrameError if it covers none."""
+        ...
+
+    def calculate(self, values: dict[str, Value]) -> None:
+        """Adds the calculated points whose inputs are there."""
+        ...
+
+
+class _Boot:
+    """One boot of a node: how far the store has settled it, and the events beyond that have been handed out."""
+
+    __slots__ = ("events", "settled")
+
+    def __init__(self, settled: int = 0) -> None:
+        self.settled = settled
+        self.events: set[int] = set()
+
+
+class _Sound(NamedTuple):
+    """A message that passed the checks, before it has a time."""
+
+    node: NodeState
+    key: BootKey
+    seq: int
+    uptime_ms: int
+    device: str
+    payload: bytes
+    group: str = ""
+    quality: int = 0
+    ranges: tuple[tuple[int, int, bytes], ...] = ()
+    event: NodeEvent | None = None
+    handed_out: bool = False
+
+
+class Ingest:
+    """Takes the messages of all nodes of a site. `start` once in the event loop; everything else runs there as well.
+
+    `decoders`: one for each device behind a node. `boots`: what the store remembers. `mono` and `wall` are the clocks, in seconds.
+    `refused` counts by reason, `replayed` the frames that came again after they had been settled.
+    """
+
+    def __init__(
+        self,
+        *,
+        site: str,
+        fleet: Fleet,
+        decoders: Mapping[str, Decoding],
+        stream: Stream,
+        writer: Writer,
+        messenger: Messenger,
+        boots: Sequence[Boot] = (),
+        mono: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.fleet = fleet
+        self.refused: dict[str, int] = dict.fromkeys(REASONS, 0)
+        self.frames = 0
+        self.events = 0
+        self.replayed = 0
+        self._root = f"ohm/{site}/node"
+        self._decoders = decoders
+        self._stream = stream
+        self._writer = writer
+        self._messenger = messenger
+        self._mono = mono
+        self._wall = wall
+        self._anchors = Anchors(boots, mono=mono(), wall=wall())
+        self._boots: dict[BootKey, _Boot] = {(boot.node, boot.boot): _Boot(boot.contiguous) for boot in boots}
+        self._routes: dict[str, tuple[NodeState, str]] = {}
+        self._newest: dict[tuple[str, str], tuple[int, int, float]] = {}  # (device, group) → boot, uptime ms, UTC of what was published
+        self._subscribers: list[Callable[[Event], None]] = []
+        self._ack_due: set[BootKey] = set()
+        self._ack_timer: asyncio.TimerHandle | None = None
+        self._ack_sent = float("-inf")
+        self._first_seqs: dict[BootKey, int] = {}
+        self._logged: dict[tuple[str, str], float] = {}
+        self._since_logged: Counter[tuple[str, str]] = Counter()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def start(self) -> None:
+        """Subscribes to the nodes' topics and to the store's commits."""
+        self._loop = loop = asyncio.get_running_loop()
+
+        def committed(settled: Acknowledgements) -> None:
+            loop.call_soon_threadsafe(self.settled, settled)
+
+        self._writer.on_commit(committed)
+        self._messenger.subscribe(f"{self._root}/+/up/#", self.handle)
+
+    def on_event(self, subscriber: Callable[[Event], None]) -> None:
+        """`subscriber` gets each event of a node once, as soon as it comes; after a restart of the gateway perhaps again."""
+        self._subscribers.append(subscriber)
+
+    # Messages in
+
+    def handle(self, messages: Sequence[Message]) -> None:
+        """Takes a batch of messages of `ohm/<site>/node/+/up/#`."""
+        mono, wall = self._mono(), self._wall()
+        sound: list[_Sound] = []
+        for message in messages:
+            topic, payload, retain = message
+            route = self._routes.get(topic) or self._route(topic)
+            if route is None:
+                continue
+            node, kind = route
+            node.heard = wall
+            try:
+                if kind == "data":
+                    if (taken := self._data(node, payload, retain, mono)) is not None:
+                        sound.append(taken)
+                elif kind == "event":
+                    if (taken := self._event(node, payload, retain, mono)) is not None:
+                        sound.append(taken)
+                elif kind == "hello":
+                    self._hello(node, payload, retain, mono)
+                elif kind == "online":
+                    node.online = payload == b"online"
+            except _Refusal as refusal:
+                self._refuse(refusal.reason, node, refusal.detail)
+        if sound or self._first_seqs:
+            self._take(sound, mono, wall)
+        if self._ack_due:
+            self._acknowledge()
+
+    def _route(self, topic: str) -> tuple[NodeState, str] | None:
+        """Whose message it is and of what kind. Topics of unknown nodes are not remembered: anybody can invent them."""
+        name, _, kind = topic[len(self._root) + 1 :].partition("/up/")
+        node = self.fleet.nodes.get(name)
+        if node is None:
+            self._refuse("unknown node", None, name)
+            return None
+        route = (node, kind)
+        if kind in ("data", "event", "hello", "online"):
+            self._routes[topic] = route
+        return route
+
+    def _data(self, node: NodeState, payload: bytes, retain: bool, mono: float) -> _Sound | None:
+        boot, seq, uptime_ms, device, group, quality, ranges = _parse(payload, parse_data, _unpack_data)
+        key = (node.name, boot)
+        if self._is_news(node, key, seq, uptime_ms, retain, mono) is None:
+            return None
+        return _Sound(node, key, seq, uptime_ms, device, payload, group, quality, ranges)
+
+    def _event(self, node: NodeState, payload: bytes, retain: bool, mono: float) -> _Sound | None:
+        boot, seq, uptime_ms, device, kind, detail = _parse(payload, parse_event, unpack)
+        key = (node.name, boot)
+        known = self._is_news(node, key, seq, uptime_ms, retain, mono)
+        if known is None:
+            return None
+        event = NodeEvent(kind, detail)
+        handed_out = seq in known.events
+        if not handed_out and len(known.events) < _MAX_PENDING_EVENTS:
+            known.events.add(seq)
+        return _Sound(node, key, seq, uptime_ms, device, payload, event=event, handed_out=handed_out)
+
+    def _is_news(self, node: NodeState, key: BootKey, seq: int, uptime_ms: int, retain: bool, mono: float) -> _Boot | None:
+        """The frame's boot; None if the store has settled the frame already: then the node missed an acknowledgement."""
+        if retain:
+            raise _Refusal("retained", "nobody keeps frames in the broker")
+        if uptime_ms > _MAX_UPTIME_MS:
+            raise _Refusal("future", f"up for {uptime_ms} ms")
+        known = self._boots.get(key) or self._new_boot(key)
+        if seq <= known.settled:
+            self.replayed += 1
+            node.replayed += 1
+            self._ack_due.add(key)
+            return None
+        self._anchors.heard(key, uptime_ms * 0.001, mono)
+        return known
+
+    def _new_boot(self, key: BootKey) -> _Boot:
+        if len(self._boots) >= _BOOTS:
+            del self._boots[next(iter(self._boots))]
+        known = self._boots[key] = _Boot()
+        return known
+
+    def _hello(self, node: NodeState, payload: bytes, retain: bool, mono: float) -> None:
+        """A broker's retained copy says what the node holds, not when it said so: good for everything but the time."""
+        hello = Hello(*_parse(payload, parse_hello, unpack))
+        if hello.uptime_ms > _MAX_UPTIME_MS:
+            raise _Refusal("future", f"up for {hello.uptime_ms} ms")
+        key = (node.name, hello.boot)
+        known = self._boots.get(key) or self._new_boot(key)
+        if not retain or node.hello is None:
+            node.hello = hello
+        if not retain:
+            self._anchors.heard(key, hello.uptime_ms * 0.001, mono)
+        self._first_seqs[key] = max(hello.first_seq, self._first_seqs.get(key, 0))
+        if known.settled:
+            self._ack_due.add(key)
+
+    # What is sound
+
+    def _take(self, sound: list[_Sound], mono: float, wall: float) -> None:
+        """All of a batch is anchored before any of it gets its time: the quickest tells for all."""
+        frames: list[Frame] = []
+        anchors: dict[BootKey, Anchor] = {}
+        received_ms = round(wall * 1000)
+        for item in sound:
+            node, key, seq, uptime_ms, device, payload, _, _, _, event, handed_out = item
+            anchor = anchors.get(key)
+            if anchor is None:
+                anchor = anchors[key] = self._anchors.anchor(key, mono, wall)
+            at = anchor.offset + uptime_ms * 0.001
+            node.boot, node.seq, node.late = key[1], seq, wall - at
+            values: Mapping[str, Value] = {}
+            if event is None:
+                self.frames += 1
+                node.frames += 1
+                values = self._snapshot(item, at, wall)
+            elif not handed_out:
+                self.events += 1
+                self._hand_out(Event(node.name, device, event.kind, event.detail, at))
+            frames.append(Frame(node.name, key[1], seq, received_ms, round(at * 1000), device, values, payload, event))
+        first_seqs, self._first_seqs = self._first_seqs, {}
+        self._writer.submit(frames, anchors, first_seqs)
+
+    def _snapshot(self, item: _Sound, at: float, wall: float) -> Mapping[str, Value]:
+        """Decodes a frame and publishes it if it is newer than what was published of its device and group."""
+        device = item.device
+        state = item.node.devices.get(device)
+        decoder = self._decoders.get(device)
+        if state is None or decoder is None:
+            self._refuse("unknown device", item.node, device)
+            return {}
+        values: dict[str, Value] = {}
+        quality = item.quality
+        for function, address, raw in item.ranges:
+            try:
+                values.update(decoder.decode(function, address, raw))
+            except FrameError as error:
+                quality = Quality.PARTIAL
+                self._refuse("unknown range", item.node, str(error))
+            except (ValueError, ArithmeticError, LookupError) as error:
+                quality = Quality.PARTIAL
+                self._refuse("undecodable", item.node, f"{function}:{address}: {error!r}")
+        if not values:
+            return values
+        decoder.calculate(values)
+        boot = item.key[1]
+        newest = self._newest.get((device, item.group))
+        if newest is None or (item.uptime_ms > newest[1] if boot == newest[0] else at > newest[2]):
+            self._newest[device, item.group] = (boot, item.uptime_ms, at)
+            live = wall - at <= LATE_S
+            if live:
+                state.last_frame = at
+                state.seen(True, at)
+            self._stream.publish(Snapshot(device, item.group, at, _QUALITIES[quality], values, live))
+        return values
+
+    def _hand_out(self, event: Event) -> None:
+        self.fleet.happened(event)
+        for subscriber in self._subscribers:
+            try:
+                subscriber(event)
+            except Exception:
+                log.exception("a subscriber failed on an event", node=event.node, kind=event.kind)
+
+    def _refuse(self, reason: str, node: NodeState | None, detail: str) -> None:
+        """Counts; one line a minute for each reason and node."""
+        self.refused[reason] += 1
+        name = "" if node is None else node.name
+        if node is not None:
+            node.refused += 1
+        key = (reason, name)
+        self._since_logged[key] += 1
+        now = self._mono()
+        if now - self._logged.get(key, float("-inf")) >= _LOG_PAUSE_S:
+            self._logged[key] = now
+            log.warning("refused", reason=reason, node=name, detail=detail[:200], times=self._since_logged.pop(key))
+
+    # Acknowledgements out
+
+    def settled(self, settled: Acknowledgements) -> None:
+        """The store has committed: tell the nodes, a few times a second at most."""
+        for key, seq in settled.items():
+            known = self._boots.get(key) or self._new_boot(key)
+            known.settled = max(known.settled, seq)
+            if known.events:
+                known.events = {number for number in known.events if number > seq}
+            self._ack_due.add(key)
+        self._acknowledge()
+
+    def _acknowledge(self) -> None:
+        if self._ack_timer is not None:
+            return
+        pause = self._ack_sent + _ACK_PAUSE_S - self._mono()
+        if pause > 0 and self._loop is not None:
+            self._ack_timer = self._loop.call_later(pause, self.flush_acknowledgements)
+        else:
+            self.flush_acknowledgements()
+
+    def flush_acknowledgements(self) -> None:
+        """Sends what is due now; also the last thing to do before the broker is left."""
+        if self._ack_timer is not None:
+            self._ack_timer.cancel()
+            self._ack_timer = None
+        self._ack_sent = self._mono()
+        due, self._ack_due = self._ack_due, set()
+        for key in due:
+            node, boot = key
+            seq = self._boots[key].settled if key in self._boots else 0
+            if seq:
+                self._messenger.publish(f"{self._root}/{node}/down/ack", packb((PROTOCOL, boot, seq, round(self._wall() * 1000))))
+                if node in self.fleet.nodes:
+                    self.fleet.nodes[node].acknowledged = seq
+
+
+def _parse(payload: bytes, check: Callable[[object], Checked], unpacked: Callable[[bytes], object]) -> Checked:
+    """Unpacks within limits and checks every field; `_Refusal` says what is wrong."""
+    if len(payload) > MAX_FRAME_BYTES:
+        raise _Refusal("oversized", f"{len(payload)} bytes")
+    try:
+        frame = unpacked(payload)
+    except (ValueError, PackError) as error:
+        text = str(error)
+        raise _Refusal("truncated" if "incomplete" in text or "cut off" in text else "garbage", text) from error
+    try:
+        return check(frame)
+    except FrameError as error:
+        foreign = isinstance(frame, (list, tuple)) and frame and isinstance(frame[0], int) and frame[0] != PROTOCOL
+        raise _Refusal("wrong protocol" if foreign else "garbage", str(error)) from error
