@@ -33,6 +33,7 @@ MAX_PDU = 253
 COIL_ON = 0xFF00
 COIL_OFF = 0x0000
 
+_WRITES = (WRITE_SINGLE_COIL, WRITE_SINGLE_REGISTER, WRITE_MULTIPLE_COILS, WRITE_MULTIPLE_REGISTERS)
 _BYTES = (bytes, bytearray, memoryview)
 
 
@@ -108,7 +109,7 @@ def reply_length(function: int, buf: "Buffer", pos: int = 0, end: "int | None" =
         return 2
     if READ_COILS <= got <= READ_INPUT_REGISTERS:
         return 2 + buf[pos + 1] if end > pos + 1 else None
-    if got in (WRITE_SINGLE_COIL, WRITE_SINGLE_REGISTER, WRITE_MULTIPLE_COILS, WRITE_MULTIPLE_REGISTERS):
+    if got in _WRITES:
         return 5
     return None
 

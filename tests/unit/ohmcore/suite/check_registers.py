@@ -1,0 +1,112 @@
+from ohmcore.registers import WORDS, decode, encode
+from tests.unit.ohmcore.suite.expect import raises, says
+
+
+def both(kind, raw, value, words=0, order="big"):
+    """That `raw` is `value`, in both directions, wherever it lies in a buffer."""
+    words = words or WORDS[kind]
+    for buf in (raw, bytearray(raw), memoryview(raw)):
+        assert decode(kind, buf, 0, words, order) == value
+    assert decode(kind, b"\xa5\xa5" + raw + b"\xa5", 2, words, order) == value
+    assert encode(kind, value, words, order) == raw
+    assert isinstance(encode(kind, value, words, order), bytes)
+
+
+def test_sixteen_bits():
+    both("u16", b"\xff\xfe", 65534)
+    both("i16", b"\xff\xfe", -2)
+    both("i16", b"\x7f\xff", 32767)
+    both("i16", b"\x80\x00", -32768)
+
+
+def test_thirty_two_bits():
+    both("u32", b"\xff\xff\xff\xff", 4294967295)
+    both("i32", b"\xff\xff\xfc\x18", -1000)
+    both("i32", b"\x80\x00\x00\x00", -2147483648)
+
+
+def test_counters_beyond_single_precision_are_exact():
+    both("u32", b"\x01\x00\x00\x01", 16777217)
+    both("u64", b"\xff" * 8, 18446744073709551615)
+    both("u64", b"\x00\x20\x00\x00\x00\x00\x00\x01", 9007199254740993)
+    both("i64", b"\xff\xdf\xff\xff\xff\xff\xff\xff", -9007199254740993)
+    both("i64", b"\x80" + bytes(7), -9223372036854775808)
+
+
+def test_the_lowest_word_first():
+    both("u32", b"\x03\x04\x01\x02", 0x01020304, order="little")
+    both("i64", b"\x00\x04\x00\x03\x00\x02\x80\x01", -0x7FFEFFFDFFFCFFFC, order="little")
+    both("f32", b"\x00\x00\x3f\xc0", 1.5, order="little")
+    both("u16", b"\x01\x02", 0x0102, order="little")
+
+
+def test_floats():
+    both("f32", b"\xc0\x20\x00\x00", -2.5)
+    both("f64", b"\xc0\x04" + bytes(6), -2.5)
+    assert decode("f32", b"\x7f\x80\x00\x00", 0, 2) == float("inf")
+    assert decode("f32", b"\x7f\xc0\x00\x00", 0, 2) != decode("f32", b"\x7f\xc0\x00\x00", 0, 2)
+    assert encode("f32", 3) == b"\x40\x40\x00\x00"
+
+
+def test_bits_are_the_mask_of_all_registers():
+    both("bit", b"\x00\x05", 5)
+    both("bit", b"\x00\x01\x00\x02", 0x10002, 2)
+    both("bit", b"\x80" + bytes(7), 1 << 63, 4)
+
+
+def test_text_ends_before_blanks_and_nuls():
+    both("str", b"MTEC\0\0", "MTEC", 3)
+    assert decode("str", b"MTEC \0", 0, 3) == "MTEC"
+    assert decode("str", b" A B  ", 0, 3) == " A B"
+    assert decode("str", bytes(6), 0, 3) == ""
+
+
+def test_what_is_not_ascii_shows_as_a_question_mark():
+    assert decode("str", b"A\xe4\x00B\x1f\x7f", 0, 3) == "A??B??"
+
+
+def test_text_ignores_the_word_order():
+    assert decode("str", b"ABCD", 0, 2, "little") == "ABCD"
+    assert encode("str", "ABCD", 2, "little") == b"ABCD"
+
+
+def test_a_date_has_hours():
+    both("dat", bytes([25, 1, 31, 9, 5, 59]), "25-01-31 09:05:59")
+
+
+def test_bytes_are_decimal():
+    both("byte", bytes([30, 7]), "30 07")
+    both("byte", bytes([1, 2, 3, 4]), "01 02 03 04", 2)
+    both("byte", bytes([1, 2, 3, 4, 255, 6]), "01 02 03 04 255 06", 3)
+
+
+def test_four_registers_of_bytes_have_a_gap_in_the_middle():
+    both("byte", bytes([27, 52, 4, 0, 20, 1, 10, 3]), "27 52 04 00  20 01 10 03", 4)
+
+
+def test_a_value_that_does_not_fit_is_refused():
+    for kind, value in (("u16", -1), ("u16", 65536), ("i16", 32768), ("i16", -32769), ("u32", 1 << 32), ("u64", 1 << 64), ("bit", -1)):
+        raises(ValueError, encode, kind, value)
+    for kind, value in (("u16", 1.0), ("u16", "1"), ("i32", None), ("f32", "1"), ("f32", "x"), ("f32", 1e39), ("f32", -1e39)):
+        raises(ValueError, encode, kind, value)
+    for kind, value, words in (("str", "ABC", 1), ("str", "\u00e4", 1), ("str", "\0", 1), ("str", 5, 1)):
+        raises(ValueError, encode, kind, value, words)
+    for value in ("25-01-31", "25-01-31T09:05:59", "25-01-31 09:05:5x", "25-01-31 09:05: 9", 5):
+        raises(ValueError, encode, "dat", value)
+    for value in ("30", "30 07 01", "30 256", "30 -1", "30 x", "", 5):
+        raises(ValueError, encode, "byte", value)
+
+
+def test_kinds_words_and_orders_that_are_none_are_refused():
+    says("unknown kind u8", raises(ValueError, decode, "u8", bytes(8), 0, 1))
+    says("u32 has 2 registers, not 1", raises(ValueError, decode, "u32", bytes(8), 0, 1))
+    says("unknown word order middle", raises(ValueError, decode, "u32", bytes(8), 0, 2, "middle"))
+    raises(ValueError, decode, "u16", bytes(8), 0, 2)
+    raises(ValueError, decode, "str", bytes(8), 0, 0)
+    raises(ValueError, encode, "u8", 1)
+    raises(ValueError, encode, "u16", 1, 2)
+
+
+def test_registers_beyond_the_buffer_are_refused():
+    for offset in (-2, 6, 7, 8, 100):
+        raises(ValueError, decode, "u32", bytes(8), offset, 2)

@@ -1,0 +1,17 @@
+"""The one thing both interpreters lack without pytest: an error that must come."""
+
+
+def raises(error, function, *arguments):
+    """Calls `function`; returns the error of exactly this class that it raises, fails when it raises none."""
+    try:
+        function(*arguments)
+    except error as caught:
+        if type(caught) is not error:
+            raise
+        return caught
+    raise AssertionError(f"{error} did not come")
+
+
+def says(part, error):
+    """That the text of `error` contains `part`."""
+    assert part in str(error), str(error)
