@@ -212,7 +212,7 @@ def test_a_pymodbus_serial_client_reads_and_writes(line: Line, station: Station)
         assert not client.write_register(25103, 55, device_id=UNIT).isError()
         assert client.read_holding_registers(25103, count=1, device_id=UNIT).registers == [55]
     finally:
-        client.close()
+        client.close()  # type: ignore[no-untyped-call]  # pymodbus leaves it untyped
 
 
 async def test_several_tcp_clients_are_served_at_once(station: Station) -> None:
@@ -263,7 +263,7 @@ def test_two_devices_share_a_line(tmp_path: Path, station: Station) -> None:
             assert client.read_holding_registers(11000, count=1, device_id=UNIT).registers == [7]
             wait_for(lambda: _answers(client), 3, "the second device")
         finally:
-            client.close()
+            client.close()  # type: ignore[no-untyped-call]  # pymodbus leaves it untyped
 
 
 def _answers(client: ModbusSerialClient) -> bool:

@@ -30,7 +30,7 @@ class Run(NamedTuple):
 
 
 class Load(NamedTuple):
-    """Watts by phase: all that the house draws, and the part of it that hangs on the backup output."""
+    """Watts by phase: what the house draws, and what hangs on the backup output instead."""
 
     house: tuple[int, int, int]
     backup: tuple[int, int, int]
@@ -70,7 +70,7 @@ def load(seed: int, day: int, second: int) -> Load:
     router = 14 + int(4 * noise(seed + 11, moment / 60))
     standby = [int(60 + 45 * noise(seed + 20 + phase, moment / 400)) for phase in range(3)]
     backup = (router, fridge, 6)
-    house = [backup[phase] + standby[phase] for phase in range(3)]
+    house = list(standby)
     for run in runs(seed, day):
         house[run.phase] += run.power(second)
     return Load((house[0], house[1], house[2]), backup)

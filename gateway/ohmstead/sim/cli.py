@@ -1,0 +1,152 @@
+"""`ohmstead simulate`: devices that are not there."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, ExitStack
+from datetime import date
+from pathlib import Path
+
+import click
+
+from ohmstead.profiles import library
+
+from .day import House, start_of
+from .faults import Faults, parse
+from .inverter import PhysicalInverter
+from .mtec import UNIT_RTU, UNIT_TCP, WRITABLE
+from .registers import RegisterImage, Registers, read_image
+from .rtu import Line
+from .station import Station
+from .tcp import TcpServer
+
+PROFILE = "mtec-energybutler"
+
+
+@click.group(epilog="See `ohmstead simulate mtec --help` for examples.")
+def simulate() -> None:
+    """Devices that are not there: on a serial line true to its baud rate, or behind a TCP port."""
+
+
+def _image(_context: click.Context, _option: click.Parameter, path: Path | None) -> dict[int, int] | None:
+    if path is None:
+        return None
+    try:
+        return read_image(path)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _faults(_context: click.Context, _option: click.Parameter, texts: Sequence[str]) -> Faults:
+    try:
+        for text in texts:
+            parse(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    return Faults(*texts)
+
+
+@simulate.command(
+    epilog="""\b
+Examples:
+  ohmstead simulate mtec --tcp 5020
+      an inverter on Modbus TCP, its day going on from now
+  ohmstead simulate mtec --rtu ./rs485 --baud 9600 --day 2026-06-21 --hour 11 --speed 60 --seed 1
+      on a serial line; a midsummer's day in 24 minutes
+  ohmstead simulate mtec --tcp 5020 --image registers.json
+      fixed registers: a JSON object of address to word
+  ohmstead simulate mtec --rtu ./rs485 --fault no-answer:5% --fault exception=4@11000..11041
+      an unkind one
+\b
+Faults: KIND[=VALUE][@FIRST..LAST][:PERCENT%][xTIMES], of the kinds no-answer, crc, half, late=1.5s, slow=80ms,
+exception=4, wrong-unit, wrong-function, noise=3, unplugged.
+"""
+)
+@click.option(
+    "--rtu", metavar="LINK", type=click.Path(path_type=Path), help="Serve Modbus RTU on a pseudo terminal; LINK will point to it."
+)
+@click.option("--baud", default=9600, show_default=True, type=click.IntRange(300, 1_000_000), help="True speed of the line.")
+@click.option("--parity", default="none", show_default=True, type=click.Choice(["none", "even", "odd"]))
+@click.option("--unit", type=click.IntRange(1, 255), help=f"Modbus unit [default: {UNIT_RTU} on RTU, {UNIT_TCP} on TCP]")
+@click.option("--tcp", metavar="PORT", type=click.IntRange(0, 65535), help="Serve Modbus TCP; 0 takes a free port.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--latency", default=0.0, show_default=True, type=click.FloatRange(0), help="Seconds before each TCP answer.")
+@click.option("--turnaround", default=0.020, show_default=True, type=click.FloatRange(0), help="Seconds before each RTU answer.")
+@click.option(
+    "--image", metavar="FILE", type=click.Path(exists=True, dir_okay=False, path_type=Path), callback=_image, help="Fixed registers, JSON."
+)
+@click.option("--day", type=click.DateTime(["%Y-%m-%d"]), help="A physical day: this one [default: today].")
+@click.option("--hour", default=11.0, show_default=True, type=click.FloatRange(0, 23.99), help="Local hour at which it starts.")
+@click.option("--speed", default=1.0, show_default=True, type=click.FloatRange(0.1, 3600), help="Times as fast as the clock.")
+@click.option("--seed", default=1, show_default=True, help="Clouds and appliances.")
+@click.option("--fault", "faults", multiple=True, callback=_faults, help="What goes wrong; may be given several times.")
+def mtec(
+    rtu: Path | None,
+    baud: int,
+    parity: str,
+    unit: int | None,
+    tcp: int | None,
+    host: str,
+    latency: float,
+    turnaround: float,
+    image: dict[int, int] | None,
+    day: date | None,
+    hour: float,
+    speed: float,
+    seed: int,
+    faults: Faults,
+) -> None:
+    """An M-TEC Energybutler: 86 registers, nine of them writable."""
+    if rtu is None and tcp is None:
+        raise click.UsageError("nothing to serve: give --rtu LINK, --tcp PORT or both")
+    if image is not None and day is not None:
+        raise click.UsageError("either --image or --day, not both")
+    registers: Registers
+    if image is not None:
+        registers, what = RegisterImage(image, WRITABLE), f"{len(image)} fixed registers"
+    else:
+        registers, what = _physical(day, hour, speed, seed)
+    station = Station(registers, faults, turnaround)
+    try:
+        asyncio.run(_serve(station, what, rtu, baud, parity, unit, tcp, host, latency))
+    except OSError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _physical(day: date | None, hour: float, speed: float, seed: int) -> tuple[PhysicalInverter, str]:
+    house = House(seed=seed)
+    when = f"{day or date.today():%Y-%m-%d}"
+    inverter = PhysicalInverter(library.load(PROFILE), house, start_of(house, when, hour), speed=speed)
+    return inverter, f"the day {when} from {hour:g} h at {speed:g} times its speed, seed {seed}"
+
+
+async def _serve(
+    station: Station,
+    what: str,
+    rtu: Path | None,
+    baud: int,
+    parity: str,
+    unit: int | None,
+    tcp: int | None,
+    host: str,
+    latency: float,
+) -> None:
+    ended = asyncio.Event()
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(ending, ended.set)
+    with ExitStack() as lines:
+        async with AsyncExitStack() as servers:
+            click.echo(f"M-TEC inverter: {what}")
+            if rtu is not None:
+                number = unit or UNIT_RTU
+                line = lines.enter_context(Line({number: station}, baud=baud, parity=parity[0].upper(), link=rtu))
+                click.echo(f"Modbus RTU: {line.path}, {baud} baud, parity {parity}, unit {number}")
+            if tcp is not None:
+                number = unit or UNIT_TCP
+                server = await servers.enter_async_context(TcpServer({number: station}, host=host, port=tcp, latency=latency))
+                click.echo(f"Modbus TCP: {host}:{server.port}, unit {number}")
+            click.echo("Ctrl-C ends it.")
+            await ended.wait()
+    click.echo(f"Answered {station.requests} requests.")
