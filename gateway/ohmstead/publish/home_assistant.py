@@ -1,0 +1,160 @@
+"""Home Assistant's device-based discovery for the plain topics: one retained message per device, with origin and availability.
+
+`homeassistant/device/<site>_<device>/config`. A device is available while the gateway and the device itself are. Controls are
+`number`, `switch` and `select`; what is no figure of the house (temperatures, faults, versions) is diagnostic.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+
+import ohmstead
+from ohmstead.messages import Messenger
+from ohmstead.profiles.model import Control, Point, Profile
+from ohmstead.profiles.point import TEXTS
+from ohmstead.publish.announcement import Announcement, Configuration, Discovery
+from ohmstead.publish.classes import classes
+from ohmstead.publish.commands import command_topic
+from ohmstead.publish.nameplate import Nameplate
+from ohmstead.publish.values import device_topic, online_topic
+from ohmstead.readings import Snapshot, Value
+
+_LONGEST_STATE = 255
+"""Characters; Home Assistant makes a longer state `unknown`."""
+
+
+def bridge_topic(site: str) -> str:
+    """Where the gateway's connection says `online` and its last will `offline`."""
+    return f"ohm/{site}/bridge/online"
+
+
+class HomeAssistantDevice:
+    """The native entities of one device.
+
+    `covered` are points and `<control>/set` that a contract announces already: they are left out here. With `shares_serial` the
+    entities join the contract's device, which is known by its serial number, and wait until that has been read. With `announce`
+    False the device is taken back: an empty message removes what an earlier start announced.
+    """
+
+    def __init__(
+        self,
+        site: str,
+        device: str,
+        name: str,
+        profile: Profile,
+        messenger: Messenger,
+        discovery: Discovery,
+        *,
+        covered: Collection[str] = (),
+        shares_serial: bool = False,
+        read_only: bool = False,
+        announce: bool = True,
+        known: Mapping[str, Value] | None = None,
+    ) -> None:
+        self._site = site
+        self._device = device
+        self._name = name
+        self._profile = profile
+        self._covered = frozenset(covered)
+        self._shares_serial = shares_serial
+        self._read_only = read_only
+        self._announce = announce
+        self._nameplate = Nameplate(profile, known or {})
+        self._id = f"{site}_{device}"
+        self._topic = f"{discovery.prefix}/device/{self._id}/config"
+        self._announcement = Announcement(messenger, discovery, self._configurations)
+
+    def start(self) -> None:
+        self._announcement.start()
+
+    def take(self, snapshot: Snapshot) -> None:
+        if snapshot.device == self._device and snapshot.live and self._nameplate.read(snapshot.values):
+            self._announcement.again()
+
+    def tick(self, now: float) -> None:
+        self._announcement.tick(now)
+
+    def close(self) -> None:
+        """Nothing: the entities stay, their availability says that nobody speaks."""
+
+    def _configurations(self) -> Sequence[Configuration] | None:
+        if not self._announce:
+            return [Configuration(self._topic, "")]
+        if self._shares_serial and self._nameplate.serial is None:
+            return None
+        components = self._components()
+        if not components:
+            return [Configuration(self._topic, "")]
+        body = {
+            "dev": self._described(),
+            "o": {"name": "ohmstead", "sw_version": ohmstead.__version__},
+            "availability": [{"topic": bridge_topic(self._site)}, {"topic": online_topic(self._site, self._device)}],
+            "availability_mode": "all",
+            "cmps": components,
+        }
+        return [Configuration(self._topic, json.dumps(body, ensure_ascii=False))]
+
+    def _described(self) -> dict[str, object]:
+        nameplate = self._nameplate
+        described = {
+            "identifiers": [nameplate.serial] if self._shares_serial else [self._id],
+            "name": self._name,
+            "manufacturer": self._profile.manufacturer,
+            "model": self._profile.model,
+            "model_id": nameplate.model,
+            "serial_number": nameplate.serial,
+            "sw_version": nameplate.firmware,
+        }
+        return {key: value for key, value in described.items() if value is not None}
+
+    def _components(self) -> dict[str, dict[str, object]]:
+        controls = {
+            control.point: control
+            for control in self._profile.controls.values()
+            if not self._read_only and f"{control.id}/set" not in self._covered
+        }
+        components: dict[str, dict[str, object]] = {}
+        for point in self._profile.points.values():
+            control = controls.get(point.id)
+            if control is not None:
+                components[control.id] = self._control(control, point)
+            elif point.id not in self._covered and point.clock is None:
+                components[point.id] = self._sensor(point)
+        return components
+
+    def _entity(self, platform: str, key: str, name: str, point: Point) -> dict[str, object]:
+        return {
+            "p": platform,
+            "unique_id": f"{self._id}_{key}",
+            "name": name,
+            "state_topic": f"{device_topic(self._site, self._device)}/{point.id}",
+        }
+
+    def _sensor(self, point: Point) -> dict[str, object]:
+        entity = {**self._entity("sensor", point.id, point.name, point), **classes(point)}
+        if point.bits:  # many labels at once may be longer than a state
+            entity["value_template"] = f"{{{{ value[:{_LONGEST_STATE}] }}}}"
+        if point.bits or point.kind in TEXTS or point.device_class == "temperature":
+            entity["entity_category"] = "diagnostic"
+        if point.kind == "dat":  # a clock: it changes with every poll and fills the owner's database
+            entity["enabled_by_default"] = False
+        return entity
+
+    def _control(self, control: Control, point: Point) -> dict[str, object]:
+        entity = self._entity(control.kind, control.id, control.name or point.name, point)
+        entity["command_topic"] = command_topic(self._site, self._device, control.id)
+        entity["entity_category"] = "config"
+        if control.range is not None:
+            entity |= {"min": control.range.low, "max": control.range.high, "step": control.step, "mode": "box"}
+            if point.unit:
+                entity["unit_of_measurement"] = point.unit
+        elif control.switch is not None:
+            on, off = (str(control.switch[state]) for state in ("on", "off"))
+            entity |= {"payload_on": "on", "payload_off": "off", "state_on": on, "state_off": off}
+        else:
+            options = list(self._profile.choices(control.id))
+            # A value that cannot be chosen is no choice: unknown, not an error in Home Assistant's log.
+            listed = json.dumps(options, ensure_ascii=False)
+            entity |= {"options": options, "value_template": f"{{{{ value if value in {listed} else none }}}}"}
+        return entity

@@ -1,0 +1,87 @@
+"""What both M-TEC contracts have in common: nothing before the serial number is known, discovery, and the last values once more for a
+Home Assistant that has just been born.
+
+The contracts' own values are not retained, so after a restart of Home Assistant day and total values would stay unknown for minutes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ohmstead.messages import Messenger
+from ohmstead.publish.announcement import Announcement, Configuration, Discovery
+
+_SETTLE_S = 5.0
+"""Home Assistant needs a moment from a discovery message to the subscription of its state topic."""
+
+_FRESH_PERIODS = 3
+"""A group that was not read for so many periods is old and not repeated."""
+
+
+class Repeat:
+    """Publishes the groups of the last polls once more, a moment after discovery went out."""
+
+    def __init__(self, periods: dict[str, float], publish: Callable[[str], None]) -> None:
+        self._periods = periods
+        self._publish = publish
+        self._read: dict[str, float] = {}
+        self._fresh: list[str] = []
+        self._due: float | None = None
+        self._waiting = False
+
+    def read(self, group: str) -> None:
+        """A group was published just now."""
+        self._fresh.append(group)
+
+    def soon(self) -> None:
+        self._waiting = True
+        self._due = None
+
+    def tick(self, now: float) -> None:
+        for group in self._fresh:
+            self._read[group] = now
+        self._fresh.clear()
+        if not self._waiting:
+            return
+        if self._due is None:
+            self._due = now + _SETTLE_S
+        elif now >= self._due:
+            self._waiting = False
+            for group, when in self._read.items():
+                if now - when <= _FRESH_PERIODS * self._periods[group]:
+                    self._publish(group)
+
+
+class ContractDiscovery:
+    """Announcement and repetition together. None of it happens when `discovery` is None (the owner wants no discovery)."""
+
+    def __init__(
+        self,
+        messenger: Messenger,
+        discovery: Discovery | None,
+        compose: Callable[[str], Sequence[Configuration] | None],
+        repeat: Repeat,
+    ) -> None:
+        self._repeat = repeat
+        self._compose = compose
+        self._prefix = discovery.prefix if discovery else ""
+        self._announcement = Announcement(messenger, discovery, self._composed) if discovery is not None else None
+
+    def _composed(self) -> Sequence[Configuration] | None:
+        configurations = self._compose(self._prefix)
+        if configurations is not None:
+            self._repeat.soon()
+        return configurations
+
+    def start(self) -> None:
+        if self._announcement is not None:
+            self._announcement.start()
+
+    def again(self) -> None:
+        if self._announcement is not None:
+            self._announcement.again()
+
+    def tick(self, now: float) -> None:
+        self._repeat.tick(now)
+        if self._announcement is not None:
+            self._announcement.tick(now)

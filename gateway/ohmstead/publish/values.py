@@ -1,0 +1,111 @@
+"""Each value plain, for people and small machines: `ohm/<site>/device/<device>/<point>`, retained, text in the point's unit.
+
+Published when the text changes, and all of them after each connection. Beside them `…/online`: `online` while the device is
+read, `offline` after three of its shortest periods without an answer or as soon as somebody knows better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ohmstead.messages import Messenger
+from ohmstead.profiles.model import Point, Profile
+from ohmstead.publish.numbers import plain
+from ohmstead.readings import Snapshot, Value
+
+_FRESH_PERIODS = 3
+
+
+def device_topic(site: str, device: str) -> str:
+    """The root of a device's plain topics."""
+    return f"ohm/{site}/device/{device}"
+
+
+def online_topic(site: str, device: str) -> str:
+    return f"{device_topic(site, device)}/online"
+
+
+def decimals(profile: Profile, point: Point) -> int | None:
+    """Decimals of a plain topic: those worth showing, but never fewer than somebody may set."""
+    if point.round is None:
+        return None
+    steps = [control.step for control in profile.controls.values() if control.point == point.id and control.step]
+    return max([point.round, *(_decimals_of(step) for step in steps)])
+
+
+def _decimals_of(step: float) -> int:
+    text = f"{step:.6f}".rstrip("0")
+    return len(text) - text.index(".") - 1
+
+
+class DeviceValues:
+    """The plain topics of one device. `period_s` is the period of its fastest group. With `values` False only `online` is published."""
+
+    def __init__(self, site: str, device: str, profile: Profile, messenger: Messenger, period_s: float, *, values: bool = True) -> None:
+        self._device = device
+        self._messenger = messenger
+        self._offline_after_s = _FRESH_PERIODS * period_s
+        self._online_topic = online_topic(site, device)
+        root = device_topic(site, device)
+        # The moment of a reading is no value of its own: as a plain topic it would only tell that time passes.
+        self._topics: dict[str, tuple[str, Callable[[Value], str]]] = {
+            point.id: (f"{root}/{point.id}", plain(decimals(profile, point)))
+            for point in profile.points.values()
+            if values and point.clock is None
+        }
+        self._values: dict[str, Value] = {}
+        self._texts: dict[str, str] = {}
+        self._online = False
+        self._answered = False
+        self._last_answer: float | None = None
+
+    @property
+    def online(self) -> bool:
+        return self._online
+
+    def start(self) -> None:
+        self._messenger.on_connect(self._publish_all)
+
+    def take(self, snapshot: Snapshot) -> None:
+        if snapshot.device != self._device or not snapshot.live:
+            return
+        self._answered = True
+        known = self._values
+        for point, value in snapshot.values.items():
+            if known.get(point) == value:
+                continue
+            target = self._topics.get(point)
+            if target is None:
+                continue
+            known[point] = value
+            topic, text_of = target
+            text = text_of(value)
+            if self._texts.get(topic) != text:
+                self._texts[topic] = text
+                self._messenger.publish(topic, text, retain=True)
+        if not self._online:
+            self._say(True)
+
+    def tick(self, now: float) -> None:
+        if self._answered or self._last_answer is None:
+            self._last_answer = now
+            self._answered = False
+        elif self._online and now - self._last_answer > self._offline_after_s:
+            self._say(False)
+
+    def lost(self) -> None:
+        """The device, or the node it hangs on, is known to be away. The next snapshot brings it back."""
+        if self._online:
+            self._say(False)
+
+    def close(self) -> None:
+        """Nothing: the bridge's own `offline` covers its devices."""
+
+    def _say(self, online: bool) -> None:
+        self._online = online
+        self._messenger.publish(self._online_topic, "online" if online else "offline", retain=True)
+
+    def _publish_all(self) -> None:
+        for topic, text in self._texts.items():
+            self._messenger.publish(topic, text, retain=True)
+        self._say(self._online)
