@@ -14,7 +14,7 @@ from typing import Annotated, NamedTuple
 from pydantic import PlainValidator, WithJsonSchema
 
 _NUMBER = r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?"
-_SIZE = re.compile(rf"({_NUMBER})\s*(\S.*)?")
+_SIZE = re.compile(rf"({_NUMBER})\s*([^\d\s,.+-].*)?")
 _PIECE = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)\s*")
 _PER_DAY = re.compile(r"(\d+)\s*/\s*(?:day|d)")
 

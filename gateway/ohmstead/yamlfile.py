@@ -19,11 +19,13 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from ohmstead.errors import ConfigurationError, Mistake
 
-Path_ = tuple[str | int, ...]
+Where = tuple[str | int, ...]
 """Where something stands in a document: the keys and indices from the top."""
 
 _MAX_BYTES = 1_000_000
 _MAX_NODES = 100_000
+_MAX_DIGITS = 40
+_BOUNDS = {"greater_than": "more than", "greater_than_equal": "at least", "less_than": "less than", "less_than_equal": "at most"}
 _SECRET = re.compile(r"password|secret|token|key$", re.IGNORECASE)
 
 
@@ -84,7 +86,7 @@ def parse(text: str, file: str) -> Document:
         raise ConfigurationError([Mistake(file, line, "", _plain_words(error), column=column)]) from error
     except yaml.reader.ReaderError as error:
         line = text[: error.position].count("\n") + 1
-        raise ConfigurationError([Mistake(file, line, "", f"the character U+{ord(str(error.character)):04X} is not allowed")]) from error
+        raise ConfigurationError([Mistake(file, line, "", f"the character U+{int(error.character):04X} is not allowed")]) from error
     except RecursionError as error:
         raise ConfigurationError([Mistake(file, 0, "", "is nested too deeply")]) from error
     walk = _Walk(file)
@@ -145,6 +147,9 @@ class _Walk:
         match node.tag.rpartition(":")[2]:
             case "str":
                 return text
+            case "int" | "float" if len(text) > _MAX_DIGITS:
+                self._mistake(node, path, "is too long for a number")
+                return None
             case "int":
                 return int(text, 0) if text[:2] in ("0x", "0o") else int(text)
             case "float":
@@ -199,7 +204,7 @@ def validate(model: type[Model], document: Document, context: Mapping[str, Any] 
         raise ConfigurationError(dict.fromkeys(found)) from error
 
 
-def _mistakes_without(model: type[BaseModel], document: Document, context: dict[str, Any], faulty: list[Path_]) -> list[Mistake]:
+def _mistakes_without(model: type[BaseModel], document: Document, context: dict[str, Any], faulty: list[Where]) -> list[Mistake]:
     """What is still wrong between fields when each faulty entry is left out (`context["left_out"]` names them)."""
     left_out = frozenset(path[:2] for path in faulty)
     value = document.value
@@ -213,7 +218,7 @@ def _mistakes_without(model: type[BaseModel], document: Document, context: dict[
     return []
 
 
-def _without(value: Any, path: Path_) -> Any:
+def _without(value: Any, path: Where) -> Any:
     if not path or not isinstance(value, dict) or path[0] not in value:
         return value
     if len(path) == 1 or not isinstance(value[path[0]], dict):
@@ -221,7 +226,7 @@ def _without(value: Any, path: Path_) -> Any:
     return {**value, path[0]: _without(value[path[0]], path[1:])}
 
 
-def problems(found: Iterable[tuple[Path_, str]]) -> PydanticCustomError:
+def problems(found: Iterable[tuple[Where, str]]) -> PydanticCustomError:
     """For a model's validator: several problems between fields as one error, each with its path below that model."""
     listed = list(found)
     message = "; ".join(f"{'.'.join(map(str, path))}: {text}" for path, text in listed)
@@ -233,7 +238,7 @@ def mistakes(error: ValidationError, document: Document, model: type[BaseModel])
     return [mistake for item in error.errors(include_url=False) for mistake in _told(item, document, model)]
 
 
-def _problems(item: ErrorDetails) -> list[tuple[Path_, str]] | None:
+def _problems(item: ErrorDetails) -> list[tuple[Where, str]] | None:
     found = item.get("ctx", {}).get("problems") if item["type"] == "problems" else None
     return found if isinstance(found, list) else None
 
@@ -255,7 +260,7 @@ def _told(item: ErrorDetails, document: Document, model: type[BaseModel]) -> Ite
     yield Mistake(document.file, document.line(path), ".".join(map(str, path)), _words(item, model), value)
 
 
-def _in_document(location: Path_, value: Any) -> Path_:
+def _in_document(location: Where, value: Any) -> Where:
     """The location without what pydantic adds for itself (names of union members, `[key]`)."""
     path: list[str | int] = []
     for part in location:
@@ -275,7 +280,7 @@ def _words(item: ErrorDetails, model: type[BaseModel]) -> str:
         case "missing":
             return "is missing"
         case "literal_error" | "enum":
-            return f"must be {context['expected']}"
+            return f"must be {str(context['expected']).replace(chr(39), '`')}"
         case "int_type" | "int_parsing" | "int_from_float":
             return "must be a whole number"
         case "float_type" | "float_parsing" | "finite_number":
@@ -290,8 +295,14 @@ def _words(item: ErrorDetails, model: type[BaseModel]) -> str:
             return "must be a list"
         case "value_error" | "assertion_error":
             return str(context.get("error", item["msg"]))
+        case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal" as bound:
+            return f"must be {_BOUNDS[bound]} {next(iter(context.values()))}"
+        case "string_too_short" | "too_short":
+            return "must not be empty"
+        case "string_pattern_mismatch":
+            return f"must match {context['pattern']}"
         case _:
-            return item["msg"][:1].lower() + item["msg"][1:].replace("Input should", "must")
+            return item["msg"]
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -300,7 +311,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; did you mean `{close[0]}`?" if close else ""
 
 
-def _known_keys(model: type[BaseModel], location: Path_) -> list[str]:
+def _known_keys(model: type[BaseModel], location: Where) -> list[str]:
     """The keys that the model at `location` takes."""
     here: list[Any] = [model]
     for part in location:

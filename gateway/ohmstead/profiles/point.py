@@ -14,7 +14,7 @@ from ohmcore.registers import WORDS
 from ohmstead.profiles.decoders import DECODERS
 from ohmstead.profiles.formula import Formula, FormulaError
 from ohmstead.units import Span, span
-from ohmstead.yamlfile import Path_, did_you_mean, problems
+from ohmstead.yamlfile import Where, did_you_mean, problems
 
 Kind = Literal["u16", "i16", "u32", "i32", "u64", "i64", "f32", "f64", "str", "bit", "dat", "byte"]
 Table = Literal["holding", "input"]
@@ -180,7 +180,7 @@ class Point(Strict):
             raise problems(found)
         return self
 
-    def _nonsense(self) -> Iterator[tuple[Path_, str]]:
+    def _nonsense(self) -> Iterator[tuple[Where, str]]:
         if sum(given is not None for given in (self.holding, self.input, self.calc, self.clock)) != 1:
             yield (), "say where it comes from: one of `holding`, `input`, `calc`, `clock`"
             return
@@ -193,14 +193,14 @@ class Point(Strict):
             )
         yield from self._nonsense_of_registers() if self.table else self._nonsense_of_calculation()
 
-    def _nonsense_of_calculation(self) -> Iterator[tuple[Path_, str]]:
+    def _nonsense_of_calculation(self) -> Iterator[tuple[Where, str]]:
         for key in _REGISTER_KEYS:
             if key in self.model_fields_set:
                 yield (key,), "only fits a point with registers (`holding` or `input`)"
         if self.kind is not None:
             yield ("as",), "only fits a point with registers (`holding` or `input`)"
 
-    def _nonsense_of_registers(self) -> Iterator[tuple[Path_, str]]:
+    def _nonsense_of_registers(self) -> Iterator[tuple[Where, str]]:
         if self.kind is None:
             yield ("as",), f"is missing: what the registers hold, one of {', '.join(WORDS)}"
             return

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from ohmstead.profiles.formula import dependency_order
 from ohmstead.profiles.point import INTEGERS, fits
-from ohmstead.yamlfile import Path_, did_you_mean
+from ohmstead.yamlfile import Where, did_you_mean
 
 if TYPE_CHECKING:
     from ohmstead.profiles.model import Control, Profile
     from ohmstead.profiles.point import Point
 
-Broken = Iterator[tuple[Path_, str]]
-LeftOut = Collection[Path_]
+Broken = Iterator[tuple[Where, str]]
+LeftOut = Collection[Where]
 
 
 def broken_rules(profile: Profile, left_out: LeftOut = ()) -> Broken:
