@@ -34,8 +34,8 @@ def test_the_command_serves_a_line_and_a_port_and_ends_cleanly(tmp_path: Path, e
     words = tcp.read_holding_registers(10000, count=8, device_id=255).registers
     assert b"".join(word.to_bytes(2, "big") for word in words).startswith(b"SIM12K")
     assert len(serial.read_holding_registers(11000, count=42, device_id=252).registers) == 42
-    tcp.close()
-    serial.close()  # type: ignore[no-untyped-call]  # pymodbus leaves it untyped
+    tcp.close()  # type: ignore[no-untyped-call]  # pymodbus leaves it untyped
+    serial.close()
     process.send_signal(ending)
     assert process.wait(5) == 0
     assert "Answered 2 requests" in process.stdout.read()
