@@ -59,7 +59,7 @@ _unpack_data = partial(unpackb, use_list=False, max_array_len=_MAX_ITEMS, max_ma
 Checked = TypeVar("Checked")
 
 
-class _Refusal(OhmsteadError):
+class _RefusedError(OhmsteadError):
     """A message goes no further; `reason` is one of `REASONS`."""
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -75,8 +75,8 @@ class Decoding(Protocol):
         """The points of one range; FrameError if it covers none."""
         ...
 
-    def calculate(self, values: dict[str, Value]) -> None:
-        """Adds the calculated points whose inputs are there."""
+    def calculate(self, values: dict[str, Value], time: float) -> None:
+        """Adds the calculated points whose inputs are there; `time` is the UTC second of the reading."""
         ...
 
 
@@ -189,7 +189,7 @@ class Ingest:
                     self._hello(node, payload, retain, mono)
                 elif kind == "online":
                     node.online = payload == b"online"
-            except _Refusal as refusal:
+            except _RefusedError as refusal:
                 self._refuse(refusal.reason, node, refusal.detail)
         if sound or self._first_seqs:
             self._take(sound, mono, wall)
@@ -230,9 +230,9 @@ class Ingest:
     def _is_news(self, node: NodeState, key: BootKey, seq: int, uptime_ms: int, retain: bool, mono: float) -> _Boot | None:
         """The frame's boot; None if the store has settled the frame already: then the node missed an acknowledgement."""
         if retain:
-            raise _Refusal("retained", "nobody keeps frames in the broker")
+            raise _RefusedError("retained", "nobody keeps frames in the broker")
         if uptime_ms > _MAX_UPTIME_MS:
-            raise _Refusal("future", f"up for {uptime_ms} ms")
+            raise _RefusedError("future", f"up for {uptime_ms} ms")
         known = self._boots.get(key) or self._new_boot(key)
         if seq <= known.settled:
             self.replayed += 1
@@ -252,7 +252,7 @@ class Ingest:
         """A broker's retained copy says what the node holds, not when it said so: good for everything but the time."""
         hello = Hello(*_parse(payload, parse_hello, unpack))
         if hello.uptime_ms > _MAX_UPTIME_MS:
-            raise _Refusal("future", f"up for {hello.uptime_ms} ms")
+            raise _RefusedError("future", f"up for {hello.uptime_ms} ms")
         key = (node.name, hello.boot)
         known = self._boots.get(key) or self._new_boot(key)
         if not retain or node.hello is None:
@@ -299,18 +299,20 @@ class Ingest:
             return {}
         values: dict[str, Value] = {}
         quality = item.quality
-        for function, address, raw in item.ranges:
-            try:
-                values.update(decoder.decode(function, address, raw))
-            except FrameError as error:
-                quality = Quality.PARTIAL
-                self._refuse("unknown range", item.node, str(error))
-            except (ValueError, ArithmeticError, LookupError) as error:
-                quality = Quality.PARTIAL
-                self._refuse("undecodable", item.node, f"{function}:{address}: {error!r}")
+        try:
+            for function, address, raw in item.ranges:
+                try:
+                    values.update(decoder.decode(function, address, raw))
+                except FrameError as error:
+                    quality = Quality.PARTIAL
+                    self._refuse("unknown range", item.node, str(error))
+            if values:
+                decoder.calculate(values, at)
+        except Exception as error:  # noqa: BLE001 - one device's strange registers must not cost the others their frames
+            self._refuse("undecodable", item.node, f"{device} {item.group}: {error!r}")
+            return {}
         if not values:
             return values
-        decoder.calculate(values)
         boot = item.key[1]
         newest = self._newest.get((device, item.group))
         if newest is None or (item.uptime_ms > newest[1] if boot == newest[0] else at > newest[2]):
@@ -381,16 +383,16 @@ class Ingest:
 
 
 def _parse(payload: bytes, check: Callable[[object], Checked], unpacked: Callable[[bytes], object]) -> Checked:
-    """Unpacks within limits and checks every field; `_Refusal` says what is wrong."""
+    """Unpacks within limits and checks every field; `_RefusedError` says what is wrong."""
     if len(payload) > MAX_FRAME_BYTES:
-        raise _Refusal("oversized", f"{len(payload)} bytes")
+        raise _RefusedError("oversized", f"{len(payload)} bytes")
     try:
         frame = unpacked(payload)
     except (ValueError, PackError) as error:
         text = str(error)
-        raise _Refusal("truncated" if "incomplete" in text or "cut off" in text else "garbage", text) from error
+        raise _RefusedError("truncated" if "incomplete" in text or "cut off" in text else "garbage", text) from error
     try:
         return check(frame)
     except FrameError as error:
         foreign = isinstance(frame, (list, tuple)) and frame and isinstance(frame[0], int) and frame[0] != PROTOCOL
-        raise _Refusal("wrong protocol" if foreign else "garbage", str(error)) from error
+        raise _RefusedError("wrong protocol" if foreign else "garbage", str(error)) from error

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -63,14 +63,23 @@ class _Settled:
 class SqliteStore:
     """A `Store` in the file `path`, which is made, with its folder, if it is not there.
 
-    `units`: per device each point's unit, kept beside the series. `keep_raw_s`: how long raw bodies are kept, in seconds.
+    `units`: per device each point's unit, kept beside the series. `transient`: per device the points that are not worth keeping
+    (a clock); names with a dot, a decoder's own, never are. `keep_raw_s`: how long raw bodies are kept, in seconds.
     Raises `StoreError` if the file cannot be used, also when a newer version of the program wrote it.
     """
 
-    def __init__(self, path: Path, *, units: Mapping[str, Mapping[str, str]] | None = None, keep_raw_s: float = 7 * 86_400.0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        units: Mapping[str, Mapping[str, str]] | None = None,
+        transient: Mapping[str, Collection[str]] | None = None,
+        keep_raw_s: float = 7 * 86_400.0,
+    ) -> None:
         self.path = path
         self.duplicates = 0
         self._units = units or {}
+        self._transient = transient or {}
         self._keep_raw_ms = int(keep_raw_s * 1000)
         self._writing = threading.Lock()
         self._reading = threading.Lock()
@@ -193,14 +202,21 @@ class SqliteStore:
                 if point in series:
                     connection.execute("UPDATE series SET unit = ? WHERE id = ? AND unit <> ?", (unit, series[point], unit))
         try:
-            return [(series[point], time, value) for point, value in values.items()]
+            return [(number, time, value) for point, value in values.items() if (number := series[point])]
         except KeyError:
-            for point in values:
-                if point not in series:
-                    unit = self._units.get(device, {}).get(point, "")
-                    cursor = connection.execute("INSERT INTO series (device, point, unit) VALUES (?, ?, ?)", (device, point, unit))
-                    series[point] = int(cursor.lastrowid or 0)
-            return [(series[point], time, value) for point, value in values.items()]
+            self._new_series(connection, device, values.keys() - series.keys())
+            return [(number, time, value) for point, value in values.items() if (number := series[point])]
+
+    def _new_series(self, connection: sqlite3.Connection, device: str, points: Iterable[str]) -> None:
+        """Gives points their numbers; 0 is the number of what is not kept."""
+        units, transient = self._units.get(device, {}), self._transient.get(device, ())
+        for point in sorted(points):
+            if "." in point or point in transient:
+                self._series[device][point] = 0
+                continue
+            row = (device, point, units.get(point, ""))
+            cursor = connection.execute("INSERT INTO series (device, point, unit) VALUES (?, ?, ?)", row)
+            self._series[device][point] = int(cursor.lastrowid or 0)
 
     def _boot(self, connection: sqlite3.Connection, key: BootKey, heard_ms: int = 0) -> _Settled:
         boot = self._boots.get(key)

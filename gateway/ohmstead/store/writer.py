@@ -29,7 +29,7 @@ class Writer:
     `trouble` says why nothing is being stored at the moment; it is empty when all is well.
     """
 
-    def __init__(self, store: Store, *, on_commit: Callable[[Acknowledgements], None], flush: float = 1.0, capacity: int = 20_000) -> None:
+    def __init__(self, store: Store, *, flush: float = 1.0, capacity: int = 20_000) -> None:
         self.store = store
         self.trouble = ""
         self.commits = 0
