@@ -25,13 +25,13 @@ class Repeat:
         self._periods = periods
         self._publish = publish
         self._read: dict[str, float] = {}
-        self._fresh: list[str] = []
+        self._fresh: set[str] = set()
         self._due: float | None = None
         self._waiting = False
 
     def read(self, group: str) -> None:
         """A group was published just now."""
-        self._fresh.append(group)
+        self._fresh.add(group)
 
     def soon(self) -> None:
         self._waiting = True
@@ -47,8 +47,8 @@ class Repeat:
             self._due = now + _SETTLE_S
         elif now >= self._due:
             self._waiting = False
-            for group, when in self._read.items():
-                if now - when <= _FRESH_PERIODS * self._periods[group]:
+            for group, period in self._periods.items():
+                if group in self._read and now - self._read[group] <= _FRESH_PERIODS * period:
                     self._publish(group)
 
 
