@@ -228,3 +228,14 @@ async def test_a_write_reads_back_what_the_device_took(station: Station) -> None
             await server.stop()
             with pytest.raises(ModbusError):
                 await source.write(6, 400, [1])
+
+
+async def test_after_a_write_the_group_is_read_without_waiting_for_its_time(station: Station) -> None:
+    async with TcpServer({UNIT: station}) as server:
+        rig = Rig(server.port, PollGroup("1h", 3600.0, 0, (Read(3, 400, 1),), ("settings",)))
+        async with rig.running() as source:
+            await rig.until(lambda: rig.snapshots)
+            await source.write(6, 400, [555])
+            source.poll_soon(400)
+            await rig.until(lambda: len(rig.snapshots) == 2, 1)
+    assert rig.snapshots[-1].values == {"r400": 555}

@@ -53,9 +53,9 @@ class Endpoint(NamedTuple):
 class ReadingDecoder(Protocol):
     """The part of `profiles.decode.Decoder` that a source needs."""
 
-    def decode(self, function: int, address: int, registers: bytes) -> Mapping[str, Value]: ...
+    def decode(self, function: int, address: int, registers: bytes, /) -> Mapping[str, Value]: ...
 
-    def calculate(self, values: dict[str, Value], time: float) -> None: ...
+    def calculate(self, values: dict[str, Value], time: float, /) -> None: ...
 
 
 class ModbusSource:
@@ -86,6 +86,8 @@ class ModbusSource:
         self._decoder = decoder
         self._emit = emit
         self._wall = wall
+        self._due: list[float] = []
+        self._sleeper: asyncio.Future[None] | None = None
         self._silent = 0
         self._gaps: set[Read] = set()
         self._connecting = asyncio.Lock()
@@ -97,26 +99,25 @@ class ModbusSource:
     async def run(self) -> None:
         """Polls for ever; a device that is absent, now or later, is waited for."""
         clock = asyncio.get_running_loop().time
-        due = [clock()] * len(self._groups)
+        start = clock()
+        self._due = due = [start] * len(self._groups)
         attempts = 0
         try:
             while True:
-                pause = min(due, default=clock() + 60.0) - clock()
-                if pause > 0:
-                    await asyncio.sleep(pause)
+                await self._sleep_until(min(due, default=clock() + 60.0))
                 begin = clock()
                 for index, group in enumerate(self._groups):
                     if due[index] > begin:
                         continue
                     if not await self._poll(group):
                         break
-                    due[index] = _next(due[index], group.period_s, clock())
+                    due[index] = _next(start, group.period_s, clock())
                 if self.online:
                     attempts = 0
                 else:
-                    resume = clock() + _PAUSES_S[min(attempts, len(_PAUSES_S) - 1)]
+                    start = clock() + _PAUSES_S[min(attempts, len(_PAUSES_S) - 1)]
                     attempts += 1
-                    due = [resume] * len(self._groups)
+                    due[:] = [start] * len(self._groups)
         finally:
             self._client.close()
 
@@ -130,7 +131,19 @@ class ModbusSource:
             await self._request(lambda: self._client.write_registers(address, list(words), device_id=unit), function)
         else:
             raise ValueError(f"function {function} does not write registers")
-        return await self.read(Read(3, address, len(words)))
+        return await self.holding(address, len(words))
+
+    async def holding(self, address: int, count: int) -> list[int]:
+        """Holding registers as they are now. Raises `ModbusError`."""
+        return await self.read(Read(3, address, count))
+
+    def poll_soon(self, address: int) -> None:
+        """Has the group that reads this holding register polled next, for instance after a write."""
+        for index, group in enumerate(self._groups):
+            if index < len(self._due) and any(read.function == 3 and read.address <= address <= read.last for read in group.reads):
+                self._due[index] = 0.0
+        if self._sleeper is not None and not self._sleeper.done():
+            self._sleeper.set_result(None)
 
     async def read(self, read: Read) -> list[int]:
         """Registers as they are now. Raises `ModbusError`."""
@@ -143,6 +156,18 @@ class ModbusSource:
             self.counters["wrong"] += 1
             raise ModbusWrongReply(f"{len(registers)} registers instead of {read.count} from {read.address}")
         return registers
+
+    async def _sleep_until(self, moment: float) -> None:
+        """Sleeps on the loop's clock, or until `poll_soon`."""
+        loop = asyncio.get_running_loop()
+        if moment <= loop.time():
+            return
+        self._sleeper = sleeper = loop.create_future()
+        timer = loop.call_at(moment, lambda: None if sleeper.done() else sleeper.set_result(None))
+        try:
+            await sleeper
+        finally:
+            timer.cancel()
 
     async def _poll(self, group: PollGroup) -> bool:
         """Reads a group and emits what could be read. False when the device turns out to be away."""
@@ -258,7 +283,6 @@ class ModbusSource:
             self._log.warning("range not read, its group goes out without it", first=read.address, count=read.count, reason=str(error))
 
 
-def _next(due: float, period: float, now: float) -> float:
-    """The next moment on the grid of `period` after `now`: a poll that took long skips, it never piles up."""
-    following = due + period
-    return following if following > now else following + period * ((now - following) // period + 1)
+def _next(start: float, period: float, now: float) -> float:
+    """The next moment on the grid of `period` from `start`: groups stay in step, and a poll that took long skips, it never piles up."""
+    return start + ((now - start) // period + 1) * period

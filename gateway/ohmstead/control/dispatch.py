@@ -1,0 +1,168 @@
+"""Who carries a command to the device: a node over a sealed message, or the gateway's own Modbus connection."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import structlog
+
+from ohmcore.errors import ModbusError
+from ohmcore.frames import pack_command
+from ohmcore.pack import Packer
+from ohmcore.seal import seal
+from ohmstead.control.target import Target
+from ohmstead.errors import Reason, Rejected
+from ohmstead.messages import Publisher
+
+log = structlog.get_logger(service="control")
+
+COMMAND_TTL_S = 10.0
+"""How long a node may wait for its bus until a command is void."""
+
+RESULT_TIMEOUT_S = 15.0
+"""How long the gateway waits for a node's result. One that comes later is still noted."""
+
+_COMMAND_BYTES = 512
+
+
+class Outcome(NamedTuple):
+    """What became of a command. `kind`: done, unchanged, rejected, failed or superseded; `value` is what was read back, raw."""
+
+    kind: str
+    detail: str = ""
+    value: int | None = None
+    reason: str = ""
+
+
+class Actuator(Protocol):
+    """Writes to the controls of one device."""
+
+    async def holds(self, target: Target, raw: int) -> bool:
+        """Whether the device itself says, freshly, that it has this value already."""
+        ...
+
+    async def write(self, target: Target, raw: int, entry: int) -> Outcome:
+        """Writes and reads back. `entry` is the number of the audit's entry. Raises Rejected before anything was sent."""
+        ...
+
+
+class ModbusWriter(Protocol):
+    """The part of `sources.modbus.ModbusSource` that writing needs."""
+
+    async def write(self, function: int, address: int, words: Sequence[int]) -> list[int]: ...
+
+    async def holding(self, address: int, count: int) -> list[int]: ...
+
+    def poll_soon(self, address: int) -> None: ...
+
+
+class DirectActuator:
+    """Over the gateway's own connection."""
+
+    def __init__(self, source: ModbusWriter) -> None:
+        self._source = source
+
+    async def holds(self, target: Target, raw: int) -> bool:
+        try:
+            return await self._source.holding(target.address, target.words) == target.registers(raw)
+        except ModbusError:
+            return False
+
+    async def write(self, target: Target, raw: int, entry: int) -> Outcome:
+        words = target.registers(raw)
+        try:
+            read_back = await self._source.write(target.function, target.address, words)
+        except ModbusError as error:
+            return Outcome("failed", str(error))
+        self._source.poll_soon(target.address)
+        value = _raw_of(read_back)
+        if read_back != words:
+            return Outcome("failed", f"written, but it reads back as {value}", value)
+        return Outcome("done", "written and read back", value)
+
+
+class Counter(Protocol):
+    """Numbers that only grow, over restarts too."""
+
+    def __call__(self, node: str) -> Awaitable[int]: ...
+
+
+class NodeActuator:
+    """Over a node: a sealed command down, its result back as an event.
+
+    `next_counter` gives the node's next command number, durable before it is used. `holds` asks the last reading:
+    `fresh` returns the words of a control that were read no longer ago than the given seconds, else None.
+    """
+
+    def __init__(
+        self,
+        site: str,
+        node: str,
+        key: bytes | None,
+        publisher: Publisher,
+        connected: Callable[[], bool],
+        next_counter: Counter,
+        fresh: Callable[[Target, int], bool],
+        *,
+        timeout_s: float = RESULT_TIMEOUT_S,
+    ) -> None:
+        self._topic = f"ohm/{site}/node/{node}/down/command"
+        self._context = f"{site}/{node}/command".encode()
+        self._node = node
+        self._key = key
+        self._publisher = publisher
+        self._connected = connected
+        self._next_counter = next_counter
+        self._fresh = fresh
+        self._timeout_s = timeout_s
+        self._waiting: dict[int, asyncio.Future[Mapping[str, Any]]] = {}
+
+    async def holds(self, target: Target, raw: int) -> bool:
+        return self._fresh(target, raw)
+
+    async def write(self, target: Target, raw: int, entry: int) -> Outcome:
+        if self._key is None:
+            raise Rejected(Reason.UNAUTHORISED, f"node {self._node} has no key in the configuration and takes no commands")
+        if not self._connected():
+            return Outcome("failed", "the broker is away, nothing was sent")
+        words = b"".join(word.to_bytes(2, "big") for word in target.registers(raw))
+        packer = Packer(bytearray(_COMMAND_BYTES))
+        counter = await self._next_counter(self._node)
+        pack_command(packer, entry, counter, target.device, target.control, words, round(COMMAND_TTL_S * 1000))
+        result: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
+        self._waiting[entry] = result
+        try:
+            self._publisher.publish(self._topic, seal(self._key, self._context, packer.message()), qos=0)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._timeout_s):
+                    return outcome_of(await result)
+        finally:
+            del self._waiting[entry]
+        return Outcome("failed", f"no result from node {self._node} within {self._timeout_s:g} s")
+
+    def result(self, detail: Mapping[str, Any]) -> bool:
+        """Takes a node's result event; False if nobody waits for it (any more)."""
+        waiting = self._waiting.get(detail.get("id", -1))
+        if waiting is None or waiting.done():
+            return False
+        waiting.set_result(detail)
+        return True
+
+
+def outcome_of(detail: Mapping[str, Any]) -> Outcome:
+    """What a node's result event says (`stage`, `reason`, `value`)."""
+    stage, reason, value = str(detail.get("stage", "")), str(detail.get("reason", "")), detail.get("value")
+    read_back = _raw_of(value) if isinstance(value, bytes) else value if isinstance(value, int) else None
+    if stage in ("done", "unchanged"):
+        return Outcome(stage, reason or "written and read back", read_back)
+    if stage == "rejected":
+        return Outcome("rejected", reason, read_back, reason)
+    return Outcome("failed", f"{stage}: {reason}".strip(": "), read_back)
+
+
+def _raw_of(words: Sequence[int] | bytes) -> int:
+    octets = words if isinstance(words, bytes) else b"".join(word.to_bytes(2, "big") for word in words)
+    return int.from_bytes(octets, "big")

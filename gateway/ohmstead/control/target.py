@@ -1,0 +1,123 @@
+"""What may be written: a control of a device at this home, and what a text that somebody sends to it means."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import ROUND_DOWN, Decimal
+
+from ohmcore import registers
+from ohmstead.errors import Reason, Rejected
+from ohmstead.profiles.model import Profile, RawLimits
+
+MAX_TEXT = 64
+"""Characters of a request that are looked at; no label is longer."""
+
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A control with its limits of this home. Limits and choices are raw register values, `scale` is the point's."""
+
+    device: str
+    control: str
+    point: str
+    kind: str
+    function: int
+    address: int
+    words: int
+    register_kind: str
+    word_order: str
+    scale: float
+    divisor: int
+    unit: str
+    period_s: float
+    limits: RawLimits
+    budget: int
+    interval_s: float
+    read_only: bool = False
+    choices: Mapping[str, int] = field(default_factory=dict)
+
+    def raw_of(self, text: str) -> int:
+        """The raw value that `text` means: a label in its exact case, else a plain decimal number in the control's unit.
+
+        The number is scaled in decimal arithmetic and truncated (16.1 → 161, 55.55 → 555). Raises Rejected: read-only,
+        malformed, or out of range.
+        """
+        if self.read_only:
+            raise Rejected(Reason.READ_ONLY, f"{self.device} is configured to be read only")
+        if len(text) > MAX_TEXT:
+            raise Rejected(Reason.MALFORMED, f"a text of {len(text)} characters")
+        if text in self.choices:
+            return self._allowed(Decimal(self.choices[text]), text)
+        number = text.strip(" \t\r\n")
+        if not _NUMBER.fullmatch(number):
+            raise Rejected(Reason.MALFORMED, f"{text!r} is neither {self._labels()}a plain number such as 12 or 12.5")
+        factor = Decimal(self.divisor) if self.divisor != 1 else 1 / Decimal(str(self.scale))
+        return self._allowed(Decimal(number) * factor, number)
+
+    def registers(self, raw: int) -> list[int]:
+        """The registers that hold a raw value, as they are written."""
+        octets = registers.encode(self.register_kind, raw, self.words, self.word_order)
+        return [int.from_bytes(octets[at : at + 2], "big") for at in range(0, len(octets), 2)]
+
+    def in_words(self, raw: int) -> str:
+        """A raw value as people say it: its label, or the number with its unit."""
+        for label, choice in self.choices.items():
+            if choice == raw:
+                return label
+        return f"{self._number(raw)} {self.unit}".rstrip()
+
+    def _number(self, raw: int) -> str:
+        return f"{raw / self.divisor if self.divisor != 1 else raw * self.scale:g}"
+
+    def _allowed(self, wanted: Decimal, text: str) -> int:
+        """The truncated raw value, if this home allows it. What lies beyond an end does not become legal by truncation."""
+        limits = self.limits
+        if limits.allowed is not None:
+            if wanted != wanted.to_integral_value() or int(wanted) not in limits.allowed:
+                named = ", ".join(f"{label} ({raw})" for label, raw in self.choices.items())
+                raise Rejected(Reason.OUT_OF_RANGE, f"{text} is none of {named or ', '.join(map(str, limits.allowed))}")
+            return int(wanted)
+        if not limits.minimum <= wanted <= limits.maximum:
+            span = f"{self._number(limits.minimum)}..{self._number(limits.maximum)} {self.unit}".rstrip()
+            raise Rejected(Reason.OUT_OF_RANGE, f"{text} {self.unit}".rstrip() + f" is not within {span}")
+        raw = int(wanted.to_integral_value(rounding=ROUND_DOWN))
+        if (raw - limits.minimum) % limits.step:
+            raise Rejected(Reason.OUT_OF_RANGE, f"{text} is not a step of {self._number(limits.step)} {self.unit}".rstrip())
+        return raw
+
+    def _labels(self) -> str:
+        return f"one of {', '.join(self.choices)} nor " if self.choices else ""
+
+
+def targets(
+    device: str, profile: Profile, limits: Mapping[str, RawLimits], *, periods: Mapping[str, float], read_only: bool = False
+) -> dict[str, Target]:
+    """The controls of a device by name. `limits` are those of this home, `periods` says how often each group is read (s)."""
+    result: dict[str, Target] = {}
+    for name, control in profile.controls.items():
+        point = profile.points[control.point]
+        result[name] = Target(
+            device=device,
+            control=name,
+            point=point.id,
+            kind=control.kind,
+            function=control.function,
+            address=point.address,
+            words=point.words,
+            register_kind=str(point.kind),
+            word_order=point.order,
+            scale=point.scale,
+            divisor=point.divisor,
+            unit=point.unit,
+            period_s=periods.get(point.group, profile.groups[point.group]),
+            limits=limits[name],
+            budget=control.budget,
+            interval_s=control.interval,
+            read_only=read_only,
+            choices=profile.choices(name),
+        )
+    return result
