@@ -13,9 +13,10 @@ from ohmstead.config.limits import narrowed
 from ohmstead.config.model import EVERY_GROUP, Bus, Config, DeviceConfig, Via
 from ohmstead.errors import ConfigurationError, Mistake
 from ohmstead.profiles import library
-from ohmstead.profiles.compiler import poll_groups
+from ohmstead.profiles.compiler import periods, poll_groups
 from ohmstead.profiles.model import Line, Profile
 from ohmstead.profiles.planner import PlanError, TcpCost
+from ohmstead.profiles.rules import broken_rules
 from ohmstead.units import UnitError
 from ohmstead.yamlfile import did_you_mean
 
@@ -63,7 +64,7 @@ def _spoken_out(device: DeviceConfig, profile: Profile) -> DeviceConfig:
         update={
             "via": via if via.host is None else Via(None, via.host, via.port or profile.line.port),
             "name": device.name or profile.name,
-            "contract": None if device.contract == "none" else device.contract or ("json" if profile.contracts else None),
+            "contract": None if device.contract == "none" else device.contract or ("json" if "json" in profile.contracts else None),
         }
     )
 
@@ -80,8 +81,12 @@ def _device(name: str, device: DeviceConfig, profile: Profile) -> Iterator[Probl
         if group != EVERY_GROUP and group not in profile.groups:
             known = did_you_mean(group, profile.groups) or f"; the groups are {', '.join(profile.groups)}"
             yield Problem((*here, "every", group), f"no group of {profile.id}{known}")
-    if device.contract not in (None, "none") and not profile.contracts:
-        yield Problem((*here, "contract"), f"{profile.id} has no contract; leave it out", device.contract or "")
+    at_our_pace = profile.model_copy(update={"groups": periods(profile, device.every)})
+    for path, text in broken_rules(at_our_pace):
+        yield Problem((*here, "every"), f"{path[1]} would have no value any more: {text}")
+    if device.contract not in (None, "none", *profile.contracts):
+        known = f"; it has {' and '.join(profile.contracts)}" if profile.contracts else "; leave it out"
+        yield Problem((*here, "contract"), f"{profile.id} has no such contract{known}", device.contract or "")
     for control, written in device.limits.items():
         for text in _limit(control, written, profile):
             yield Problem((*here, "limits", control), text, written)

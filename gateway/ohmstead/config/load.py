@@ -72,7 +72,7 @@ class _Draft:
         if isinstance(tree, dict):
             self.tree = tree
         elif tree is not None:
-            self.mistake((), "must be a map of `key: value`")
+            self.mistakes.append(Mistake(self.document.file, self.document.line(()), "", "must be a map of `key: value`"))
 
     def override(self, environ: Mapping[str, str]) -> None:
         found, wrong = overrides(environ, self.tree, Config.model_fields)
@@ -120,8 +120,10 @@ class _Draft:
                 return Config.model_validate(self.tree)
             except ValidationError as error:
                 told = yamlfile.mistakes(error, replace(self.document, value=self.tree), Config)
-                for item, mistake in zip(error.errors(include_url=False, include_input=False), told, strict=True):
-                    self._note(self._known_part(item["loc"]), item, mistake)
+                items = error.errors(include_url=False, include_input=False)
+                places = [self._known_part(item["loc"]) for item in items]
+                for keys, item, mistake in zip(places, items, told, strict=True):
+                    self._note(keys, item, mistake)
         return None
 
     def _note(self, keys: Keys, item: ErrorDetails, mistake: Mistake) -> None:

@@ -1,0 +1,143 @@
+"""From a profile to what is polled: which groups travel together, how often, and in how many frames."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgpack
+import pytest
+
+from ohmcore.frames import pack_data
+from ohmcore.pack import Packer
+from ohmstead.profiles import library
+from ohmstead.profiles.compiler import MAX_FRAME, frame_bound, line_cost, period_name, periods, poll_groups
+from ohmstead.profiles.model import Line, Profile
+from ohmstead.profiles.planner import LineCost, Read, TcpCost, seconds
+
+COST = LineCost.of_line(9600, turnaround_s=0.02, pause_s=0.02)
+
+
+@pytest.fixture(scope="module")
+def mtec() -> Profile:
+    return library.load("mtec-energybutler")
+
+
+def profile(points: dict[str, dict[str, Any]], groups: dict[str, str] | None = None, **line: Any) -> Profile:
+    return Profile.model_validate(
+        {
+            "profile": "meter",
+            "name": "Meter",
+            "manufacturer": "Me",
+            "model": "M",
+            "groups": groups or {"live": "10 s", "slow": "5 min"},
+            "line": line,
+            "points": {id_: {"name": id_, "as": "u16", "group": "live"} | point for id_, point in points.items()},
+        }
+    )
+
+
+def test_all_groups_of_one_period_are_one_scan(mtec: Profile) -> None:
+    groups = poll_groups(mtec, COST)
+    assert [(group.name, group.period_s, group.priority) for group in groups] == [
+        ("10s", 10, 0),
+        ("30s", 30, 1),
+        ("5min", 300, 2),
+        ("1h", 3600, 3),
+    ]
+    assert groups[0].groups == ("now-base", "now-grid", "now-inverter", "now-backup", "now-battery", "now-pv")
+    assert groups[2].groups == ("day", "total")
+
+
+def test_every_point_of_a_group_is_read_whole_in_its_scan(mtec: Profile) -> None:
+    groups = poll_groups(mtec, COST)
+    for point in mtec.points.values():
+        if point.table is None:
+            continue
+        reads = next(group.reads for group in groups if point.group in group.groups)
+        assert any(r.function == point.function and r.address <= point.address and point.last <= r.last for r in reads), point.id
+
+
+def test_mtec_is_never_asked_for_a_register_that_is_not_known_to_answer(mtec: Profile) -> None:
+    known = {register for low, high in mtec.line.readable for register in range(low, high + 1)}
+    known |= {register for point in mtec.points.values() if point.table for register in range(point.address, point.last + 1)}
+    for group in poll_groups(mtec, TcpCost(round_trip_s=1.0)):
+        assert all(set(range(read.address, read.last + 1)) <= known for read in group.reads)
+        assert all(read.count <= mtec.line.max_read for read in group.reads)
+
+
+def test_mtec_needs_thirteen_requests_for_all_and_seven_for_what_changes(mtec: Profile) -> None:
+    counts = [len(group.reads) for group in poll_groups(mtec, COST)]
+    assert counts[0] == 7
+    assert sum(counts) == 13
+
+
+def test_on_a_slow_network_fewer_and_longer_reads_pay(mtec: Profile) -> None:
+    far = poll_groups(mtec, TcpCost(round_trip_s=0.2))
+    near = poll_groups(mtec, LineCost(1200))
+    assert sum(len(group.reads) for group in far) <= sum(len(group.reads) for group in near)
+    cost = LineCost(1200)
+    assert all(seconds(slow.reads, cost) <= seconds(quick.reads, cost) for slow, quick in zip(near, far, strict=True))
+
+
+def test_an_owner_s_duration_is_for_the_fastest_groups_and_the_least_for_all(mtec: Profile) -> None:
+    assert periods(mtec, 1.0)["now-pv"] == 1
+    assert periods(mtec, 1.0)["config"] == 30
+    assert periods(mtec, 60.0) == {group: max(period, 60.0) for group, period in mtec.groups.items()}
+
+
+def test_an_owner_s_map_is_for_the_groups_it_names(mtec: Profile) -> None:
+    wanted = periods(mtec, {"now-base": 1.0, "day": 10.0, "*": 5.0})
+    assert (wanted["now-base"], wanted["now-grid"], wanted["day"], wanted["total"]) == (1, 5, 10, 300)
+    names = {group.name: group.groups for group in poll_groups(mtec, COST, {"now-base": 1.0, "day": 10.0})}
+    assert names["1s"] == ("now-base",)
+    assert "day" in names["10s"]
+
+
+@pytest.mark.parametrize(
+    ("period", "name"),
+    [(0.25, "250ms"), (1, "1s"), (90, "90s"), (60, "1min"), (300, "5min"), (3600, "1h"), (5400, "90min"), (86400, "24h")],
+)
+def test_a_period_is_named_in_its_largest_whole_unit(period: float, name: str) -> None:
+    assert period_name(period) == name
+
+
+def test_points_of_other_groups_may_be_read_over() -> None:
+    meter = profile({"a": {"holding": 1}, "b": {"holding": 2, "group": "slow"}, "c": {"holding": 3}})
+    fast, slow = poll_groups(meter, COST)
+    assert fast.reads == (Read(3, 1, 3),)
+    assert slow.reads == (Read(3, 2, 1),), "a group keeps to its own scan"
+
+
+def test_gaps_outside_the_readable_ranges_are_left_out() -> None:
+    points = {"a": {"holding": 1}, "b": {"holding": 3}}
+    assert poll_groups(profile(points), COST)[0].reads == (Read(3, 1, 1), Read(3, 3, 1))
+    assert poll_groups(profile(points, readable=["1..3"]), COST)[0].reads == (Read(3, 1, 3),)
+
+
+def test_a_group_of_calculated_points_alone_is_not_polled() -> None:
+    meter = profile({"a": {"holding": 1}, "now": {"clock": "%H:%M", "group": "slow", "as": None}})
+    assert [group.name for group in poll_groups(meter, COST)] == ["10s"]
+
+
+def test_what_does_not_fit_one_frame_is_split_by_address() -> None:
+    points = {f"p{number}": {"holding": 10 * number, "as": "u64"} for number in range(100)}
+    groups = poll_groups(profile(points), COST, device="meter")
+    assert [group.name for group in groups] == ["10s", "10s.2"]
+    assert [group.priority for group in groups] == [0, 1]
+    assert sum(len(group.reads) for group in groups) == 100
+    assert groups[0].reads[-1] < groups[1].reads[0]
+    assert all(frame_bound(group.reads, "meter", group.name) <= MAX_FRAME for group in groups)
+
+
+@pytest.mark.parametrize("reads", [[Read(3, 65000, 1)], [Read(3, 0, 125)] * 3, [Read(4, 40000 + i, 4) for i in range(60)], [Read(1, 5, 9)]])
+def test_no_frame_is_longer_than_its_bound(reads: list[Read]) -> None:
+    packer = Packer(bytearray(4096))
+    ranges = [(read.function, read.address, bytes(read.reply_bytes)) for read in reads]
+    pack_data(packer, 2**31 - 1, 2**32 - 1, 2**63, "d" * 32, "10s.2", 0, ranges)
+    assert len(msgpack.unpackb(packer.message())) == 8
+    assert packer.length <= frame_bound(reads, "d" * 32, "10s.2") <= packer.length + 40
+
+
+def test_the_cost_of_a_line_follows_its_profile() -> None:
+    line = Line.model_validate({"baud": 19200, "parity": "even", "stop": 2, "turnaround": "50 ms"})
+    assert line_cost(line) == LineCost(19200, 12, 0.05, 0.05)
