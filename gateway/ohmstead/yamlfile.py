@@ -26,6 +26,7 @@ _MAX_BYTES = 1_000_000
 _MAX_NODES = 100_000
 _MAX_DIGITS = 40
 _BOUNDS = {"greater_than": "more than", "greater_than_equal": "at least", "less_than": "less than", "less_than_equal": "at most"}
+_FIELD = re.compile(r"(?!(?:int|float|str|bool|list|dict|tuple)$)[a-z][a-z0-9_]*")
 _SECRET = re.compile(r"password|secret|token|key$", re.IGNORECASE)
 
 
@@ -251,8 +252,6 @@ def _told(item: ErrorDetails, document: Document, model: type[BaseModel]) -> Ite
     if _problems(item) is not None:
         return
     path = _in_document(location, document.value)
-    if item["type"] == "missing":
-        path = (*path, location[-1]) if path != location else path
     shown = item.get("input")
     plain = isinstance(shown, str | int | float) and item["type"] not in ("missing", "extra_forbidden")
     hidden = any(_SECRET.search(str(part)) for part in path[-1:])
@@ -261,14 +260,16 @@ def _told(item: ErrorDetails, document: Document, model: type[BaseModel]) -> Ite
 
 
 def _in_document(location: Where, value: Any) -> Where:
-    """The location without what pydantic adds for itself (names of union members, `[key]`)."""
+    """The location without what pydantic adds for itself (names of union members, `[key]`); the last part may be a field that
+    the document leaves out."""
     path: list[str | int] = []
-    for part in location:
+    for depth, part in enumerate(location, 1):
         inside = isinstance(part, int) and part < len(value) if isinstance(value, list) else isinstance(value, dict) and part in value
-        if not inside:
-            continue
-        value = value[part]
-        path.append(part)
+        if inside:
+            value = value[part]
+            path.append(part)
+        elif depth == len(location) and isinstance(value, dict) and _FIELD.fullmatch(str(part)):
+            path.append(part)
     return tuple(path)
 
 

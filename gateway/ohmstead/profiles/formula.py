@@ -11,6 +11,7 @@ import ast
 import builtins
 import math
 import re
+import warnings
 from collections.abc import Callable, Mapping
 
 Number = int | float
@@ -97,7 +98,8 @@ def _parse(text: str) -> ast.expr:
     if "#" in text:
         raise FormulaError("cannot hold a comment")
     try:
-        return ast.parse(" ".join(text.split()), mode="eval").body
+        with warnings.catch_warnings(action="ignore"):
+            return ast.parse(" ".join(text.split()), mode="eval").body
     except SyntaxError as error:
         raise FormulaError(f"is not a formula: {error.msg} at character {error.offset or 1}") from error
     except (ValueError, MemoryError, RecursionError) as error:

@@ -164,6 +164,8 @@ class Profile(Strict):
     def _name_after_key(cls, items: Any) -> Any:
         if not isinstance(items, dict):
             return items
+        if named_twice := [key for key, item in items.items() if isinstance(item, dict) and "id" in item]:
+            raise problems([((key, "id"), "unknown") for key in named_twice])
         return {key: {**item, "id": str(key)} if isinstance(item, dict) else item for key, item in items.items()}
 
     @field_validator("groups")

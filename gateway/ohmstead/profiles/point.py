@@ -133,15 +133,6 @@ class Point(Strict):
         """`calc`, compiled."""
         return Formula(self.calc) if self.calc else None
 
-    @field_validator("id")
-    @classmethod
-    def _snake_case(cls, name: str) -> str:
-        if not _SNAKE_CASE.fullmatch(name):
-            raise ValueError("a point's name is snake_case: small letters, digits and single underscores")
-        if keyword.iskeyword(name) or name in _RESERVED:
-            raise ValueError("this word has a meaning in formulas and cannot name a point")
-        return name
-
     @field_validator("words")
     @classmethod
     def _words_of_kind(cls, words: int, info: ValidationInfo) -> int:
@@ -181,6 +172,10 @@ class Point(Strict):
         return self
 
     def _nonsense(self) -> Iterator[tuple[Where, str]]:
+        if not _SNAKE_CASE.fullmatch(self.id):
+            yield (), "a point's name is snake_case: small letters, digits and single underscores"
+        if keyword.iskeyword(self.id) or self.id in _RESERVED:
+            yield (), "this word has a meaning in formulas and cannot name a point"
         if sum(given is not None for given in (self.holding, self.input, self.calc, self.clock)) != 1:
             yield (), "say where it comes from: one of `holding`, `input`, `calc`, `clock`"
             return
