@@ -226,5 +226,5 @@ class TestJson:
             assert body["availability_mode"] == "all"
 
     def test_all_but_dates_and_what_the_device_says_of_itself_are_entities(self, bodies: dict[str, dict[str, Any]]) -> None:
-        assert len(bodies) == 82
+        assert len(bodies) == 87 - 4
         assert not [topic for topic in bodies if topic.split("_", 1)[1].startswith(("inverter_date", "serial_no", "firmware", "equipment"))]

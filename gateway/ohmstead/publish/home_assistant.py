@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import ohmstead
 from ohmstead.messages import Messenger
-from ohmstead.profiles.model import Control, Point, Profile
+from ohmstead.profiles.model import Control, Point, Profile, RawLimits
 from ohmstead.profiles.point import TEXTS
 from ohmstead.publish.announcement import Announcement, Configuration, Discovery
 from ohmstead.publish.classes import classes
@@ -34,7 +34,8 @@ class HomeAssistantDevice:
 
     `covered` are points and `<control>/set` that a contract announces already: they are left out here. With `shares_serial` the
     entities join the contract's device, which is known by its serial number, and wait until that has been read. With `announce`
-    False the device is taken back: an empty message removes what an earlier start announced.
+    False the device is taken back: an empty message removes what an earlier start announced. `limits` are what this home allows, where
+    that is narrower than the profile.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class HomeAssistantDevice:
         covered: Collection[str] = (),
         shares_serial: bool = False,
         read_only: bool = False,
+        limits: Mapping[str, RawLimits] | None = None,
         announce: bool = True,
         known: Mapping[str, Value] | None = None,
     ) -> None:
@@ -59,6 +61,7 @@ class HomeAssistantDevice:
         self._covered = frozenset(covered)
         self._shares_serial = shares_serial
         self._read_only = read_only
+        self._limits = {control: profile.raw_limits(control) for control in profile.controls} | dict(limits or {})
         self._announce = announce
         self._nameplate = Nameplate(profile, known or {})
         self._id = f"{site}_{device}"
@@ -146,15 +149,21 @@ class HomeAssistantDevice:
         entity["command_topic"] = command_topic(self._site, self._device, control.id)
         entity["entity_category"] = "config"
         if control.range is not None:
-            entity |= {"min": control.range.low, "max": control.range.high, "step": control.step, "mode": "box"}
+            low, high = (_value(point, raw) for raw in self._limits[control.id][:2])
+            entity |= {"min": low, "max": high, "step": control.step, "mode": "box"}
             if point.unit:
                 entity["unit_of_measurement"] = point.unit
         elif control.switch is not None:
             on, off = (str(control.switch[state]) for state in ("on", "off"))
             entity |= {"payload_on": "on", "payload_off": "off", "state_on": on, "state_off": off}
         else:
-            options = list(self._profile.choices(control.id))
+            allowed = self._limits[control.id].allowed or ()
+            options = [label for label, raw in self._profile.choices(control.id).items() if raw in allowed]
             # A value that cannot be chosen is no choice: unknown, not an error in Home Assistant's log.
             listed = json.dumps(options, ensure_ascii=False)
             entity |= {"options": options, "value_template": f"{{{{ value if value in {listed} else none }}}}"}
         return entity
+
+
+def _value(point: Point, raw: int) -> float:
+    return raw / point.divisor if point.divisor != 1 else raw * point.scale
