@@ -143,13 +143,16 @@ async def _ours(payloads: list[bytes], folder: Path) -> float:
         wall=lambda: _ORIGIN + now,
     )
     ingest.start()
+    loop, committed = asyncio.get_running_loop(), asyncio.Event()
+    writer.on_commit(lambda _: loop.call_soon_threadsafe(committed.set) and None)
     writer.start()
     started = time.process_time()
     for first in range(0, len(payloads), _MESSAGES):
         now = uptimes[min(first + _MESSAGES, len(payloads)) - 1]
         ingest.handle([Message("ohm/home/node/cellar/up/data", payload, False) for payload in payloads[first : first + _MESSAGES]])
         while writer.queued >= _COMMIT:
-            await asyncio.sleep(0.001)
+            committed.clear()
+            await committed.wait()
     await asyncio.to_thread(writer.close)
     await asyncio.sleep(0)
     ingest.flush_acknowledgements()
