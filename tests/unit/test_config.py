@@ -96,6 +96,15 @@ def test_every_takes_one_duration_or_one_for_each_group(write: Write) -> None:
     assert config.devices["mtec"].every == {"now-base": 2.0, "day": 60.0}
 
 
+def test_what_is_polled_follows_the_way_to_the_device(write: Write) -> None:
+    direct, behind = load(write(SMALLEST.replace("10}", "10, every: 5 s}"))), load(write(WITH_NODE))
+    assert direct.periods("mtec")["now-base"] == 5
+    assert [group.name for group in direct.poll_groups("mtec")] == ["5s", "30s", "5min", "1h"]
+    assert [group.name for group in behind.poll_groups("mtec")] == ["10s", "30s", "5min", "1h"]
+    registers = [sum(read.count for group in config.poll_groups("mtec") for read in group.reads) for config in (direct, behind)]
+    assert registers[0] >= registers[1], "a round trip is dear on a network, a register on a serial line"
+
+
 def test_a_bus_and_a_device_change_the_line_of_the_profile(write: Write) -> None:
     config = load(
         write("""

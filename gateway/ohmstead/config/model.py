@@ -28,7 +28,9 @@ from pydantic import (
 )
 
 from ohmstead.config.limits import narrowed
+from ohmstead.profiles.compiler import PollGroup, line_cost, periods, poll_groups
 from ohmstead.profiles.model import Profile, RawLimits
+from ohmstead.profiles.planner import TcpCost
 from ohmstead.units import duration
 
 MQTT_PORT, MQTTS_PORT = 1883, 8883
@@ -351,6 +353,16 @@ class Config(Section):
         if chosen.unit is not None:
             return chosen.unit
         return line.unit_tcp if chosen.via.host is not None and line.unit_tcp is not None else line.unit
+
+    def periods(self, device: str) -> dict[str, float]:
+        """How often each group of a device is read, in seconds."""
+        return periods(self._profiles[device], self.devices[device].every)
+
+    def poll_groups(self, device: str) -> list[PollGroup]:
+        """What is polled of a device: planned for its serial line behind a node, for the network when the gateway itself reads it."""
+        profile, chosen = self._profiles[device], self.devices[device]
+        cost = line_cost(profile.line) if chosen.via.node is not None else TcpCost()
+        return poll_groups(profile, cost, chosen.every, device)
 
     def raw_limits(self, device: str, control: str) -> RawLimits:
         """What the register of a control may be set to, after the owner's `limits`. Raises KeyError for an unknown control."""

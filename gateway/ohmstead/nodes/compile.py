@@ -14,7 +14,7 @@ from ohmcore.errors import PackError
 from ohmcore.pack import Packer, unpack
 from ohmstead.config.model import Config, DeviceConfig, NodeConfig
 from ohmstead.errors import ConfigurationError, Mistake, OhmsteadError
-from ohmstead.profiles.compiler import PARITY, PollGroup, line_cost, poll_groups
+from ohmstead.profiles.compiler import PARITY, PollGroup, line_cost
 from ohmstead.profiles.model import Line, Profile
 from ohmstead.profiles.point import Point
 
@@ -113,7 +113,7 @@ def _bus(config: Config, node: NodeConfig, devices: list[str]) -> dict[str, Any]
 
 def _device(config: Config, name: str, device: DeviceConfig, profile: Profile) -> dict[str, Any]:
     line, cost = profile.line, line_cost(profile.line)
-    groups = poll_groups(profile, cost, device.every, name)
+    groups = config.poll_groups(name)
     return {
         "name": name,
         "unit": config.unit(name),
