@@ -150,3 +150,43 @@ async def _serve(
             click.echo("Ctrl-C ends it.")
             await ended.wait()
     click.echo(f"Answered {station.requests} requests.")
+
+
+_PAGE = click.option(
+    "--port", default=8080, show_default=True, type=click.IntRange(1, 65535), help="Of the page; a free one if it is taken."
+)
+_SPEED = click.option(
+    "--speed", default=60.0, show_default=True, type=click.FloatRange(0.1, 600), help="How fast the simulated day goes by."
+)
+_SEED = click.option("--seed", default=1, show_default=True, help="Clouds and appliances of the simulated day.")
+_AMQTT = click.option("--amqtt", is_flag=True, help="Do without mosquitto even where it is present.")
+_NO_NODE = click.option("--no-node", is_flag=True, help="Do without MicroPython: the gateway reads the inverter itself.")
+
+
+@click.command(epilog="\b\nExamples:\n  ohmstead demo\n  ohmstead demo --port 9000 --speed 300 --seed 7")
+@_PAGE
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address the page listens on; 0.0.0.0 for the whole network.")
+@_SPEED
+@_SEED
+@_AMQTT
+@_NO_NODE
+def demo(port: int, host: str, speed: float, seed: int, amqtt: bool, no_node: bool) -> None:
+    """The whole appliance with simulated inverters, until Ctrl-C."""
+    from .appliance import Plan
+    from .demo import run
+
+    plan = Plan(page=port, host=host, speed=speed, seed=seed, mosquitto=not amqtt, micropython=not no_node)
+    raise SystemExit(run(plan, click.echo))
+
+
+@click.command(epilog="\b\nExamples:\n  ohmstead smoke\n  ohmstead smoke --amqtt --no-node")
+@_SEED
+@_AMQTT
+@_NO_NODE
+def smoke(seed: int, amqtt: bool, no_node: bool) -> None:
+    """The demo without a face: verifies the whole chain in half a minute, says what it verified; exit code 0 or 1."""
+    from .appliance import Plan
+    from .smoke import run
+
+    plan = Plan(page=0, seed=seed, mosquitto=not amqtt, micropython=not no_node, report_every_ms=1000)
+    raise SystemExit(run(plan, click.echo))

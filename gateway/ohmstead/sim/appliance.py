@@ -1,0 +1,201 @@
+"""The whole appliance on one machine: broker, simulated inverters, node, gateway. What `demo` shows and `smoke` examines."""
+
+from __future__ import annotations
+
+import http.client
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ohmstead import config as configuration
+from ohmstead.profiles import library
+
+from . import mtec
+from .broker import STAND_IN, LocalBroker
+from .children import Child, free_port, wait_for_port
+from .day import House, start_of
+from .inverter import PhysicalInverter
+from .node import node_process, why_none
+from .rtu import Line
+from .station import Station
+from .tcp import TcpServer
+
+PROFILE = "mtec-energybutler"
+SITE, NODE = "home", "cellar"
+DEVICE, NEIGHBOUR = "mtec", "garage"
+SERIAL, NEIGHBOUR_SERIAL = "SIM12K3P26000001", "SIM12K3P26000002"
+BAUD = 9600
+
+_OHMSTEAD_YAML = """\
+# Made by the demo: an inverter on a node's RS485 line, another one on Modbus TCP.
+site: {site}
+timezone: Europe/Prague
+mqtt: {{url: mqtt://{broker}}}
+{nodes}
+devices:
+{devices}
+store: {{path: ohmstead.db, flush: 500 ms}}
+web: {{host: {host}, port: {page}}}
+log: {{format: console, level: info}}
+"""
+_EVERY = (
+    "{now-base: 2 s, now-grid: 2 s, now-inverter: 2 s, now-backup: 2 s, now-battery: 2 s, now-pv: 2 s,"
+    " config: 5 s, day: 10 s, total: 10 s, static: 60 s}"
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be set up. `page` is the port of the page (a free one if it is taken), `speed` how fast the simulated day goes by."""
+
+    page: int = 8080
+    host: str = "127.0.0.1"
+    date: str = "2026-06-21"
+    hour: float = 9.0
+    speed: float = 60.0
+    seed: int = 1
+    mosquitto: bool = True
+    micropython: bool = True
+    report_every_ms: int | None = None
+
+
+class Appliance:
+    """Started as a whole, ended as a whole: the processes in the order gateway, node, broker, each by its number.
+
+    `say` gets a plain line for each part that runs. `start` raises `ChildEndedError`, `NoBrokerError`, `TimeoutError` or `OSError`
+    where a part does not come up, and leaves nothing running.
+    """
+
+    def __init__(self, plan: Plan, say: Callable[[str], None]) -> None:
+        self.plan = plan
+        self._say = say
+        self._parts = ExitStack()
+        self._endings: dict[str, int | None] = {}
+        self.without_node = why_none() if plan.micropython else "as asked"
+        self.serial = SERIAL
+        self.page = free_port(plan.page, plan.host)
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._parts.close()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    def stop(self) -> dict[str, int | None]:
+        """Ends everything; the exit codes by name."""
+        self._parts.close()
+        return self._endings
+
+    @property
+    def node_runs(self) -> bool:
+        return self.without_node is None
+
+    @property
+    def address(self) -> str:
+        return f"http://{'localhost' if self.plan.host in ('127.0.0.1', '0.0.0.0') else self.plan.host}:{self.page}/"
+
+    def check(self) -> None:
+        """Raises `ChildEndedError` if a part ended by itself."""
+        for child in self.children:
+            child.check()
+
+    def _start(self) -> None:
+        plan = self.plan
+        self.folder = Path(self._parts.enter_context(tempfile.TemporaryDirectory(prefix="ohmstead-")))
+        self.children: list[Child] = []
+        self.broker = LocalBroker(self.folder, free_port(), mosquitto=plan.mosquitto)
+        self._parts.callback(self._end, self.broker.process)
+        self.broker.start()
+        self.children.append(self.broker.process)
+        if self.broker.stands_in:
+            self._say(STAND_IN)
+        self._say(f"broker     {self.broker.name} on port {self.broker.port}")
+        self._start_inverters()
+        path = self.folder / "ohmstead.yaml"
+        path.write_text(self._configuration(), encoding="utf-8")
+        if self.node_runs:
+            self.node = node_process(configuration.load(path), NODE, self.folder, report_every_ms=plan.report_every_ms)
+            self._run(self.node)
+            self._say(f"node       {NODE}: the firmware on MicroPython, process {self.node.pid}")
+        else:
+            self._say(f"node       none, because {self.without_node}; the gateway reads the inverter itself over Modbus TCP")
+        self.gateway = Child(
+            "the gateway",
+            [sys.executable, "-c", "from ohmstead.cli import main; main()", "run", "-c", str(path)],
+            self.folder / "gateway.log",
+            folder=self.folder,
+        )
+        self._run(self.gateway)
+        wait_for_port(self.gateway, self.page)
+        self._say(f"gateway    process {self.gateway.pid}, log {self.gateway.log}")
+
+    def _start_inverters(self) -> None:
+        plan, profile = self.plan, library.load(PROFILE)
+        house, other = House(seed=plan.seed), House(seed=plan.seed + 1)
+        self.inverter = PhysicalInverter(profile, house, start_of(house, plan.date, plan.hour), speed=plan.speed, serial=SERIAL)
+        neighbour = PhysicalInverter(profile, other, start_of(other, plan.date, plan.hour), speed=plan.speed, serial=NEIGHBOUR_SERIAL)
+        self.station = Station(self.inverter)
+        self.line = self._parts.enter_context(Line({mtec.UNIT_RTU: self.station}, baud=BAUD, link=self.folder / "rs485"))
+        stations = {mtec.UNIT_TCP: Station(neighbour)} if self.node_runs else {mtec.UNIT_TCP: self.station}
+        self.tcp = self._parts.enter_context(TcpServer(stations).in_thread())
+        if self.node_runs:
+            day = f"{plan.date} from {plan.hour:g} h, {plan.speed:g} times as fast"
+            self._say(f"inverter   M-TEC on RS485, {BAUD} baud, unit {mtec.UNIT_RTU}; its day is {day}")
+        self._say(f"inverter   M-TEC on Modbus TCP, port {self.tcp.port}, unit {mtec.UNIT_TCP}")
+
+    def _configuration(self) -> str:
+        over_tcp = f"tcp://127.0.0.1:{self.tcp.port}"
+        if self.node_runs:
+            nodes = f"nodes:\n  {NODE}: {{bus: {{port: {self.line.path}, baud: {BAUD}}}}}"
+            devices = {DEVICE: NODE, NEIGHBOUR: over_tcp}
+        else:
+            nodes, devices = "", {DEVICE: over_tcp}
+        lines = (f"  {name}: {{profile: {PROFILE}, via: '{via}', every: {_EVERY}}}" for name, via in devices.items())
+        return _OHMSTEAD_YAML.format(
+            site=SITE,
+            broker=f"{self.broker.host}:{self.broker.port}",
+            nodes=nodes,
+            devices="\n".join(lines),
+            host=self.plan.host,
+            page=self.page,
+        )
+
+    def _run(self, child: Child) -> None:
+        self._parts.callback(self._end, child)
+        child.start()
+        self.children.append(child)
+
+    def _end(self, child: Child) -> None:
+        self._endings[child.name] = child.stop()
+
+    def fetch(self, path: str) -> tuple[int, str]:
+        """Status and body of a page of the gateway; status 0 where it does not answer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.page, timeout=5)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read().decode("utf-8", "replace")
+        except (OSError, http.client.HTTPException) as error:
+            return 0, str(error)
+        finally:
+            connection.close()
+
+    def wait_until_ready(self, seconds: float = 15.0) -> None:
+        """Until `/ready` says 200. Raises `TimeoutError`, or `ChildEndedError` if a part ends first."""
+        deadline = time.monotonic() + seconds
+        while (answer := self.fetch("/ready"))[0] != 200:
+            self.check()
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the gateway is not ready after {seconds:g} s: {answer[1].strip()[:300]}")
+            time.sleep(0.05)
