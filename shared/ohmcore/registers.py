@@ -126,7 +126,7 @@ def _date_bytes(value: "Value") -> bytes:
 
 
 def _decimal_bytes(value: "Value", size: int) -> bytes:
-    fields = value.split() if isinstance(value, str) else ()
+    fields = [field for field in value.split(" ") if field] if isinstance(value, str) else ()
     if len(fields) != size:
         raise ValueError(f"byte takes {size} decimal numbers")
     return bytes(_decimal(field) for field in fields)

@@ -7,43 +7,48 @@ from ohmcore.crc import crc16
 from ohmcore.frames import add_range, begin_data
 from ohmcore.pack import Packer
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 TURNS = 1000
 
 
-def taken(turn):
+def taken(turn: "Any") -> int:
     """How many bytes `TURNS` calls of `turn` leave on the heap while nothing is collected."""
     turn()
     gc.collect()
     gc.disable()
     try:
-        before = gc.mem_alloc()
+        before: int = gc.mem_alloc()  # type: ignore[attr-defined] # MicroPython
         for _ in range(TURNS):
             turn()
-        return gc.mem_alloc() - before
+        after: int = gc.mem_alloc()  # type: ignore[attr-defined] # MicroPython
+        return after - before
     finally:
         gc.enable()
 
 
-def test_the_measure_sees_a_single_tuple():
+def test_the_measure_sees_a_single_tuple() -> None:
     number = len(str(TURNS))
     assert taken(lambda: (number, number)) >= 16 * TURNS
 
 
-def test_a_checksum_takes_nothing():
+def test_a_checksum_takes_nothing() -> None:
     buf = bytearray(256)
     assert taken(lambda: crc16(buf, 0, 256)) == 0
 
 
-def test_a_request_takes_nothing():
+def test_a_request_takes_nothing() -> None:
     buf = bytearray(16)
     assert taken(lambda: rtu.build(buf, 252, pdu.build_read(buf, 1, 3, 10000, 15))) == 0
 
 
-def test_watching_and_checking_a_reply_takes_nothing():
+def test_watching_and_checking_a_reply_takes_nothing() -> None:
     buf = bytearray(256)
     n = rtu.build(buf, 252, server.build_read_reply(buf, 1, 3, bytes(120)))
 
-    def turn():
+    def turn() -> None:
         assert rtu.expected_length(buf, 3, 3) == n
         end = rtu.verify(buf, n, 252, 3)
         assert pdu.check_reply(buf, rtu.PDU_START, end, 3, 11000, 60) == 3
@@ -51,23 +56,23 @@ def test_watching_and_checking_a_reply_takes_nothing():
     assert taken(turn) == 0
 
 
-def test_checking_the_echo_of_a_write_takes_nothing():
+def test_checking_the_echo_of_a_write_takes_nothing() -> None:
     buf = bytearray(16)
     n = rtu.build(buf, 252, server.build_write_reply(buf, 1, 6, 25103, 1000))
     assert taken(lambda: pdu.check_reply(buf, 1, rtu.verify(buf, n, 252, 6), 6, 25103, 1000)) == 0
 
 
-def test_checking_a_reply_over_tcp_takes_nothing():
+def test_checking_a_reply_over_tcp_takes_nothing() -> None:
     buf = bytearray(260)
     n = tcp.build(buf, 7, 255, server.build_read_reply(buf, 7, 3, bytes(120)))
     assert taken(lambda: pdu.check_reply(buf, 7, tcp.verify(buf, n, 7, 255, 3), 3, 11000, 60)) == 0
 
 
-def test_a_data_frame_takes_nothing():
+def test_a_data_frame_takes_nothing() -> None:
     packer = Packer(bytearray(1024))
     words = bytes(120)
 
-    def turn():
+    def turn() -> None:
         begin_data(packer, 0x7FFFFFF, 123456, 86400000, "mtec", "10s", 0, 3)
         add_range(packer, 3, 10000, words)
         add_range(packer, 3, 11000, words)
@@ -77,11 +82,11 @@ def test_a_data_frame_takes_nothing():
     assert packer.length > 360
 
 
-def test_a_range_out_of_a_reply_takes_one_view_of_it():
+def test_a_range_out_of_a_reply_takes_one_view_of_it() -> None:
     packer = Packer(bytearray(1024))
     reply = bytearray(256)
 
-    def turn():
+    def turn() -> None:
         packer.reset()
         add_range(packer, 3, 10000, reply, 3, 123)
 

@@ -3,6 +3,10 @@ from ohmcore.errors import FrameError, PackError
 from ohmcore.pack import Packer, unpack
 from tests.unit.ohmcore.suite.expect import raises, says
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 DATA = [1, 77, 5, 120000, "mtec", "10s", 0, [[3 << 16 | 10000, b"\x01\x02"], [3 << 16 | 11000, b"\x01\x02\x03\x04"]]]
 EVENT = [1, 77, 6, 120001, "mtec", "bus", {"requests": 9, "ok": 8, "crc": 1}]
 HELLO = [1, "0.1.0", 77, 1000, b"12345678", "a", "power on", ["modbus", "spool"], 1]
@@ -10,31 +14,31 @@ ACK = [1, 77, 6, 1735689600000]
 COMMAND = [1, "c-1", 3, "mtec", "grid_inject_limit", b"\x03\xe8", 5000]
 
 
-def packed(pack, *arguments):
+def packed(pack: "Any", *arguments: object) -> bytes:
     packer = Packer(bytearray(1024))
     packer.int(99)
     pack(packer, *arguments)
     return packer.message()
 
 
-def changed(frame, index, value):
+def changed(frame: "list[Any]", index: int, value: object) -> "list[Any]":
     copy = list(frame)
     copy[index] = value
     return copy
 
 
-def refused(parse, frame, words):
+def refused(parse: "Any", frame: object, words: str) -> None:
     says(words, raises(FrameError, parse, frame))
 
 
-def test_a_data_frame_is_the_array_of_the_protocol():
+def test_a_data_frame_is_the_array_of_the_protocol() -> None:
     ranges = ((3, 10000, b"\x01\x02"), (3, 11000, b"\x01\x02\x03\x04"))
     raw = packed(frames.pack_data, 77, 5, 120000, "mtec", "10s", 0, ranges)
     assert unpack(raw) == DATA
     assert frames.parse_data(DATA) == (77, 5, 120000, "mtec", "10s", 0, ranges)
 
 
-def test_a_data_frame_may_be_packed_piece_by_piece():
+def test_a_data_frame_may_be_packed_piece_by_piece() -> None:
     packer = Packer(bytearray(1024))
     reply = b"\xfc\x03\x02\x01\x02\x00\x00"
     frames.begin_data(packer, 77, 5, 120000, "mtec", "10s", 0, 2)
@@ -43,7 +47,7 @@ def test_a_data_frame_may_be_packed_piece_by_piece():
     assert unpack(packer.message()) == DATA
 
 
-def test_an_event_an_ack_a_hello_and_a_command():
+def test_an_event_an_ack_a_hello_and_a_command() -> None:
     assert unpack(packed(frames.pack_event, 77, 6, 120001, "mtec", "bus", EVENT[6])) == EVENT
     assert frames.parse_event(EVENT) == (77, 6, 120001, "mtec", "bus", EVENT[6])
     assert unpack(packed(frames.pack_hello, "0.1.0", 77, 1000, b"12345678", "a", "power on", ["modbus", "spool"], 1)) == HELLO
@@ -54,20 +58,20 @@ def test_an_event_an_ack_a_hello_and_a_command():
     assert frames.parse_command(COMMAND) == ("c-1", 3, "mtec", "grid_inject_limit", b"\x03\xe8", 5000)
 
 
-def test_tuples_are_as_good_as_lists():
+def test_tuples_are_as_good_as_lists() -> None:
     assert frames.parse_ack(tuple(ACK)) == (77, 6, 1735689600000)
     assert frames.parse_data(tuple(changed(DATA, 7, ((0x30005, b"\0\0"),))))[6] == ((3, 5, b"\0\0"),)
 
 
-def test_an_event_may_concern_the_node_itself():
+def test_an_event_may_concern_the_node_itself() -> None:
     assert frames.parse_event(changed(EVENT, 4, ""))[3] == ""
 
 
-def test_a_command_may_have_a_number():
+def test_a_command_may_have_a_number() -> None:
     assert frames.parse_command(changed(COMMAND, 1, 12))[0] == 12
 
 
-def test_another_protocol_is_named():
+def test_another_protocol_is_named() -> None:
     for parse, frame in (
         (frames.parse_data, DATA),
         (frames.parse_event, EVENT),
@@ -79,12 +83,13 @@ def test_another_protocol_is_named():
         refused(parse, changed(frame, 0, True), "no protocol")
         refused(parse, tuple(frame) * 2, "fields, not")
         refused(parse, frame[:-1], "fields, not")
-        for nonsense in (None, 5, "text", b"bytes", {}, [], {0: 1}):
+        everything: Any = (None, 5, "text", b"bytes", {}, [], {0: 1})
+        for nonsense in everything:
             raises(FrameError, parse, nonsense)
 
 
-def test_every_field_is_checked():
-    wrong = (None, -1, 1.5, True, {}, [None], ["x"], b"x", "A B", "x" * 65)
+def test_every_field_is_checked() -> None:
+    wrong: Any = (None, -1, 1.5, True, {}, [None], ["x"], b"x", "A B", "x" * 65)
     for parse, frame in (
         (frames.parse_data, DATA),
         (frames.parse_event, EVENT),
@@ -102,7 +107,7 @@ def test_every_field_is_checked():
 _NAMES = ((frames.parse_data, 4), (frames.parse_data, 5), (frames.parse_event, 4), (frames.parse_event, 5), (frames.parse_command, 3))
 
 
-def test_the_text_says_which_field_and_why():
+def test_the_text_says_which_field_and_why() -> None:
     refused(frames.parse_data, changed(DATA, 1, 0), "boot: 0 is not in 1..2147483647")
     refused(frames.parse_data, changed(DATA, 1, 1 << 31), "boot: 2147483648 is not in")
     refused(frames.parse_data, changed(DATA, 2, 0), "seq: 0 is not in")
@@ -115,13 +120,13 @@ def test_the_text_says_which_field_and_why():
     refused(frames.parse_event, changed(EVENT, 6, {1: 2}), "detail: a key that is no text")
 
 
-def test_a_frame_without_ranges_is_not_good():
+def test_a_frame_without_ranges_is_not_good() -> None:
     refused(frames.parse_data, changed(DATA, 7, []), "ranges: none")
     partial = changed(changed(DATA, 7, []), 6, frames.PARTIAL)
     assert frames.parse_data(partial)[5:] == (1, ())
 
 
-def test_ranges_are_registers_that_exist():
+def test_ranges_are_registers_that_exist() -> None:
     for item, words in (
         ([0x30000, b"\0"], "half a register"),
         ([0x3FFFF, b"\0\0\0\0"], "beyond address 65535"),
@@ -138,7 +143,7 @@ def test_ranges_are_registers_that_exist():
     assert frames.parse_data(changed(DATA, 7, [[0x10000, b"\1"]]))[6] == ((1, 0, b"\1"),)
 
 
-def test_dropped_spans_run_forward():
+def test_dropped_spans_run_forward() -> None:
     dropped = changed(EVENT, 5, "dropped")
     assert frames.parse_event(changed(dropped, 6, {"ranges": [[1, 1], [3, 9]]}))[5] == {"ranges": [[1, 1], [3, 9]]}
     for ranges in (None, 5, [5], [[1]], [[3, 2]], [[0, 2]], [[1, 2, 3]], [["1", 2]]):
@@ -146,14 +151,14 @@ def test_dropped_spans_run_forward():
     raises(FrameError, frames.parse_event, changed(dropped, 6, {}))
 
 
-def test_a_command_writes_whole_registers():
+def test_a_command_writes_whole_registers() -> None:
     for words in (b"", b"\0", b"\0\0\0", bytes(248)):
         refused(frames.parse_command, changed(COMMAND, 5, words), "words: not 1 to 123 registers")
     refused(frames.parse_command, changed(COMMAND, 6, 0), "ttl_ms: 0 is not in")
     refused(frames.parse_command, changed(COMMAND, 2, 0), "counter: 0 is not in")
 
 
-def test_a_frame_that_does_not_fit_is_no_frame():
+def test_a_frame_that_does_not_fit_is_no_frame() -> None:
     packer = Packer(bytearray(40))
     raises(PackError, frames.pack_data, packer, 77, 5, 120000, "mtec", "10s", 0, ((3, 10000, bytes(30)),))
     assert packer.length == 0
@@ -161,5 +166,5 @@ def test_a_frame_that_does_not_fit_is_no_frame():
     assert frames.parse_ack(unpack(packer.message())) == (77, 5, 0)
 
 
-def test_sixty_registers_take_less_than_160_bytes():
+def test_sixty_registers_take_less_than_160_bytes() -> None:
     assert len(packed(frames.pack_data, 2147483647, 100000, 86400000, "mtec", "10s", 0, ((3, 11000, bytes(120)),))) < 160

@@ -2,8 +2,12 @@ from ohmcore import pdu
 from ohmcore.errors import ModbusException, ModbusPartial, ModbusWrongReply
 from tests.unit.ohmcore.suite.expect import raises, says
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
-def built(builder, *arguments):
+
+def built(builder: "Any", *arguments: object) -> bytes:
     buf = bytearray(260)
     end = builder(buf, 3, *arguments)
     assert buf[:3] == bytes(3), "wrote before its position"
@@ -14,24 +18,24 @@ def built(builder, *arguments):
 # The examples of the application protocol, sections 6.1 to 6.12.
 
 
-def test_reads_are_function_address_count():
+def test_reads_are_function_address_count() -> None:
     assert built(pdu.build_read, pdu.READ_COILS, 0x13, 0x13) == b"\x01\x00\x13\x00\x13"
     assert built(pdu.build_read, pdu.READ_DISCRETE_INPUTS, 0xC4, 0x16) == b"\x02\x00\xc4\x00\x16"
     assert built(pdu.build_read, pdu.READ_HOLDING_REGISTERS, 0x6B, 3) == b"\x03\x00\x6b\x00\x03"
     assert built(pdu.build_read, pdu.READ_INPUT_REGISTERS, 8, 1) == b"\x04\x00\x08\x00\x01"
 
 
-def test_a_coil_is_on_or_off():
+def test_a_coil_is_on_or_off() -> None:
     assert built(pdu.build_write_single, pdu.WRITE_SINGLE_COIL, 0xAC, 1) == b"\x05\x00\xac\xff\x00"
     assert built(pdu.build_write_single, pdu.WRITE_SINGLE_COIL, 0xAC, 0) == b"\x05\x00\xac\x00\x00"
     assert built(pdu.build_write_single, pdu.WRITE_SINGLE_COIL, 0xAC, 0xFF00) == b"\x05\x00\xac\xff\x00"
 
 
-def test_one_register():
+def test_one_register() -> None:
     assert built(pdu.build_write_single, pdu.WRITE_SINGLE_REGISTER, 1, 3) == b"\x06\x00\x01\x00\x03"
 
 
-def test_several_registers_as_numbers_or_as_bytes():
+def test_several_registers_as_numbers_or_as_bytes() -> None:
     wanted = b"\x10\x00\x01\x00\x02\x04\x00\x0a\x01\x02"
     assert built(pdu.build_write_multiple_registers, 1, [10, 0x102]) == wanted
     assert built(pdu.build_write_multiple_registers, 1, (10, 0x102)) == wanted
@@ -39,25 +43,25 @@ def test_several_registers_as_numbers_or_as_bytes():
         assert built(pdu.build_write_multiple_registers, 1, raw) == wanted
 
 
-def test_several_coils_lowest_bit_first():
+def test_several_coils_lowest_bit_first() -> None:
     coils = [1, 0, 1, 1, 0, 0, 1, 1, 1, 0]
     assert built(pdu.build_write_multiple_coils, 0x13, coils) == b"\x0f\x00\x13\x00\x0a\x02\xcd\x01"
 
 
-def test_coils_overwrite_what_was_in_the_buffer():
+def test_coils_overwrite_what_was_in_the_buffer() -> None:
     buf = bytearray(b"\xff" * 20)
     end = pdu.build_write_multiple_coils(buf, 0, 0, [0, 1, 0])
     assert bytes(buf[6:end]) == b"\x02"
 
 
-def test_the_most_that_fits_a_request():
+def test_the_most_that_fits_a_request() -> None:
     assert len(built(pdu.build_write_multiple_registers, 0, [0xFFFF] * 123)) == 252
     assert len(built(pdu.build_write_multiple_coils, 0, [1] * 1968)) == 252
     assert built(pdu.build_read, 3, 65411, 125) == b"\x03\xff\x83\x00\x7d"
     assert built(pdu.build_read, 1, 63536, 2000) == b"\x01\xf8\x30\x07\xd0"
 
 
-def test_what_the_protocol_cannot_carry_is_refused():
+def test_what_the_protocol_cannot_carry_is_refused() -> None:
     buf = bytearray(300)
     for function in (0, 5, 6, 16, 23):
         raises(ValueError, pdu.build_read, buf, 0, function, 0, 1)
@@ -72,7 +76,7 @@ def test_what_the_protocol_cannot_carry_is_refused():
         raises(ValueError, pdu.build_write_multiple_coils, buf, 0, 0, coils)
 
 
-def test_a_reply_tells_its_length_with_its_first_bytes():
+def test_a_reply_tells_its_length_with_its_first_bytes() -> None:
     for function in (1, 2, 3, 4):
         assert pdu.reply_length(function, b"") is None
         assert pdu.reply_length(function, bytes([function])) is None
@@ -82,28 +86,28 @@ def test_a_reply_tells_its_length_with_its_first_bytes():
         assert pdu.reply_length(function, bytes([function])) == 5
 
 
-def test_a_foreign_reply_has_the_length_of_its_own_function():
+def test_a_foreign_reply_has_the_length_of_its_own_function() -> None:
     assert pdu.reply_length(3, b"\x06") == 5
     assert pdu.reply_length(6, b"\x03\x04") == 6
     assert pdu.reply_length(3, b"\x2b\x00\x00") is None
 
 
-def test_the_length_of_a_reply_in_the_middle_of_a_buffer():
+def test_the_length_of_a_reply_in_the_middle_of_a_buffer() -> None:
     assert pdu.reply_length(3, b"\xfc\x03\x04\x00", 1, 4) == 6
     assert pdu.reply_length(3, b"\xfc\x03\x04\x00", 1, 2) is None
 
 
-def test_a_read_is_answered_with_its_bytes():
+def test_a_read_is_answered_with_its_bytes() -> None:
     assert pdu.check_reply(b"..\x03\x04\x00\x01\x00\x02", 2, 8, 3, 100, 2) == 4
     assert pdu.check_reply(b"\x01\x03\xcd\x6b\x05", 0, 5, 1, 0x13, 0x13) == 2
 
 
-def test_a_byte_count_that_was_not_asked_for_is_a_wrong_reply():
+def test_a_byte_count_that_was_not_asked_for_is_a_wrong_reply() -> None:
     says("4 bytes answered, 6 asked", raises(ModbusWrongReply, pdu.check_reply, b"\x03\x04\0\0\0\0", 0, 6, 3, 0, 3))
     raises(ModbusWrongReply, pdu.check_reply, b"\x01\x02\0\0", 0, 4, 1, 0, 8)
 
 
-def test_a_reply_cut_short_is_partial():
+def test_a_reply_cut_short_is_partial() -> None:
     reply = b"\x03\x04\0\0\0\0"
     for end in range(6):
         raises(ModbusPartial, pdu.check_reply, reply, 0, end, 3, 0, 2)
@@ -111,18 +115,18 @@ def test_a_reply_cut_short_is_partial():
         raises(ModbusPartial, pdu.check_reply, b"\x06\0\1\0\2", 0, end, 6, 1, 2)
 
 
-def test_more_bytes_than_the_reply_has_are_a_wrong_reply():
+def test_more_bytes_than_the_reply_has_are_a_wrong_reply() -> None:
     raises(ModbusWrongReply, pdu.check_reply, b"\x03\x02\0\0\0", 0, 5, 3, 0, 1)
     raises(ModbusWrongReply, pdu.check_reply, b"\x06\0\1\0\2\0", 0, 6, 6, 1, 2)
     raises(ModbusWrongReply, pdu.check_reply, b"\x83\x02\0", 0, 3, 3, 0, 1)
 
 
-def test_the_reply_of_another_function_is_a_wrong_reply():
+def test_the_reply_of_another_function_is_a_wrong_reply() -> None:
     says("function 4 answered, 3 asked", raises(ModbusWrongReply, pdu.check_reply, b"\x04\x02\0\0", 0, 4, 3, 0, 1))
     raises(ModbusWrongReply, pdu.check_reply, b"\x84\x02", 0, 2, 3, 0, 1)
 
 
-def test_a_refusal_has_its_code_and_name():
+def test_a_refusal_has_its_code_and_name() -> None:
     refusal = raises(ModbusException, pdu.check_reply, b"\x83\x02", 0, 2, 3, 0, 1)
     assert (refusal.function, refusal.code, refusal.name) == (3, 2, "illegal data address")
     assert refusal.permanent
@@ -132,7 +136,7 @@ def test_a_refusal_has_its_code_and_name():
     assert raises(ModbusException, pdu.check_reply, b"\x83\x63", 0, 2, 3, 0, 1).name == "unknown exception"
 
 
-def test_a_write_is_answered_by_its_echo():
+def test_a_write_is_answered_by_its_echo() -> None:
     assert pdu.check_reply(b"\x06\x62\x0f\x03\xe8", 0, 5, 6, 25103, 1000) == 1
     assert pdu.check_reply(b"\x05\x00\x01\xff\x00", 0, 5, 5, 1, 1) == 1
     assert pdu.check_reply(b"\x05\x00\x01\x00\x00", 0, 5, 5, 1, 0) == 1
@@ -140,7 +144,7 @@ def test_a_write_is_answered_by_its_echo():
     assert pdu.check_reply(b"\x0f\x00\x01\x00\x0a", 0, 5, 15, 1, 10) == 1
 
 
-def test_an_echo_of_something_else_is_a_wrong_reply():
+def test_an_echo_of_something_else_is_a_wrong_reply() -> None:
     says("address 2 answered, 1 asked", raises(ModbusWrongReply, pdu.check_reply, b"\x06\0\2\0\3", 0, 5, 6, 1, 3))
     says("4 confirmed at address 1, 3 asked", raises(ModbusWrongReply, pdu.check_reply, b"\x06\0\1\0\4", 0, 5, 6, 1, 3))
     raises(ModbusWrongReply, pdu.check_reply, b"\x05\0\1\0\0", 0, 5, 5, 1, 1)

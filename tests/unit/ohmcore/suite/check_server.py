@@ -3,13 +3,13 @@ from ohmcore.errors import ModbusException, ModbusPartial
 from tests.unit.ohmcore.suite.expect import raises
 
 
-def refused(request):
+def refused(request: bytes) -> int:
     refusal = raises(ModbusException, server.parse_request, request, 0, len(request))
     assert refusal.function == request[0]
-    return refusal.code
+    return int(refusal.code)
 
 
-def test_a_server_reads_what_a_client_builds():
+def test_a_server_reads_what_a_client_builds() -> None:
     buf = bytearray(300)
     for function in (1, 2, 3, 4):
         end = pdu.build_read(buf, 1, function, 500, 7)
@@ -26,7 +26,7 @@ def test_a_server_reads_what_a_client_builds():
     assert server.parse_request(buf, 1, end) == (15, 500, 9, 7)
 
 
-def test_a_client_accepts_what_a_server_builds():
+def test_a_client_accepts_what_a_server_builds() -> None:
     buf = bytearray(300)
     assert pdu.check_reply(buf, 1, server.build_read_reply(buf, 1, 3, b"\1\2\3\4"), 3, 9, 2) == 3
     assert bytes(buf[3:7]) == b"\1\2\3\4"
@@ -38,29 +38,29 @@ def test_a_client_accepts_what_a_server_builds():
     assert raises(ModbusException, pdu.check_reply, buf, 1, end, 3, 9, 1).code == 4
 
 
-def test_an_unknown_function_is_refused_with_code_1():
+def test_an_unknown_function_is_refused_with_code_1() -> None:
     for function in (0, 7, 8, 23, 43, 0x83):
         assert refused(bytes([function, 0, 0, 0, 1])) == 1
 
 
-def test_a_bad_count_or_length_is_refused_with_code_3():
+def test_a_bad_count_or_length_is_refused_with_code_3() -> None:
     for request in (b"\x03\0\0\0\0", b"\x03\0\0\0\x7e", b"\x01\0\0\x07\xd1", b"\x03\0\0\0", b"\x03\0\0\0\1\0", b"\x05\0\0\0\1"):
         assert refused(request) == 3
     for request in (b"\x10\0\0\0\1\2\0", b"\x10\0\0\0\1\4\0\0\0\0", b"\x10\0\0\0\0\0", b"\x10\0\0\0\1", b"\x0f\0\0\0\x09\1\0"):
         assert refused(request) == 3
 
 
-def test_a_span_beyond_the_last_address_is_refused_with_code_2():
+def test_a_span_beyond_the_last_address_is_refused_with_code_2() -> None:
     assert refused(b"\x03\xff\xff\0\2") == 2
     assert refused(b"\x10\xff\xff\0\2\4\0\0\0\0") == 2
 
 
-def test_an_empty_request_is_partial():
+def test_an_empty_request_is_partial() -> None:
     raises(ModbusPartial, server.parse_request, b"", 0, 0)
     assert server.request_length(b"") is None
     assert server.request_length(b"\x10\0\0\0\1") is None
 
 
-def test_a_reply_that_fits_no_frame_is_refused():
+def test_a_reply_that_fits_no_frame_is_refused() -> None:
     raises(ValueError, server.build_read_reply, bytearray(300), 0, 3, b"")
     raises(ValueError, server.build_read_reply, bytearray(300), 0, 3, bytes(251))

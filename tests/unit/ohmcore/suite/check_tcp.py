@@ -3,58 +3,58 @@ from ohmcore.errors import ModbusException, ModbusPartial, ModbusTimeout, Modbus
 from tests.unit.ohmcore.suite.expect import raises, says
 
 
-def reply(transaction=7, unit=255, payload=b"\x01\x02"):
+def reply(transaction: int = 7, unit: int = 255, payload: bytes = b"\x01\x02") -> bytes:
     buf = bytearray(tcp.MAX_FRAME)
     return bytes(buf[: tcp.build(buf, transaction, unit, server.build_read_reply(buf, tcp.PDU_START, 3, payload))])
 
 
-def test_a_request_has_its_header():
+def test_a_request_has_its_header() -> None:
     buf = bytearray(16)
     n = tcp.build(buf, 0x0102, 255, pdu.build_read(buf, tcp.PDU_START, 3, 10000, 15))
     assert bytes(buf[:n]) == b"\x01\x02\x00\x00\x00\x06\xff\x03\x27\x10\x00\x0f"
 
 
-def test_transactions_wrap_after_65535():
+def test_transactions_wrap_after_65535() -> None:
     assert tcp.next_transaction(0) == 1
     assert tcp.next_transaction(65534) == 65535
     assert tcp.next_transaction(65535) == 0
 
 
-def test_a_unit_is_a_byte():
+def test_a_unit_is_a_byte() -> None:
     raises(ValueError, tcp.build, bytearray(16), 1, 256, 12)
 
 
-def test_the_length_is_in_the_header():
+def test_the_length_is_in_the_header() -> None:
     frame = reply()
     assert [tcp.expected_length(frame, n) for n in range(7)] == [0, 0, 0, 0, 0, 0, 11]
 
 
-def test_what_is_not_modbus_has_lost_its_step():
+def test_what_is_not_modbus_has_lost_its_step() -> None:
     raises(ModbusWrongReply, tcp.expected_length, b"\0\7\0\1\0\5\xff", 7)
     raises(ModbusWrongReply, tcp.expected_length, b"\0\7\0\0\0\1\xff", 7)
     raises(ModbusWrongReply, tcp.expected_length, b"\0\7\0\0\0\xff\xff", 7)
 
 
-def test_a_sound_reply_gives_its_pdu():
+def test_a_sound_reply_gives_its_pdu() -> None:
     assert tcp.check(reply(), 11, 7, 255, 3) == (7, 11)
     assert tcp.transaction(reply(0xFFFE)) == 0xFFFE
     assert pdu.check_reply(reply(), 7, 11, 3, 0, 1) == 9
 
 
-def test_silence_and_cut_off_replies():
+def test_silence_and_cut_off_replies() -> None:
     raises(ModbusTimeout, tcp.check, reply(), 0, 7, 255, 3)
     for n in range(1, 11):
         raises(ModbusPartial, tcp.check, reply(), n, 7, 255, 3)
 
 
-def test_the_reply_to_another_transaction_or_of_another_unit_is_wrong():
+def test_the_reply_to_another_transaction_or_of_another_unit_is_wrong() -> None:
     says("transaction 6 answered, 7 asked", raises(ModbusWrongReply, tcp.check, reply(6), 11, 7, 255, 3))
     says("unit 1 answered, 255 asked", raises(ModbusWrongReply, tcp.check, reply(7, 1), 11, 7, 255, 3))
     raises(ModbusWrongReply, tcp.check, reply(), 11, 7, 255, 4)
     raises(ModbusWrongReply, tcp.check, reply() + b"x", 12, 7, 255, 3)
 
 
-def test_a_refusal_has_its_code():
+def test_a_refusal_has_its_code() -> None:
     buf = bytearray(16)
     n = tcp.build(buf, 7, 255, server.build_exception(buf, tcp.PDU_START, 3, 11))
     refusal = raises(ModbusException, tcp.check, buf, n, 7, 255, 3)

@@ -1,7 +1,11 @@
 """The one thing both interpreters lack without pytest: an error that must come."""
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
-def raises(error, function, *arguments):
+
+def raises(error: "Any", function: "Any", *arguments: object) -> "Any":
     """Calls `function`; returns the error of exactly this class that it raises, fails when it raises none."""
     try:
         function(*arguments)
@@ -12,6 +16,6 @@ def raises(error, function, *arguments):
     raise AssertionError(f"{error} did not come")
 
 
-def says(part, error):
+def says(part: str, error: Exception) -> None:
     """That the text of `error` contains `part`."""
     assert part in str(error), str(error)
