@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from ohmstead.errors import ConfigurationError, Mistake
 from ohmstead.profiles.library import available, load, load_file
-from ohmstead.profiles.model import Line, Profile, RawLimits
+from ohmstead.profiles.model import Contract, Control, Line, Point, Profile, RawLimits
 
 HEAD = """\
 profile: toy
@@ -403,3 +403,19 @@ def test_a_profile_that_does_not_exist_is_named_with_what_was_meant() -> None:
         load("mtec-energybuttler")
     with pytest.raises(ConfigurationError, match="none of this name"):
         load("../profiles/mtec-energybutler")
+
+
+README = Path(__file__).resolve().parents[2] / "shared" / "profiles" / "README.md"
+
+
+def test_the_example_of_the_handbook_is_a_sound_profile(tmp_path: Path) -> None:
+    example = README.read_text().partition("```yaml\n")[2].partition("```")[0]
+    (tmp_path / "acme-hybrid.yaml").write_text(example)
+    assert load("acme-hybrid", tmp_path).raw_limits("export_limit") == RawLimits(0, 1000, 1, None)
+
+
+@pytest.mark.parametrize("model", [Profile, Line, Point, Control, Contract])
+def test_the_handbook_explains_every_key(model: type[BaseModel]) -> None:
+    handbook = README.read_text()
+    keys = {field.alias or name for name, field in model.model_fields.items()} - {"id"}
+    assert {key for key in keys if f"`{key}`" not in handbook} == set()
