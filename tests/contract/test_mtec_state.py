@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from ohmstead.profiles.model import Profile
-from ohmstead.publish.announcement import Discovery
 from ohmstead.publish.mtec_state import MtecState
 from ohmstead.readings import Quality, Snapshot
 from tests.publishing import Recorder, Requests, Sent, decoded, mtec, read_image, snapshots
@@ -37,10 +36,12 @@ def golden(goldens: Path) -> list[Sent]:
 class Contract:
     """A running contract on a recording broker."""
 
-    def __init__(self, profile: Profile, discovery: Discovery | None = None) -> None:
+    def __init__(self, profile: Profile) -> None:
         self.broker = Recorder()
         self.requests = Requests()
-        self.outlet = MtecState("mtec", profile, profile.contracts["state"], self.broker, self.requests, discovery)
+        self.outlet = MtecState(
+            "mtec", profile, profile.contracts["state"], self.broker, self.requests, farewell_topic="homeassistant/status/lwt"
+        )
         self.outlet.start()
         self.broker.connect()
 
@@ -97,7 +98,7 @@ def test_every_value_is_published_at_each_poll_though_nothing_changed(profile: P
 
 
 def test_the_last_word_is_the_golden_s(profile: Profile, golden: list[Sent]) -> None:
-    contract = Contract(profile, Discovery())
+    contract = Contract(profile)
     contract.broker.take()
     contract.outlet.close()
 

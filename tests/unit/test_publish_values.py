@@ -27,8 +27,8 @@ def values(broker: Recorder) -> DeviceValues:
     return outlet
 
 
-def _read(outlet: DeviceValues, live: bool = True, device: str = "mtec", **read: Value) -> None:
-    outlet.take(Snapshot(device, "10s", 0.0, Quality.GOOD, read, live))
+def _read(outlet: DeviceValues, **read: Value) -> None:
+    outlet.take(Snapshot("mtec", "10s", 0.0, Quality.GOOD, read))
 
 
 def _texts(broker: Recorder) -> dict[str, str]:
@@ -92,8 +92,8 @@ def test_the_moment_of_a_reading_and_raw_codes_have_no_topic(values: DeviceValue
 
 
 def test_late_snapshots_and_other_devices_change_nothing(values: DeviceValues, broker: Recorder) -> None:
-    _read(values, live=False, grid_power=1)
-    _read(values, device="growatt", grid_power=2)
+    values.take(Snapshot("mtec", "10s", 0.0, Quality.GOOD, {"grid_power": 1}, live=False))
+    values.take(Snapshot("growatt", "10s", 0.0, Quality.GOOD, {"grid_power": 2}))
 
     assert broker.take() == []
 

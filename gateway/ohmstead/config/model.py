@@ -308,6 +308,10 @@ class HomeAssistant(Section):
     enabled: bool = True
     prefix: Text = "homeassistant"
     birth: Text | None = Field(None, description="The topic on which Home Assistant says `online`; `<prefix>/status` unless given.")
+    entities: Literal["contract", "native", "both"] = Field(
+        "contract",
+        description="For a device with a contract: its contract's entities and natively what that lacks; only native ones; or both, twice.",
+    )
     grace: Duration = Field(1.0, description="How long discovery waits after the start and after Home Assistant's birth, e.g. 15 s.")
 
     @property

@@ -21,7 +21,10 @@ from ohmstead.readings import Snapshot, Value
 
 
 class MtecState:
-    """`contract` is the profile's contract `state`; `known` are values that were read before this start (serial number, firmware)."""
+    """`contract` is the profile's contract `state`; `known` are values that were read before this start (serial number, firmware).
+
+    `farewell_topic` gets a retained `offline` at the end, where upstream has its last will.
+    """
 
     def __init__(
         self,
@@ -32,13 +35,14 @@ class MtecState:
         request: Request,
         discovery: Discovery | None = None,
         known: Mapping[str, Value] | None = None,
+        farewell_topic: str | None = None,
     ) -> None:
         self._device = device
         self._profile = profile
         self._contract = contract
         self._messenger = messenger
         self._request = request
-        self._farewell = f"{discovery.prefix}/status/lwt" if discovery else None
+        self._farewell = farewell_topic
         self._layout = layout(profile, contract)
         self._nameplate = Nameplate(profile, known or {})
         self._groups: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()

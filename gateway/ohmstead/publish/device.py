@@ -1,0 +1,91 @@
+"""Which publishers a device of this home has, and how they divide Home Assistant's entities among them.
+
+With `home_assistant.entities: contract` (the default) a device with a contract is announced by the contract, as its users know it,
+and natively comes only what the contract lacks (for `json`: the controls and the fault texts), on the same device. `native` and
+`both` mean what they say; with `both` most entities are there twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from ohmstead.config.model import Config
+from ohmstead.messages import Messenger
+from ohmstead.publish.announcement import Discovery
+from ohmstead.publish.home_assistant import HomeAssistantDevice, bridge_topic
+from ohmstead.publish.mtec_json import MtecJson
+from ohmstead.publish.mtec_state import MtecState
+from ohmstead.publish.outlet import Outlet, Request
+from ohmstead.publish.values import DeviceValues, online_topic
+from ohmstead.readings import Value
+
+
+class DeviceOutlets(NamedTuple):
+    """`values` also knows whether the device is online; `outlets` are all of them, `values` among them."""
+
+    values: DeviceValues
+    outlets: tuple[Outlet, ...]
+
+
+def device_outlets(
+    config: Config, device: str, messenger: Messenger, request: Request, *, period_s: float, known: Mapping[str, Value] | None = None
+) -> DeviceOutlets:
+    """The publishers of one device, not yet started.
+
+    `period_s` is the period of its fastest poll group here. `known` are its values as the store has them: the contracts' topics carry
+    the serial number, which is read once an hour.
+    """
+    values = DeviceValues(config.site, device, config.profile(device), messenger, period_s, values=config.publish.values)
+    settings = config.home_assistant
+    discovery = Discovery(settings.prefix, settings.birth_topic, settings.grace) if settings.enabled else None
+    contract = _contract(config, device, messenger, request, discovery if settings.entities != "native" else None, known)
+    outlets: list[Outlet] = [values]
+    if contract is not None:
+        outlets.append(contract)
+    if discovery is not None:
+        outlets.append(_native(config, device, messenger, discovery, contract, known))
+    return DeviceOutlets(values, tuple(outlets))
+
+
+def _contract(
+    config: Config, device: str, messenger: Messenger, request: Request, discovery: Discovery | None, known: Mapping[str, Value] | None
+) -> MtecState | MtecJson | None:
+    profile, chosen = config.profile(device), config.devices[device].contract
+    if chosen == "state":
+        farewell = f"{config.home_assistant.prefix}/status/lwt"
+        return MtecState(device, profile, profile.contracts["state"], messenger, request, discovery, known, farewell_topic=farewell)
+    if chosen == "json":
+        availability = (bridge_topic(config.site), online_topic(config.site, device))
+        return MtecJson(device, profile, profile.contracts["json"], messenger, availability, discovery, known)
+    return None
+
+
+def _native(
+    config: Config,
+    device: str,
+    messenger: Messenger,
+    discovery: Discovery,
+    contract: MtecState | MtecJson | None,
+    known: Mapping[str, Value] | None,
+) -> HomeAssistantDevice:
+    profile, chosen = config.profile(device), config.devices[device]
+    covered: frozenset[str] | None = None
+    name = chosen.name or profile.name
+    if contract is not None and config.home_assistant.entities == "contract":
+        covered = contract.covers
+        name = profile.contracts[str(chosen.contract)].device_name or name
+    return HomeAssistantDevice(
+        config.site,
+        device,
+        name,
+        profile,
+        messenger,
+        discovery,
+        covered=covered or (),
+        shares_serial=covered is not None,
+        read_only=chosen.read_only,
+        limits={control: config.raw_limits(device, control) for control in profile.controls},
+        announce=config.publish.values,
+        known=known,
+    )
