@@ -15,14 +15,13 @@ from hypothesis import strategies as st
 from ohmcore.frames import parse_command
 from ohmcore.pack import unpack
 from ohmcore.seal import unseal
+from ohmstead.control.answers import Answers
 from ohmstead.control.desk import Answer, Desk
 from ohmstead.control.dispatch import NodeActuator, Outcome
 from ohmstead.control.freshness import LastRead
 from ohmstead.control.quota import BURST
 from ohmstead.control.target import Target, targets
-from ohmstead.control.topics import ControlTopics
 from ohmstead.errors import Reason, Rejected
-from ohmstead.messages import Handler, Message
 from ohmstead.profiles import library
 from ohmstead.profiles.decode import Decoder
 from ohmstead.readings import Quality, Snapshot
@@ -313,43 +312,18 @@ def test_a_reading_says_that_nothing_needs_writing_only_while_it_is_fresh_and_un
 # Over MQTT
 
 
-class Wire:
-    """A messenger that only listens."""
-
-    connected = True
-
-    def __init__(self) -> None:
-        self.patterns: dict[str, Handler] = {}
-        self.published: dict[str, str] = {}
-
-    def publish(self, topic: str, payload: str | bytes, *, retain: bool = False, qos: int = 0) -> None:
-        self.published[topic] = payload if isinstance(payload, str) else payload.decode()
-
-    def subscribe(self, pattern: str, handler: Handler, *, qos: int = 0) -> None:
-        self.patterns[pattern] = handler
-
-    def on_connect(self, callback: object) -> None: ...
-
-
-def test_set_topics_command_and_retained_copies_never_do() -> None:
-    wire, asked = Wire(), list[tuple[str, ...]]()
-    ControlTopics("home", wire, lambda *request: asked.append(request), ZoneInfo("Europe/Prague")).start()
-    take = wire.patterns["ohm/home/device/+/+/set"]
-    topic = "ohm/home/device/mtec/mode/set"
-    take([Message(topic, b"512", False), Message(topic, b"257", True), Message(topic, b"\xff", False), Message(topic, b"1" * 5000, False)])
-    assert asked[0] == ("mtec", "mode", "512", "mqtt")
-    assert len(asked) == 3
-    for _, _, text, _ in asked[1:]:
-        with pytest.raises(Rejected):
-            TARGETS["mode"].raw_of(text)
-
-
 def test_each_answer_is_published_with_its_reason_and_the_home_s_time() -> None:
-    wire = Wire()
-    topics = ControlTopics("home", wire, lambda *request: None, ZoneInfo("Europe/Prague"))
-    topics.answer(Answer("mtec", "mode", "x", "mqtt", Outcome("rejected", "neither", None, Reason.MALFORMED), 0.0))
-    topics.answer(Answer("mtec", "no/such+topic", "x", "mqtt", Outcome("rejected"), 0.0))
-    ((topic, payload),) = wire.published.items()
+    published: dict[str, str] = {}
+
+    class Wire:
+        def publish(self, topic: str, payload: str | bytes, *, retain: bool = False, qos: int = 0) -> None:
+            assert not retain
+            published[topic] = str(payload)
+
+    answers = Answers("home", Wire(), ZoneInfo("Europe/Prague"))
+    answers.say(Answer("mtec", "mode", "x", "mqtt", Outcome("rejected", "neither", None, Reason.MALFORMED), 0.0))
+    answers.say(Answer("mtec", "no/such+topic", "x", "mqtt", Outcome("rejected"), 0.0))
+    ((topic, payload),) = published.items()
     assert topic == "ohm/home/device/mtec/control/mode/result"
     said: Mapping[str, object] = json.loads(payload)
     assert said["reason"] == "malformed"

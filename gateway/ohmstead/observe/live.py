@@ -1,0 +1,114 @@
+"""The document behind the live page: every value with its age, the power flow, nodes, broker and store (`/api/now`, `/api/live`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ohmstead.observe.latest import LatestValue
+from ohmstead.observe.overview import Overview
+from ohmstead.profiles.model import Point, Profile
+from ohmstead.publish.numbers import plain
+from ohmstead.publish.values import decimals
+from ohmstead.readings import Value
+
+FLOW = {
+    "pv": (("pv", "pv_power"), ()),
+    "battery": (("battery", "battery_power"), ("charge positive",)),
+    "grid": (("grid_power", "grid"), ("export positive",)),
+    "house": (("consumption", "load_power", "load"), ()),
+    "soc": (("battery_soc", "soc"), ()),
+}
+"""What the picture needs → the points that say it, and the signs that have to be turned: battery is positive when it gives,
+grid when the house takes from it. W, and % for `soc`."""
+
+
+class LiveDocument:
+    """Composes the document; texts are formatted as on the plain topics."""
+
+    def __init__(self, overview: Overview) -> None:
+        self._overview = overview
+        self._texts: dict[str, dict[str, Callable[[Value], str]]] = {}
+        for device in overview.config.devices:
+            profile = overview.config.profile(device)
+            self._texts[device] = {point.id: plain(decimals(profile, point)) for point in profile.points.values()}
+
+    def compose(self) -> dict[str, Any]:
+        overview = self._overview
+        config = overview.config
+        now = overview.wall()
+        return {
+            "site": config.site,
+            "zone": config.timezone,
+            "time": now,
+            "version": overview.version,
+            "broker": overview.mqtt.connected,
+            "store": {"healthy": overview.writer.healthy, "trouble": overview.writer.trouble, "samples": overview.writer.committed},
+            "nodes": [self._node(name, now) for name in overview.fleet.nodes],
+            "devices": [self._device(device, now) for device in config.devices],
+        }
+
+    def _node(self, name: str, now: float) -> dict[str, Any]:
+        node = self._overview.fleet.nodes[name]
+        hello = node.hello
+        bus: Mapping[str, Any] = node.bus or _sum(device.bus for device in node.devices.values())
+        return {
+            "name": name,
+            "online": bool(node.online),
+            "age": None if node.heard is None else max(0.0, now - node.heard),
+            "firmware": hello.firmware if hello else None,
+            "uptime": hello.uptime_ms / 1000 if hello else None,
+            "bus": dict(bus),
+        }
+
+    def _device(self, device: str, now: float) -> dict[str, Any]:
+        overview = self._overview
+        profile = overview.config.profile(device)
+        values = overview.latest.values(device)
+        serial = values.get(profile.identity.serial or "")
+        return {
+            "name": device,
+            "title": overview.config.devices[device].name or profile.name,
+            "state": overview.state(device),
+            "age": overview.age(device),
+            "via": overview.via(device),
+            "serial": serial.value if serial else None,
+            "flow": flow(profile, values),
+            "groups": [self._group(device, group, profile, values, now) for group in profile.groups],
+        }
+
+    def _group(self, device: str, group: str, profile: Profile, values: Mapping[str, LatestValue], now: float) -> dict[str, Any]:
+        points = profile.in_group(group)
+        times = [values[point.id].time for point in points if point.id in values]
+        return {
+            "name": group,
+            "age": max(0.0, now - max(times)) if times else None,
+            "points": [self._point(device, point, values.get(point.id)) for point in points],
+        }
+
+    def _point(self, device: str, point: Point, read: LatestValue | None) -> dict[str, Any]:
+        text = None if read is None else self._texts[device][point.id](read.value)
+        return {"id": point.id, "name": point.name, "text": text, "unit": point.unit, "sign": point.sign}
+
+
+def flow(profile: Profile, values: Mapping[str, LatestValue]) -> dict[str, float | None] | None:
+    """The figures of the picture; None for a device that has no power to show."""
+    figures = {name: _figure(profile, values, points, turned) for name, (points, turned) in FLOW.items()}
+    return None if all(figure is None for figure in figures.values()) else figures
+
+
+def _figure(profile: Profile, values: Mapping[str, LatestValue], points: tuple[str, ...], turned: tuple[str, ...]) -> float | None:
+    for point in points:
+        read = values.get(point)
+        if read is not None and isinstance(read.value, int | float):
+            return -read.value if profile.points[point].sign in turned else read.value
+    return None
+
+
+def _sum(reports: Any) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for report in reports:
+        for name, count in report.items():
+            if isinstance(count, int):
+                total[name] = total.get(name, 0) + count
+    return total

@@ -1,0 +1,170 @@
+"""Everything that can be seen of a running gateway, in one place: health, the live page, `/stats` and the metrics are made of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import ohmstead
+from ohmstead.config.model import Config
+from ohmstead.control.desk import Desk
+from ohmstead.mqtt import MqttClient
+from ohmstead.nodes.fleet import Fleet
+from ohmstead.nodes.ingest import Ingest
+from ohmstead.observe.latest import Latest
+from ohmstead.sources.modbus import ModbusSource
+from ohmstead.store.writer import Writer
+
+_STALE_PERIODS = 3
+
+State = Literal["ok", "stale", "offline", "waiting"]
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The parts of a gateway, to be looked at. `periods` says per device how often each of its groups is read, in seconds."""
+
+    config: Config
+    mqtt: MqttClient
+    writer: Writer
+    fleet: Fleet
+    ingest: Ingest
+    sources: Mapping[str, ModbusSource]
+    desk: Desk
+    latest: Latest
+    periods: Mapping[str, Mapping[str, float]]
+    wall: Callable[[], float] = time.time
+    mono: Callable[[], float] = time.monotonic
+    started: float = field(default_factory=time.monotonic)
+    version: str = ohmstead.__version__
+
+    @property
+    def uptime_s(self) -> float:
+        return self.mono() - self.started
+
+    def online(self, device: str) -> bool | None:
+        """Whether a device can be reached, as far as its source or its node knows; None before anything is known."""
+        source = self.sources.get(device)
+        return source.online if source is not None else self.fleet.device_online(device)
+
+    def age(self, device: str) -> float | None:
+        """Seconds since the device's newest reading."""
+        last = self.latest.last_time(device)
+        return None if last is None else max(0.0, self.wall() - last)
+
+    def state(self, device: str) -> State:
+        """`stale` after three of its shortest periods without a reading, `offline` when somebody knows better."""
+        age = self.age(device)
+        if self.online(device) is False:
+            return "offline"
+        if age is None:
+            return "waiting"
+        return "stale" if age > _STALE_PERIODS * min(self.periods[device].values()) else "ok"
+
+    def counters(self, device: str) -> Mapping[str, Any]:
+        """The requests to a device and what came of them, as its source counts them or its node last reported."""
+        source = self.sources.get(device)
+        if source is not None:
+            return source.counters
+        for node in self.fleet.nodes.values():
+            if device in node.devices:
+                return node.devices[device].bus
+        return {}
+
+    def via(self, device: str) -> str:
+        """How the device is reached, as the owner wrote it."""
+        via = self.config.devices[device].via
+        return f"node {via.node}" if via.node else f"tcp://{via.host}:{via.port}"
+
+    def ready(self) -> bool:
+        """Whether the start is over: the broker was tried. (The page is up last: store and sources are there before it.)"""
+        return self.mqtt.tried.is_set()
+
+    def health(self) -> dict[str, Any]:
+        """What is wrong, if anything. `ok` is False only for what a restart or a larger disk could cure: the store.
+
+        An absent broker or inverter is told in its part and turns nothing red: restarting the gateway would not bring it back.
+        """
+        states = {device: self.state(device) for device in self.config.devices}
+        return {
+            "ok": self.writer.healthy,
+            "store": "ok" if self.writer.healthy else f"nothing is stored: {self.writer.trouble}",
+            "mqtt": "ok" if self.mqtt.connected else "the broker is away",
+            "nodes": {name: "ok" if node.online else "offline" for name, node in self.fleet.nodes.items()},
+            "devices": states,
+        }
+
+    def stats(self) -> dict[str, Any]:
+        """Figures for people and scripts; counters since the start of the process."""
+        return {
+            "version": self.version,
+            "site": self.config.site,
+            "uptime_s": round(self.uptime_s, 1),
+            "health": self.health(),
+            "mqtt": {
+                "connected": self.mqtt.connected,
+                "connections": self.mqtt.connections,
+                "received": self.mqtt.received,
+                "published": self.mqtt.published,
+                "dropped": self.mqtt.dropped,
+                "queued": self.mqtt.queued,
+            },
+            "store": {
+                "commits": self.writer.commits,
+                "committed": self.writer.committed,
+                "queued": self.writer.queued,
+                "dropped_frames": self.writer.dropped_frames,
+                "lost_snapshots": self.writer.lost_snapshots,
+                "trouble": self.writer.trouble,
+            },
+            "ingest": {
+                "frames": self.ingest.frames,
+                "events": self.ingest.events,
+                "replayed": self.ingest.replayed,
+                "refused": {reason: count for reason, count in self.ingest.refused.items() if count},
+            },
+            "control": {
+                "answered": dict(self.desk.answered),
+                "rejected": {str(reason): count for reason, count in self.desk.rejected.items()},
+            },
+            "devices": {device: self._device(device) for device in self.config.devices},
+            "nodes": {name: self._node(name) for name in self.fleet.nodes},
+        }
+
+    def _device(self, device: str) -> dict[str, Any]:
+        age = self.age(device)
+        return {
+            "profile": self.config.devices[device].profile,
+            "via": self.via(device),
+            "state": self.state(device),
+            "age_s": None if age is None else round(age, 1),
+            "snapshots": self.latest.snapshots[device],
+            "readings": self.latest.readings[device],
+            "bus": dict(self.counters(device)),
+            "trouble": self.sources[device].trouble if device in self.sources else "",
+        }
+
+    def _node(self, name: str) -> dict[str, Any]:
+        node = self.fleet.nodes[name]
+        hello = node.hello
+        return {
+            "online": node.online,
+            "age_s": None if node.heard is None else round(max(0.0, self.wall() - node.heard), 1),
+            "firmware": hello.firmware if hello else None,
+            "config_hash": hello.config_hash.hex() if hello else None,
+            "slot": hello.slot if hello else None,
+            "reset_cause": hello.reset_cause if hello else None,
+            "boot": node.boot,
+            "seq": node.seq,
+            "acknowledged": node.acknowledged,
+            "late_s": round(node.late, 3),
+            "frames": node.frames,
+            "events": node.events,
+            "replayed": node.replayed,
+            "refused": node.refused,
+            "given_up": node.given_up,
+            "restarts": node.restarts,
+            "bus": dict(node.bus),
+        }
