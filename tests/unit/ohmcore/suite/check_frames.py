@@ -168,3 +168,16 @@ def test_a_frame_that_does_not_fit_is_no_frame() -> None:
 
 def test_sixty_registers_take_less_than_160_bytes() -> None:
     assert len(packed(frames.pack_data, 2147483647, 100000, 86400000, "mtec", "10s", 0, ((3, 11000, bytes(120)),))) < 160
+
+
+def test_the_edges_of_every_field() -> None:
+    name = "x" * 64
+    data = [1, 0x7FFFFFFF, 1, 0, name, name, 0, [[0x4FFFF, b"\0\0"], [0x20000, bytes(250)]]]
+    assert frames.parse_data(data) == (0x7FFFFFFF, 1, 0, name, name, 0, ((4, 65535, b"\0\0"), (2, 0, bytes(250))))
+    assert frames.parse_data(changed(data, 7, [[0x2FFFF, b"\0\0\0"]]))[6] == ((2, 65535, b"\0\0\0"),)
+    assert frames.parse_data(changed(data, 2, (1 << 63) - 1))[1] == (1 << 63) - 1
+    refused(frames.parse_data, changed(data, 2, 1 << 63), "seq: 9223372036854775808 is not in")
+    assert frames.parse_hello(changed(changed(HELLO, 2, 1), 3, 0))[1:3] == (1, 0)
+    assert frames.parse_ack([1, 1, 0, 0]) == (1, 0, 0)
+    assert frames.parse_command([1, 0, 1, "a", "b", bytes(246), 1]) == (0, 1, "a", "b", bytes(246), 1)
+    refused(frames.parse_command, changed(COMMAND, 5, bytes(248)), "words")

@@ -149,3 +149,19 @@ def test_an_echo_of_something_else_is_a_wrong_reply() -> None:
     says("4 confirmed at address 1, 3 asked", raises(ModbusWrongReply, pdu.check_reply, b"\x06\0\1\0\4", 0, 5, 6, 1, 3))
     raises(ModbusWrongReply, pdu.check_reply, b"\x05\0\1\0\0", 0, 5, 5, 1, 1)
     raises(ModbusWrongReply, pdu.check_reply, b"\x10\0\1\0\1", 0, 5, 16, 1, 2)
+
+
+def test_the_edges_of_what_fits() -> None:
+    assert built(pdu.build_read, 2, 63536, 2000) == b"\x02\xf8\x30\x07\xd0"
+    assert built(pdu.build_read, 4, 65535, 1) == b"\x04\xff\xff\x00\x01"
+    assert built(pdu.build_write_single, 6, 65535, 65535) == b"\x06\xff\xff\xff\xff"
+    assert built(pdu.build_write_single, 6, 0, 0) == b"\x06\x00\x00\x00\x00"
+    assert built(pdu.build_write_multiple_registers, 65534, [0, 65535]) == b"\x10\xff\xfe\x00\x02\x04\x00\x00\xff\xff"
+
+
+def test_bits_and_registers_are_counted_each_their_way() -> None:
+    assert pdu.check_reply(b"\x02\x01\x00", 0, 3, 2, 0, 8) == 2
+    assert pdu.check_reply(b"\x02\x02\x00\x00", 0, 4, 2, 0, 9) == 2
+    assert pdu.check_reply(b"\x04\x02\x00\x00", 0, 4, 4, 0, 1) == 2
+    says("2 bytes of 4 came", raises(ModbusPartial, pdu.check_reply, b"\x04\x04\x00\x00", 0, 4, 4, 0, 2))
+    says("1 bytes too many", raises(ModbusWrongReply, pdu.check_reply, b"\x04\x02\x00\x00\x00", 0, 5, 4, 0, 1))

@@ -119,3 +119,12 @@ def test_kinds_words_and_orders_that_are_none_are_refused() -> None:
 def test_registers_beyond_the_buffer_are_refused() -> None:
     for offset in (-2, 6, 7, 8, 100):
         raises(ValueError, decode, "u32", bytes(8), offset, 2)
+
+
+def test_the_first_and_the_last_printable_character() -> None:
+    both("str", b"~ ~!", "~ ~!", 2)
+
+
+def test_the_text_names_the_span() -> None:
+    says("65536 is no integer in 0..65535", raises(ValueError, encode, "u16", 65536))
+    says("5 is no integer", raises(ValueError, encode, "u16", "5"))

@@ -113,3 +113,10 @@ def test_the_silence_between_frames() -> None:
 def test_how_long_a_character_takes() -> None:
     assert rtu.char_us(9600) == 1146
     assert rtu.char_us(9600, 10) == 1042
+
+
+def test_units_0_and_255_are_units() -> None:
+    for unit in (0, 255):
+        frame = reply(unit)
+        assert frame[0] == unit
+        assert rtu.check(frame, 9, unit, 3) == (1, 7)

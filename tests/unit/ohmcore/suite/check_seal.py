@@ -83,3 +83,7 @@ def test_garbage_opens_nothing() -> None:
     sealed = seal(KEY, CONTEXT, BODY)
     for size in range(len(sealed)):
         raises(FrameError, unseal, KEY, CONTEXT, sealed[:size])
+
+
+def test_a_key_of_exactly_a_block_is_taken_as_it_is() -> None:
+    assert mac(b"k" * 64, b"text") == "0414bb1d8c0c4556cdb2028727b16610ae377b1a194b6db1f853d4297f2329bc"

@@ -64,3 +64,20 @@ def test_an_empty_request_is_partial() -> None:
 def test_a_reply_that_fits_no_frame_is_refused() -> None:
     raises(ValueError, server.build_read_reply, bytearray(300), 0, 3, b"")
     raises(ValueError, server.build_read_reply, bytearray(300), 0, 3, bytes(251))
+
+
+def test_the_most_that_a_server_gives() -> None:
+    for function, most in ((1, 2000), (2, 2000), (3, 125), (4, 125)):
+        for count in (1, most):
+            request = bytes([function, 0, 0, count >> 8, count & 0xFF])
+            assert server.parse_request(request, 0, 5) == (function, 0, count, 5)
+        assert refused(bytes([function, 0, 0, (most + 1) >> 8, (most + 1) & 0xFF])) == 3
+    for function, most, size in ((15, 1968, 246), (16, 123, 246)):
+        request = bytes([function, 0, 0, most >> 8, most & 0xFF, size]) + bytes(size)
+        assert server.parse_request(request, 0, len(request)) == (function, 0, most, 6)
+    assert refused(bytes([15, 0, 0, 1969 >> 8, 1969 & 0xFF, 247]) + bytes(247)) == 3
+    assert refused(bytes([16, 0, 0, 0, 124, 248]) + bytes(248)) == 3
+
+
+def test_a_span_up_to_the_last_address() -> None:
+    assert server.parse_request(b"\x03\xff\xfe\0\2", 0, 5) == (3, 65534, 2, 5)

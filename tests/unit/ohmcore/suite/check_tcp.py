@@ -59,3 +59,16 @@ def test_a_refusal_has_its_code() -> None:
     n = tcp.build(buf, 7, 255, server.build_exception(buf, tcp.PDU_START, 3, 11))
     refusal = raises(ModbusException, tcp.check, buf, n, 7, 255, 3)
     assert (refusal.code, refusal.name) == (11, "gateway target device failed to respond")
+
+
+def test_units_and_transactions_up_to_their_last() -> None:
+    for transaction, unit in ((0, 0), (65535, 255), (0x0102, 1)):
+        assert tcp.check(reply(transaction, unit), 11, transaction, unit, 3) == (7, 11)
+
+
+def test_the_shortest_and_the_longest_frame() -> None:
+    assert tcp.expected_length(b"\0\7\0\0\0\2", 6) == 8
+    assert tcp.expected_length(b"\0\7\0\0\0\xfe", 6) == tcp.MAX_FRAME == 260
+    raises(ModbusWrongReply, tcp.expected_length, b"\0\7\0\0\0\xff", 6)
+    says("protocol 258 is not MODBUS", raises(ModbusWrongReply, tcp.expected_length, b"\0\7\1\2\0\5", 6))
+    raises(ModbusWrongReply, tcp.expected_length, b"\0\7\1\0\0\5", 6)
