@@ -14,7 +14,7 @@ from ohmstead.profiles.compiler import MAX_FRAME, frame_bound, line_cost, period
 from ohmstead.profiles.model import Line, Profile
 from ohmstead.profiles.planner import LineCost, Read, TcpCost, seconds
 
-COST = LineCost.of_line(9600, turnaround_s=0.02, pause_s=0.02)
+COST = LineCost.of_line(9600, turnaround_s=0.02)
 
 
 @pytest.fixture(scope="module")
@@ -139,5 +139,5 @@ def test_no_frame_is_longer_than_its_bound(reads: list[Read]) -> None:
 
 
 def test_the_cost_of_a_line_follows_its_profile() -> None:
-    line = Line.model_validate({"baud": 19200, "parity": "even", "stop": 2, "turnaround": "50 ms"})
-    assert line_cost(line) == LineCost(19200, 12, 0.05, 0.05)
+    line = Line.model_validate({"baud": 19200, "parity": "even", "stop": 2, "turnaround": "50 ms", "gap": "30 ms"})
+    assert line_cost(line) == LineCost(19200, 12, 0.05, 0.03)

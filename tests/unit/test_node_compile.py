@@ -26,7 +26,7 @@ HOME = """
       attic: {bus: {port: /dev/ttyUSB0, parity: even, stop: 2, baud: 19200}}
     devices:
       mtec: {profile: mtec-energybutler, via: cellar, limits: {grid_inject_limit: 10..50 %%}, every: {now-base: 5 s}}
-      watched: {profile: mtec-energybutler, via: attic, unit: 7, read_only: true, line: {turnaround: 1 ms, timeout: 2 s, retries: 3}}
+      watched: {profile: mtec-energybutler, via: attic, unit: 7, read_only: true, line: {gap: 1 ms, timeout: 2 s, retries: 3}}
       direct: {profile: mtec-energybutler, via: tcp://192.0.2.10}
 """ % ("00ff" * 16)
 
@@ -99,7 +99,7 @@ def test_polls_are_planned_with_periods_in_ms(home: Config) -> None:
 
 def test_times_of_the_line_are_in_ms_and_no_pause_is_shorter_than_the_silence(home: Config) -> None:
     times = ("unit", "timeout_ms", "retries", "turnaround_ms")
-    assert [device(home, "cellar")[key] for key in times] == [252, 1000, 1, 20]
+    assert [device(home, "cellar")[key] for key in times] == [252, 1000, 1, 4]
     assert [device(home, "attic")[key] for key in times] == [7, 2000, 3, 3], "3.5 characters of 12 bits at 19200 baud are 2.2 ms"
 
 

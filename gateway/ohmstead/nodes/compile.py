@@ -119,7 +119,7 @@ def _device(config: Config, name: str, device: DeviceConfig, profile: Profile) -
         "unit": config.unit(name),
         "timeout_ms": round(line.timeout * 1000),
         "retries": line.retries,
-        "turnaround_ms": math.ceil(max(line.turnaround, cost.silence_s) * 1000),
+        "turnaround_ms": math.ceil(max(line.gap, cost.silence_s) * 1000),
         "groups": [
             {
                 "name": group.name,

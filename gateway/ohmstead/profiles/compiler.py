@@ -31,12 +31,8 @@ class PollGroup:
 
 
 def line_cost(line: Line) -> LineCost:
-    """The cost of a read on the serial line of a profile.
-
-    A profile knows one turnaround, the pause between an answer and the next request. A device that needs it to turn the line
-    round is taken to need it before its answer as well.
-    """
-    return LineCost.of_line(line.baud, PARITY[line.parity], line.stop, turnaround_s=line.turnaround, pause_s=line.turnaround)
+    """The cost of a read on the serial line of a profile."""
+    return LineCost.of_line(line.baud, PARITY[line.parity], line.stop, turnaround_s=line.turnaround, pause_s=line.gap)
 
 
 def periods(profile: Profile, every: float | Mapping[str, float] | None = None) -> dict[str, float]:

@@ -51,7 +51,9 @@ class Line(Strict):
     max_read: int = Field(default=125, ge=1, le=125)
     """The most registers the device answers at once."""
     turnaround: Duration = 0.0
-    """The least pause between an answer and the next request."""
+    """How long the device thinks: from the end of a request to the begin of its answer."""
+    gap: Duration = 0.0
+    """The least pause the device wants between its answer and the next request, where silence on the line is not enough."""
     timeout: Duration = 1.0
     retries: int = Field(default=1, ge=0, le=10)
     readable: Annotated[tuple[tuple[int, int], ...], PlainValidator(_readable)] = ()
