@@ -179,6 +179,12 @@ def test_what_cannot_be_stored_is_left_out_and_costs_nobody_else_a_sample(store:
     assert {latest.point for latest in store.latest()} == {"grid_power"}
 
 
+def test_readings_of_one_point_in_one_millisecond_are_all_kept(store: SqliteStore) -> None:
+    commit(store, *(frame(seq)._replace(time_ms=5000) for seq in range(1, 101)))
+    store.commit(Batch(snapshots=[Snapshot("mtec", "10s", 5.0, Quality.GOOD, {"grid_power": 101})]))
+    assert store.history("mtec", "grid_power", 5, 5.101, 60) == [(0, 51, 1, 101, 101)]
+
+
 def test_a_decoders_own_values_and_clocks_are_not_kept(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "ohm.db", transient={"mtec": ["api_date"]})
     commit(store, frame(1, {"equipment_info": "12K", "equipment_info.raw": "30 07", "api_date": "2025-07-01"}))

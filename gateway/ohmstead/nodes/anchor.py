@@ -73,6 +73,9 @@ class Anchors:
             if boot.anchor is not None and wall - _TOO_OLD_S < boot.anchor.at <= wall + 1.0:
                 self._envelopes[boot.node, boot.boot] = Envelope(boot.anchor.offset - shift, boot.anchor.at - shift)
 
+    def __contains__(self, key: BootKey) -> bool:
+        return key in self._envelopes
+
     def heard(self, key: BootKey, uptime: float, mono: float) -> None:
         """A message of a boot, made at `uptime` seconds, received at `mono`. Not for a broker's retained copies."""
         envelope = self._envelopes.get(key)

@@ -287,6 +287,7 @@ class Ingest:
                 self._hand_out(Event(node.name, device, event.kind, event.detail, at))
             frames.append(Frame(node.name, key[1], seq, received_ms, round(at * 1000), device, values, payload, event))
         first_seqs, self._first_seqs = self._first_seqs, {}
+        anchors.update((key, self._anchors.anchor(key, mono, wall)) for key in first_seqs if key in self._anchors)
         self._writer.submit(frames, anchors, first_seqs)
 
     def _snapshot(self, item: _Sound, at: float, wall: float) -> Mapping[str, Value]:

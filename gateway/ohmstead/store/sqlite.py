@@ -9,6 +9,7 @@ is too full for it leaves the commit standing in the log.
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -38,13 +39,15 @@ log = structlog.get_logger(service="store")
 
 _BUSY_S = 5.0
 _PRUNE_ROWS = 10_000
+_CROWD_MS = 1_000
 _BOOTS_LISTED = 200
 _BOOTS_CACHED = 1_000
 _OFTEN = ("bus",)  # kinds of events that come every minute: forgotten with the raw frames
 _REOPEN = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY}
 _PERMANENT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_ERROR}
 
-_INSERT_SAMPLE = "INSERT OR IGNORE INTO samples (series_id, ts, value) VALUES (?, ?, ?)"
+_INSERT_SAMPLE = "INSERT INTO samples (series_id, ts, value) VALUES (?, ?, ?)"
+_INSERT_SAMPLE_IF_FREE = _INSERT_SAMPLE.replace("INSERT", "INSERT OR IGNORE")
 _INSERT_FRAME = "INSERT OR IGNORE INTO frames (boot_id, seq, received, time, body) VALUES (?, ?, ?, ?, ?)"
 
 Row = tuple[int, int, Value]
@@ -323,18 +326,33 @@ class SqliteStore:
 
 
 def _add_samples(connection: sqlite3.Connection, rows: list[Row]) -> None:
-    """Two samples of a point in one millisecond: the first stays. A NaN is NULL to SQLite and is left out."""
+    """All at once; row by row in the rare case that one of them has no place or no meaning to SQLite."""
+    connection.execute("SAVEPOINT samples")
     try:
         connection.executemany(_INSERT_SAMPLE, rows)
-    except (OverflowError, UnicodeEncodeError, sqlite3.InterfaceError, sqlite3.ProgrammingError):
-        connection.executemany(_INSERT_SAMPLE, [row for row in rows if _fits(row[2])])
+    except (sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError, OverflowError, UnicodeEncodeError):
+        connection.execute("ROLLBACK TO samples")
+        for row in rows:
+            if _fits(row[2]):
+                _add_sample(connection, row)
+    connection.execute("RELEASE samples")
+
+
+def _add_sample(connection: sqlite3.Connection, row: Row) -> None:
+    """In the next free millisecond: a frame is here once, so whatever has its place is another reading of the point."""
+    series, time, value = row
+    for moment in range(time, time + _CROWD_MS):
+        if connection.execute(_INSERT_SAMPLE_IF_FREE, (series, moment, value)).rowcount:
+            return
 
 
 def _fits(value: Value) -> bool:
-    """Whether SQLite can hold a value: 64-bit integers, numbers, text in valid Unicode."""
+    """Whether SQLite can hold a value: 64-bit integers, numbers but NaN, text in valid Unicode."""
     if isinstance(value, str):
         return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
-    return isinstance(value, float) or (isinstance(value, int) and -(2**63) <= value < 2**63)
+    if isinstance(value, float):
+        return not math.isnan(value)
+    return isinstance(value, int) and -(2**63) <= value < 2**63
 
 
 def _add_event(connection: sqlite3.Connection, boot_id: int, frame: Frame) -> None:

@@ -43,6 +43,7 @@ class Writer:
         self._first_seqs: dict[BootKey, int] = {}
         self._anchors: dict[BootKey, Anchor] = {}
         self._changed = threading.Condition()
+        self._under_way = 0
         self._stopping = False
         self._prune_at = time.monotonic() + _PRUNE_EVERY_S / 10
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
@@ -71,8 +72,8 @@ class Writer:
 
     @property
     def queued(self) -> int:
-        """Frames and snapshots that wait for a commit."""
-        return len(self._queue)
+        """What waits for a commit or is being committed."""
+        return len(self._queue) + len(self._first_seqs) + self._under_way
 
     def record(self, snapshot: Snapshot) -> None:
         """Queues a snapshot of a source that needs no acknowledgement."""
@@ -128,6 +129,7 @@ class Writer:
             self._first_seqs,
             self._anchors,
         )
+        self._under_way = len(entries) + len(batch.first_seqs)
         self._first_seqs, self._anchors = {}, {}
         return batch
 
@@ -135,9 +137,10 @@ class Writer:
         try:
             settled = self.store.commit(batch)
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing was stored: keep it, say so, try again
-            if str(error) != self.trouble:
-                log.error("nothing is stored", reason=str(error), waiting=self.queued)
-            self._put_back(batch, str(error) or type(error).__name__)
+            trouble = str(error) or type(error).__name__
+            if trouble != self.trouble:
+                log.error("nothing is stored", reason=trouble, waiting=self.queued)
+            self._put_back(batch, trouble)
             return False
         if self.trouble:
             log.info("stored again", waiting=self.queued)
@@ -146,6 +149,7 @@ class Writer:
         self.committed += len(batch.frames) + len(batch.snapshots)
         if settled:
             self._tell(settled)
+        self._under_way = 0
         return True
 
     def _tell(self, settled: Acknowledgements) -> None:
@@ -158,6 +162,7 @@ class Writer:
     def _put_back(self, batch: Batch, trouble: str) -> None:
         with self._changed:
             self.trouble = trouble
+            self._under_way = 0
             self._queue.extendleft(reversed(batch.snapshots))
             self._queue.extendleft(reversed(batch.frames))
             self._first_seqs = {**batch.first_seqs, **self._first_seqs}

@@ -1,0 +1,427 @@
+"""What the gateway makes of what nodes say: readings, acknowledgements, and a count for everything it refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgpack import Timestamp, packb, unpackb  # type: ignore[import-untyped] # it comes without types
+
+from ohmcore.errors import FrameError
+from ohmstead.messages import Handler, Message
+from ohmstead.nodes.fleet import Event, Fleet
+from ohmstead.nodes.ingest import REASONS, Ingest
+from ohmstead.readings import Quality, Snapshot, Stream, Value
+from ohmstead.store.sqlite import SqliteStore
+from ohmstead.store.writer import Writer
+
+ORIGIN = 1_750_000_000.0
+BOOT = 7
+
+
+class Broker:
+    """Keeps what was published."""
+
+    connected = True
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, bytes]] = []
+        self.handlers: dict[str, Handler] = {}
+
+    def publish(self, topic: str, payload: str | bytes, *, retain: bool = False, qos: int = 0) -> None:
+        assert isinstance(payload, bytes)
+        assert not retain
+        self.sent.append((topic, payload))
+
+    def subscribe(self, pattern: str, handler: Handler, *, qos: int = 0) -> None:
+        self.handlers[pattern] = handler
+
+    def on_connect(self, callback: Callable[[], None]) -> None: ...
+
+    def acknowledged(self) -> list[list[int]]:
+        """The acknowledgements of the node `cellar`, without their time."""
+        return [unpackb(payload)[:3] for topic, payload in self.sent if topic == "ohm/home/node/cellar/down/ack"]
+
+
+class Profile:
+    """One register a range, at the addresses 100 to 199; `double` is calculated; 150 breaks the decoder."""
+
+    def decode(self, function: int, address: int, buf: bytes) -> dict[str, Value]:
+        if not 100 <= address < 200:
+            raise FrameError(f"function {function}, {len(buf) // 2} registers from {address}: no point")
+        if address == 150:
+            raise TypeError("a decoder with a bug")
+        return {f"p{address}": int.from_bytes(buf[:2], "big")}
+
+    def calculate(self, values: dict[str, Value], time: float) -> None:
+        if "p100" in values:
+            values["double"] = 2 * int(values["p100"])
+
+
+class Gateway:
+    """Ingest and store without a broker, at a time of our choosing."""
+
+    def __init__(self, folder: Path) -> None:
+        self.now = 1000.0
+        self.path = folder / "ohm.db"
+        self.start()
+
+    def start(self) -> None:
+        self.store = SqliteStore(self.path)
+        self.writer = Writer(self.store, flush=0.0)
+        self.broker = Broker()
+        self.snapshots: list[Snapshot] = []
+        self.events: list[Event] = []
+        stream = Stream(self._fail)
+        stream.subscribe(self.snapshots.append)
+        self.fleet = Fleet({"cellar": ["mtec"], "attic": []})
+        self.ingest = Ingest(
+            site="home",
+            fleet=self.fleet,
+            decoders={"mtec": Profile()},
+            stream=stream,
+            writer=self.writer,
+            messenger=self.broker,
+            boots=self.store.boots(),
+            mono=lambda: self.now,
+            wall=lambda: ORIGIN + self.now,
+        )
+        self.ingest.on_event(self.events.append)
+        self.ingest.start()
+        self.writer.start()
+
+    def stop(self) -> None:
+        self.writer.close()
+        self.store.close()
+
+    @staticmethod
+    def _fail(_subscriber: object, _snapshot: object, error: Exception) -> None:
+        raise error
+
+    def send(self, *payloads: bytes, kind: str = "data", node: str = "cellar", retain: bool = False) -> None:
+        handle = self.broker.handlers["ohm/home/node/+/up/#"]
+        handle([Message(f"ohm/home/node/{node}/up/{kind}", payload, retain) for payload in payloads])
+
+    async def committed(self) -> None:
+        """Until everything that was sent is in the store, or was found there, and its acknowledgement is out."""
+        async with asyncio.timeout(5):
+            while self.writer.queued:  # noqa: ASYNC110 - the writer lives in a thread
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
+        self.ingest.flush_acknowledgements()
+
+    def values(self, point: str) -> list[Value]:
+        return [bucket.mean for bucket in self.store.history("mtec", point, ORIGIN - 1e7, ORIGIN + 1e7, 1)]
+
+
+@pytest.fixture
+async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
+    opened = Gateway(tmp_path)
+    yield opened
+    await asyncio.to_thread(opened.stop)
+
+
+def data(
+    seq: int, uptime: float = 100.0, *, boot: int = BOOT, device: str = "mtec", group: str = "10s", quality: int = 0, **ranges: int
+) -> bytes:
+    """A frame with one register a range: `r100=7` is register 100 with the value 7."""
+    content = [[3 << 16 | int(name[1:]), value.to_bytes(2, "big")] for name, value in (ranges or {"r100": seq}).items()]
+    return packed(1, boot, seq, round(uptime * 1000), device, group, quality, content)
+
+
+def event(seq: int, kind: str, uptime: float = 100.0, device: str = "", **detail: object) -> bytes:
+    return packed(1, BOOT, seq, round(uptime * 1000), device, kind, detail)
+
+
+def hello(uptime: float = 100.0, first_seq: int = 1, boot: int = BOOT) -> bytes:
+    return packed(1, "1.2.3", boot, round(uptime * 1000), b"confhash", "a", "power-on", ["spool"], first_seq)
+
+
+def packed(*fields: object) -> bytes:
+    result = packb(list(fields))
+    assert isinstance(result, bytes)
+    return result
+
+
+# The way of a frame
+
+
+async def test_a_frame_becomes_readings_rows_and_an_acknowledgement(gateway: Gateway) -> None:
+    gateway.send(data(1, r100=21, r101=5))
+    assert gateway.snapshots == [Snapshot("mtec", "10s", ORIGIN + 1000, Quality.GOOD, {"p100": 21, "p101": 5, "double": 42}, True)]
+    await gateway.committed()
+    assert gateway.values("double") == [42]
+    topic, payload = gateway.broker.sent[-1]
+    assert (topic, unpackb(payload)) == ("ohm/home/node/cellar/down/ack", [1, BOOT, 1, round((ORIGIN + 1000) * 1000)])
+
+
+async def test_nothing_is_acknowledged_before_the_store_has_it(gateway: Gateway) -> None:
+    gateway.send(data(1))
+    gateway.ingest.flush_acknowledgements()
+    assert gateway.broker.sent == []
+
+
+async def test_a_frame_that_comes_again_is_published_once_stored_once_and_acknowledged_twice(gateway: Gateway) -> None:
+    gateway.send(data(1), data(1))
+    await gateway.committed()
+    gateway.send(data(1))
+    gateway.ingest.flush_acknowledgements()
+    assert len(gateway.snapshots) == 1
+    assert gateway.values("p100") == [1]
+    assert gateway.broker.acknowledged() == [[1, BOOT, 1], [1, BOOT, 1]]
+    assert gateway.ingest.replayed == gateway.fleet.nodes["cellar"].replayed == 1
+
+
+async def test_acknowledgements_are_at_most_a_few_a_second_and_the_last_one_says_all(gateway: Gateway) -> None:
+    for seq in range(1, 101):
+        gateway.send(data(seq, 100 + seq))
+        gateway.now += 0.01
+        await asyncio.sleep(0.001)
+    await gateway.committed()
+    assert len(gateway.broker.sent) <= 6
+    assert gateway.broker.acknowledged()[-1] == [1, BOOT, 100]
+
+
+async def test_a_partial_frame_says_so(gateway: Gateway) -> None:
+    gateway.send(data(1, quality=1, r101=5))
+    assert gateway.snapshots[0].quality is Quality.PARTIAL
+    assert "double" not in gateway.snapshots[0].values
+
+
+async def test_a_range_nobody_knows_is_left_out_and_the_rest_is_good_enough(gateway: Gateway) -> None:
+    gateway.send(data(1, r100=1, r999=2))
+    assert gateway.snapshots[0].values == {"p100": 1, "double": 2}
+    assert gateway.snapshots[0].quality is Quality.PARTIAL
+    assert gateway.ingest.refused["unknown range"] == 1
+
+
+@pytest.mark.parametrize(
+    ("frame", "reason"),
+    [(data(1, r999=1), "unknown range"), (data(1, device="boiler"), "unknown device"), (data(1, r150=1), "undecodable")],
+)
+async def test_a_sound_frame_without_meaning_is_kept_raw_and_acknowledged_so_that_its_node_goes_on(
+    gateway: Gateway, frame: bytes, reason: str
+) -> None:
+    gateway.send(frame, data(2))
+    await gateway.committed()
+    assert gateway.ingest.refused[reason] == 1
+    assert gateway.broker.acknowledged() == [[1, BOOT, 2]]
+    assert gateway.store._connection.execute("SELECT body FROM frames WHERE seq = 1").fetchone() == (frame,)
+    assert [snapshot.values["p100"] for snapshot in gateway.snapshots] == [2]
+
+
+# Time
+
+
+async def test_a_replayed_hour_is_stored_where_it_happened_and_is_not_live(gateway: Gateway) -> None:
+    gateway.now = 5000.0
+    gateway.send(hello(uptime=4000), kind="hello")
+    gateway.send(*(data(seq, 400 + 10 * seq) for seq in range(1, 361)))
+    await gateway.committed()
+    times = [time for (time,) in gateway.store._connection.execute("SELECT DISTINCT ts FROM samples ORDER BY ts")]
+    assert times == [round((ORIGIN + 1400 + 10 * seq) * 1000) for seq in range(1, 361)]
+    assert [snapshot.live for snapshot in gateway.snapshots] == [False] * 356 + [True] * 4, "the last half minute is live"
+
+
+async def test_an_old_frame_between_live_ones_is_stored_but_not_published(gateway: Gateway) -> None:
+    gateway.send(data(5, 100))
+    gateway.now += 10
+    gateway.send(data(2, 50), data(3, 60, group="5min"), data(6, 110))
+    assert [(snapshot.group, snapshot.values["p100"]) for snapshot in gateway.snapshots] == [("10s", 5), ("5min", 3), ("10s", 6)]
+    await gateway.committed()
+    assert gateway.values("p100") == [2, 3, 5, 6]
+
+
+async def test_a_frame_of_an_earlier_boot_is_not_news(gateway: Gateway) -> None:
+    gateway.send(data(90, 900, boot=1))
+    gateway.now += 60
+    gateway.send(data(1, 5, boot=2))
+    gateway.send(data(91, 910, boot=1))
+    assert [snapshot.values["p100"] for snapshot in gateway.snapshots] == [90, 1]
+
+
+async def test_a_frame_that_travelled_faster_than_the_first_is_news_although_its_time_is_earlier(gateway: Gateway) -> None:
+    gateway.send(data(1, 100))  # was 5 s under way, nobody can know
+    gateway.now += 1
+    gateway.send(data(2, 106))
+    assert [snapshot.values["p100"] for snapshot in gateway.snapshots] == [1, 2]
+
+
+async def test_the_brokers_copy_of_a_hello_tells_no_time(gateway: Gateway) -> None:
+    gateway.send(hello(uptime=100), kind="hello", retain=True)
+    gateway.now += 3600
+    gateway.send(data(1, 3700))
+    gateway.send(hello(uptime=100), kind="hello", retain=True)
+    gateway.send(data(2, 3700))
+    assert [snapshot.time for snapshot in gateway.snapshots] == [ORIGIN + 4600]
+    hello_of = gateway.fleet.nodes["cellar"].hello
+    assert hello_of is not None
+    assert hello_of.firmware == "1.2.3"
+
+
+async def test_after_a_restart_of_the_gateway_a_replay_still_lands_where_it_happened(gateway: Gateway) -> None:
+    gateway.send(data(1, 100))
+    await gateway.committed()
+    await asyncio.to_thread(gateway.stop)
+    gateway.now += 1800
+    gateway.start()
+    gateway.send(data(1, 100), data(2, 110))
+    await gateway.committed()
+    assert [round(snapshot.time - ORIGIN) for snapshot in gateway.snapshots] == [1010]
+    assert gateway.broker.acknowledged()[-1] == [1, BOOT, 2]
+    assert gateway.ingest.replayed == 1
+
+
+# Hello, gaps, events
+
+
+async def test_a_hello_settles_what_the_node_no_longer_holds(gateway: Gateway) -> None:
+    gateway.send(data(40), data(41, 101))
+    await gateway.committed()
+    assert gateway.broker.acknowledged() == []
+    gateway.send(hello(first_seq=40), kind="hello")
+    await gateway.committed()
+    assert gateway.broker.acknowledged() == [[1, BOOT, 41]]
+
+
+async def test_a_node_that_comes_back_hears_at_once_how_far_the_store_is(gateway: Gateway) -> None:
+    gateway.send(data(1), data(2, 101))
+    await gateway.committed()
+    gateway.broker.sent.clear()
+    gateway.now += 1
+    gateway.send(hello(first_seq=1), kind="hello")
+    assert gateway.broker.acknowledged() == [[1, BOOT, 2]]
+
+
+async def test_events_are_numbered_handed_out_once_and_kept(gateway: Gateway) -> None:
+    gateway.send(event(1, "result", id=4, stage="written"), event(1, "result", id=4, stage="written"), kind="event")
+    await gateway.committed()
+    gateway.send(event(1, "result", id=4, stage="written"), kind="event")
+    assert gateway.events == [Event("cellar", "", "result", {"id": 4, "stage": "written"}, ORIGIN + 1000)]
+    assert [stored.kind for stored in gateway.store.events()] == ["result"]
+    assert gateway.broker.acknowledged() == [[1, BOOT, 1]]
+
+
+async def test_a_subscriber_that_fails_keeps_nobody_else_from_an_event(gateway: Gateway) -> None:
+    def fail(_event: Event) -> None:
+        raise RuntimeError("a subscriber with a bug")
+
+    others: list[Event] = []
+    gateway.ingest.on_event(fail)
+    gateway.ingest.on_event(others.append)
+    gateway.send(event(1, "restart"), kind="event")
+    assert len(others) == 1
+
+
+async def test_dropped_ranges_are_settled_and_counted(gateway: Gateway) -> None:
+    gateway.send(data(1), data(5, 101))
+    gateway.send(event(6, "dropped", ranges=[[2, 4]]), kind="event")
+    await gateway.committed()
+    assert gateway.broker.acknowledged()[-1] == [1, BOOT, 6]
+    assert gateway.fleet.nodes["cellar"].given_up == 3
+
+
+async def test_the_fleet_knows_who_is_there(gateway: Gateway) -> None:
+    assert gateway.fleet.device_online("mtec") is None
+    gateway.send(b"online", kind="online", retain=True)
+    gateway.send(data(1))
+    assert gateway.fleet.device_online("mtec") is True
+    gateway.now += 10
+    gateway.send(
+        event(3, "offline", 110, "mtec"), event(4, "bus", 110, "mtec", requests=9, crc=1), event(2, "online", 105, "mtec"), kind="event"
+    )
+    assert gateway.fleet.device_online("mtec") is False, "the later word counts, in whatever order they come"
+    assert gateway.fleet.nodes["cellar"].devices["mtec"].bus == {"requests": 9, "crc": 1}
+    gateway.now += 10
+    gateway.send(data(5, 120))
+    assert gateway.fleet.device_online("mtec") is True
+    gateway.send(b"offline", kind="online")
+    assert gateway.fleet.device_online("mtec") is False
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (b"", "truncated"),
+        (data(1)[:-1], "truncated"),
+        (data(1)[:9], "truncated"),
+        (data(1) + b"\x00", "garbage"),
+        (b"\xc1", "garbage"),
+        (b"hello", "garbage"),
+        (b"\x91" * 4000, "garbage"),
+        (b"\xdd\xff\xff\xff\xff" + bytes(100), "garbage"),
+        (packed(1, BOOT, 1, 0, "mtec", "10s", 0, Timestamp(1, 1)), "garbage"),
+        (packed(1, BOOT, 0, 0, "mtec", "10s", 0, [[196708, b"ab"]]), "garbage"),
+        (packed(1, BOOT, 1, 0, "mtec", "10s", 0, [[196708, b"abc"]]), "garbage"),
+        (packed(1, BOOT, 1, 0, "../mtec\n", "10s", 0, [[196708, b"ab"]]), "garbage"),
+        (packed(2, BOOT, 1, 0, "mtec", "10s", 0, []), "wrong protocol"),
+        (packed(2, "other", {}), "wrong protocol"),
+        (data(1, uptime=1e9), "future"),
+        (b"x" * 4097, "oversized"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["data", "event", "hello"])
+async def test_what_is_no_frame_is_counted_with_its_reason_and_stops_nothing(
+    gateway: Gateway, kind: str, payload: bytes, reason: str
+) -> None:
+    gateway.send(payload, kind=kind)
+    if kind == "data" or reason in ("truncated", "oversized", "wrong protocol"):
+        assert gateway.ingest.refused[reason] == 1
+    assert sum(gateway.ingest.refused.values()) == gateway.fleet.nodes["cellar"].refused == 1
+    gateway.send(data(1))
+    await gateway.committed()
+    assert gateway.broker.acknowledged() == [[1, BOOT, 1]]
+
+
+async def test_frames_of_strangers_are_counted_and_go_nowhere(gateway: Gateway) -> None:
+    gateway.send(data(1), node="stranger")
+    gateway.send(data(1, device="mtec"), node="attic")
+    assert gateway.ingest.refused["unknown node"] == 1
+    assert gateway.ingest.refused["unknown device"] == 1, "the device is another node's"
+    assert gateway.snapshots == []
+
+
+async def test_a_frame_somebody_kept_in_the_broker_is_not_taken(gateway: Gateway) -> None:
+    gateway.send(data(1), retain=True)
+    assert gateway.ingest.refused["retained"] == 1
+    assert gateway.snapshots == []
+
+
+async def test_other_topics_of_a_node_are_not_ours(gateway: Gateway) -> None:
+    gateway.send(b"55.5", kind="vital/mtec/battery_soc", retain=True)
+    assert sum(gateway.ingest.refused.values()) == 0
+
+
+async def test_a_flood_of_garbage_fills_neither_memory_nor_log(gateway: Gateway, capsys: pytest.CaptureFixture[str]) -> None:
+    dice = random.Random(1)
+    for number in range(3000):
+        gateway.send(dice.randbytes(50), node=f"node-{number}")
+        gateway.send(dice.randbytes(50))
+        gateway.send(data(1, boot=number + 1))
+    assert len(gateway.ingest._boots) <= 1000
+    assert len(gateway.ingest._routes) <= 1
+    assert capsys.readouterr().out.count("refused") <= 3
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(payload=st.binary(max_size=60) | st.recursive(st.none() | st.integers(0, 300) | st.text(max_size=5), st.lists).map(packb))
+async def test_no_bytes_whatever_raise_anything(gateway: Gateway, payload: bytes) -> None:
+    for kind in ("data", "event", "hello", "online"):
+        gateway.send(payload, kind=kind)
+
+
+def test_every_reason_is_there_from_the_start(tmp_path: Path) -> None:
+    async def reasons() -> dict[str, int]:
+        gateway = Gateway(tmp_path)
+        await asyncio.to_thread(gateway.stop)
+        return gateway.ingest.refused
+
+    assert asyncio.run(reasons()) == dict.fromkeys(REASONS, 0)
