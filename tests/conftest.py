@@ -11,6 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Property tests judge what comes out, never how fast: the machines that run them are busy.
+settings.register_profile("ohmstead", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ohmstead")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
