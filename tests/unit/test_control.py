@@ -21,7 +21,9 @@ from ohmstead.control.dispatch import NodeActuator, Outcome
 from ohmstead.control.freshness import LastRead
 from ohmstead.control.quota import BURST
 from ohmstead.control.target import Target, targets
+from ohmstead.control.topics import ControlTopics
 from ohmstead.errors import Reason, Rejected
+from ohmstead.messages import Handler, Message
 from ohmstead.profiles import library
 from ohmstead.profiles.decode import Decoder
 from ohmstead.readings import Quality, Snapshot
@@ -310,6 +312,35 @@ def test_a_reading_says_that_nothing_needs_writing_only_while_it_is_fresh_and_un
 
 
 # Over MQTT
+
+
+class Wire:
+    """A messenger that only listens."""
+
+    connected = True
+
+    def __init__(self) -> None:
+        self.patterns: dict[str, Handler] = {}
+
+    def publish(self, topic: str, payload: str | bytes, *, retain: bool = False, qos: int = 0) -> None: ...
+
+    def subscribe(self, pattern: str, handler: Handler, *, qos: int = 0) -> None:
+        self.patterns[pattern] = handler
+
+    def on_connect(self, callback: object) -> None: ...
+
+
+def test_set_topics_command_and_retained_copies_never_do() -> None:
+    wire, asked = Wire(), list[tuple[str, ...]]()
+    ControlTopics("home", wire, lambda *request: asked.append(request)).start()
+    take = wire.patterns["ohm/home/device/+/+/set"]
+    topic = "ohm/home/device/mtec/mode/set"
+    take([Message(topic, b"512", False), Message(topic, b"257", True), Message(topic, b"\xff", False), Message(topic, b"1" * 5000, False)])
+    assert asked[0] == ("mtec", "mode", "512", "mqtt")
+    assert len(asked) == 3
+    for _, _, text, _ in asked[1:]:
+        with pytest.raises(Rejected):
+            TARGETS["mode"].raw_of(text)
 
 
 def test_each_answer_is_published_with_its_reason_and_the_home_s_time() -> None:

@@ -49,6 +49,7 @@ def configure(form: str, level: str, zone: ZoneInfo, secrets: Iterable[str | byt
     root = logging.getLogger()
     root.handlers[:] = [_Bridge()]
     root.setLevel(max(_number(level), logging.INFO))
+    logging.getLogger("uvicorn").setLevel(max(_number(level), logging.WARNING))
     logging.getLogger("pymodbus").setLevel(logging.CRITICAL + 1)
     logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL + 1)
 

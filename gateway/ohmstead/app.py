@@ -1,0 +1,347 @@
+"""Puts the gateway together, runs it, and takes it apart again: the only place where things are constructed.
+
+Up: store, then everything that knows it, then broker connection and sources, the page last. Down, within five seconds: commands,
+sources, the last commit and its acknowledgements, the publishers' goodbyes, the broker, the store.
+
+A part that fails in a way it does not handle itself ends the process (orderly, exit code 1): whoever supervises it starts a
+whole gateway again, which is better than a limping one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import signal
+from collections.abc import Coroutine
+from typing import Any
+
+import structlog
+
+import ohmstead
+from ohmstead.clock import Clock
+from ohmstead.config.model import Config
+from ohmstead.control.answers import Answers
+from ohmstead.control.desk import Desk
+from ohmstead.control.dispatch import Actuator, DirectActuator, NodeActuator, outcome_of
+from ohmstead.control.freshness import LastRead
+from ohmstead.control.target import Target, targets
+from ohmstead.control.topics import ControlTopics
+from ohmstead.errors import OhmsteadError
+from ohmstead.mqtt import BrokerAddress, MqttClient
+from ohmstead.nodes.fleet import Event, Fleet
+from ohmstead.nodes.ingest import Ingest
+from ohmstead.observe.latest import Latest
+from ohmstead.observe.overview import Overview
+from ohmstead.profiles.compiler import periods, poll_groups
+from ohmstead.profiles.decode import Decoder
+from ohmstead.profiles.planner import TcpCost
+from ohmstead.publish.bridge import Bridge
+from ohmstead.publish.device import DeviceOutlets, device_outlets
+from ohmstead.publish.home_assistant import bridge_topic
+from ohmstead.publish.outlet import Outlet
+from ohmstead.readings import Snapshot, Stream, Subscriber, Value
+from ohmstead.sources.modbus import Endpoint, ModbusSource
+from ohmstead.store.protocol import Store
+from ohmstead.store.sqlite import SqliteStore
+from ohmstead.store.writer import Writer
+
+log = structlog.get_logger(service="app")
+
+_TICK_S = 1.0
+_LAST_COMMIT_S = 1.5
+
+
+def run(config: Config) -> int:
+    """Runs a gateway until SIGTERM or SIGINT; the exit code. Logging is configured by then."""
+    try:
+        return asyncio.run(_run(config))
+    except OhmsteadError as error:
+        log.critical("cannot start", reason=str(error))
+        return 1
+
+
+async def _run(config: Config) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for ending in (signal.SIGTERM, signal.SIGINT):  # said explicitly: as PID 1 there is no default for them
+        loop.add_signal_handler(ending, stop.set)
+    return await Gateway(config).run(stop)
+
+
+class Gateway:
+    """One home's gateway. Construct and `run` it inside an event loop."""
+
+    def __init__(self, config: Config, clock: Clock | None = None) -> None:
+        """Opens the store. Raises StoreError."""
+        self.config = config
+        self.clock = clock = clock or Clock()
+        self.profiles = {device: config.profile(device) for device in config.devices}
+        self.decoders = {device: Decoder(profile, config.zone) for device, profile in self.profiles.items()}
+        self.periods = {device: periods(profile, config.devices[device].every) for device, profile in self.profiles.items()}
+        self.store = self._open_store()
+        self.writer = Writer(self.store, flush=config.store.flush)
+        self.stream = Stream(_subscriber_failed)
+        self.mqtt = MqttClient(_address(config), bridge_topic(config.site))
+        self.fleet = Fleet({node: config.devices_of(node) for node in config.nodes})
+        self.ingest = Ingest(
+            site=config.site,
+            fleet=self.fleet,
+            decoders={device: decoder for device, decoder in self.decoders.items() if config.devices[device].via.node},
+            stream=self.stream,
+            writer=self.writer,
+            messenger=self.mqtt,
+            boots=self.store.boots(),
+            mono=clock.mono,
+            wall=clock.wall,
+        )
+        self.sources = {device: self._source(device) for device in config.devices if config.devices[device].via.host}
+        self.latest = Latest(config.devices)
+        self.node_actuators: dict[str, NodeActuator] = {}
+        self.desk = self._desk()
+        self.devices = self._outlets()
+        self.overview = Overview(
+            config=config,
+            mqtt=self.mqtt,
+            writer=self.writer,
+            fleet=self.fleet,
+            ingest=self.ingest,
+            sources=self.sources,
+            desk=self.desk,
+            latest=self.latest,
+            periods=self.periods,
+            wall=clock.wall,
+            mono=clock.mono,
+            started=clock.mono(),
+        )
+        self.outlets: list[Outlet] = [*(outlet for device in self.devices.values() for outlet in device.outlets), self._bridge()]
+        self.commands = ControlTopics(config.site, self.mqtt, self.desk.request)
+        self._tasks: set[asyncio.Task[None]] = set()
+        for outlet in self.outlets:
+            self.stream.subscribe(outlet.take)
+        self.stream.subscribe(self.latest.take)
+        self.stream.subscribe(self._last_read.take)
+
+    # Construction
+
+    def _open_store(self) -> Store:
+        return SqliteStore(
+            self.config.store.path,
+            units={device: profile.units() for device, profile in self.profiles.items()},
+            transient={device: [p.id for p in profile.points.values() if p.clock] for device, profile in self.profiles.items()},
+            keep_raw_s=self.config.store.keep_raw,
+        )
+
+    def _source(self, device: str) -> ModbusSource:
+        chosen, profile = self.config.devices[device], self.profiles[device]
+        line = profile.line
+        endpoint = Endpoint(
+            host=str(chosen.via.host),
+            port=chosen.via.port or line.port,
+            unit=self.config.unit(device),
+            timeout_s=line.timeout,
+            retries=line.retries,
+        )
+        groups = poll_groups(profile, TcpCost(), chosen.every, device)
+        return ModbusSource(device, endpoint, groups, self.decoders[device], self._emit, wall=self.clock.wall)
+
+    def _emit(self, snapshot: Snapshot) -> None:
+        self.writer.record(snapshot)
+        self.stream.publish(snapshot)
+
+    def _desk(self) -> Desk:
+        config, targets_of = self.config, {device: self._targets(device) for device in self.config.devices}
+        over_nodes = [target for device, named in targets_of.items() if config.devices[device].via.node for target in named.values()]
+        self._last_read = LastRead(over_nodes, self.decoders, self.clock.mono)
+        actuators: dict[str, Actuator] = {}
+        for device, chosen in config.devices.items():
+            node = chosen.via.node
+            if node is None:
+                actuators[device] = DirectActuator(self.sources[device])
+                continue
+            if node not in self.node_actuators:
+                self.node_actuators[node] = NodeActuator(
+                    config.site,
+                    node,
+                    config.nodes[node].key,
+                    self.mqtt,
+                    lambda: self.mqtt.connected,
+                    self._next_counter,
+                    self._last_read.holds,
+                )
+            actuators[device] = self.node_actuators[node]
+        answers = Answers(config.site, self.mqtt, config.zone)
+        return Desk(targets_of, actuators, self.store, answers.say, mono=self.clock.mono, wall=self.clock.wall)
+
+    def _targets(self, device: str) -> dict[str, Target]:
+        profile = self.profiles[device]
+        limits = {control: self.config.raw_limits(device, control) for control in profile.controls}
+        return targets(device, profile, limits, periods=self.periods[device], read_only=self.config.devices[device].read_only)
+
+    async def _next_counter(self, node: str) -> int:
+        """The number of the next command to a node: it only grows, even when the store was lost (then the clock makes it grow)."""
+        key = f"command-counter/{node}"
+
+        def count() -> int:
+            number = max(int(self.store.read_meta(key) or 0) + 1, int(self.clock.wall()))
+            self.store.write_meta(key, str(number))
+            return number
+
+        return await asyncio.to_thread(count)
+
+    def _outlets(self) -> dict[str, DeviceOutlets]:
+        known: dict[str, dict[str, Value]] = {}
+        for latest in self.store.latest():
+            known.setdefault(latest.device, {})[latest.point] = latest.value
+        return {
+            device: device_outlets(
+                self.config,
+                device,
+                self.mqtt,
+                self.desk.request,
+                period_s=min(self.periods[device].values()),
+                known=known.get(device),
+            )
+            for device in self.config.devices
+        }
+
+    def _bridge(self) -> Bridge:
+        config = self.config
+        introduction = {
+            "version": ohmstead.__version__,
+            "site": config.site,
+            "devices": {
+                name: {"profile": device.profile, "name": device.name, "via": self.overview.via(name)}
+                for name, device in config.devices.items()
+            },
+            "nodes": list(config.nodes),
+        }
+        return Bridge(config.site, self.mqtt, introduction, self.overview.health)
+
+    # Life
+
+    async def run(self, stop: asyncio.Event) -> int:
+        """Until `stop` is set (0) or a part fails (1)."""
+        log.info("starting", version=ohmstead.__version__, site=self.config.site, devices=list(self.config.devices))
+        code = 1
+        web = None
+        try:
+            await self._start()
+            web = await self._start_web()
+            gc.collect()
+            gc.freeze()  # what is here now stays: no need to look through it again and again
+            code = await self._watch(stop)
+        except OSError as error:
+            log.critical("cannot start", reason=str(error))
+        finally:
+            await self._close(web)
+        log.info("ended", exit_code=code)
+        return code
+
+    async def _start(self) -> None:
+        await self.desk.start()
+        self.writer.start()
+        self.ingest.on_event(self._on_node_event)
+        self.ingest.start()
+        for outlet in self.outlets:
+            outlet.start()
+        self.commands.start()
+        self._spawn("mqtt", self.mqtt.run())
+        for device, source in self.sources.items():
+            self._spawn(f"modbus-{device}", source.run())
+        self._spawn("ticker", self._tick())
+
+    async def _start_web(self) -> Any:
+        """The page, if it is wanted. Its libraries are loaded here, when the broker and the devices are being called already."""
+        settings = self.config.web
+        if not settings.enabled:
+            return None
+        await asyncio.sleep(0)
+        from ohmstead.web.api import WebServer
+
+        web = WebServer(self.overview, settings.host, settings.port)
+        web.listen()
+        self._spawn("web", web.run())
+        return web
+
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.add(asyncio.create_task(work, name=name))
+
+    async def _watch(self, stop: asyncio.Event) -> int:
+        """Waits for the end: asked for, or forced by a part that failed."""
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        try:
+            done, _ = await asyncio.wait({stopping, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+        failed = [task for task in done if task is not stopping]
+        for task in failed:
+            log.critical("a part failed, the gateway ends", part=task.get_name(), exc_info=task.exception())
+        return 1 if failed else 0
+
+    async def _tick(self) -> None:
+        """Time passes for the publishers; devices that are known to be away are said to be."""
+        while True:
+            now = self.clock.mono()
+            for device, outlets in self.devices.items():
+                if outlets.values.online and self.overview.online(device) is False:
+                    outlets.values.lost()
+            for outlet in self.outlets:
+                outlet.tick(now)
+            await asyncio.sleep(_TICK_S)
+
+    def _on_node_event(self, event: Event) -> None:
+        """A node's result finds the command that waits for it, or else its entry in the audit."""
+        if event.kind != "result":
+            return
+        actuator = self.node_actuators.get(event.node)
+        entry = event.detail.get("id")
+        if actuator is not None and not actuator.result(event.detail) and isinstance(entry, int):
+            self.desk.noted_late(entry, outcome_of(event.detail))
+
+    async def _close(self, web: Any) -> None:
+        """Takes the gateway apart in order; each step has its share of the five seconds."""
+        log.info("ending")
+        if web is not None:
+            web.close()
+        await self.desk.close()
+        await self._cancel("modbus-", "ticker")
+        await asyncio.to_thread(self.writer.close, _LAST_COMMIT_S)
+        await asyncio.sleep(0)  # the acknowledgements of the last commit come through the loop
+        self.ingest.flush_acknowledgements()
+        for outlet in self.outlets:
+            outlet.close()
+        await self._cancel("mqtt")
+        await self.mqtt.close()
+        if web is not None:
+            await asyncio.wait([task for task in self._tasks if task.get_name() == "web"], timeout=1.0)
+        await self._cancel("")
+        await asyncio.to_thread(self.store.close)
+
+    async def _cancel(self, *prefixes: str) -> None:
+        """Ends tasks by the beginning of their names."""
+        ending = [task for task in self._tasks if task.get_name().startswith(prefixes)]
+        for task in ending:
+            task.cancel()
+        for task in ending:
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await task
+        self._tasks.difference_update(ending)
+
+
+def _address(config: Config) -> BrokerAddress:
+    mqtt = config.mqtt
+    return BrokerAddress(mqtt.host, mqtt.port, mqtt.tls, mqtt.user, mqtt.password, config.client_id)
+
+
+def _subscriber_failed(subscriber: Subscriber, snapshot: Snapshot, error: Exception) -> None:
+    name = getattr(subscriber, "__qualname__", repr(subscriber))
+    log.error("a subscriber failed", subscriber=name, device=snapshot.device, group=snapshot.group, exc_info=error)
+
+
+def secrets(config: Config) -> list[str | bytes | None]:
+    """What must never turn up in a log."""
+    found: list[str | bytes | None] = [config.mqtt.password]
+    for node in config.nodes.values():
+        found += [node.key, node.mqtt.password, node.wifi.password if node.wifi else None]
+    return found
