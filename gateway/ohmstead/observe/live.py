@@ -43,7 +43,7 @@ class LiveDocument:
             "time": now,
             "version": overview.version,
             "broker": overview.mqtt.connected,
-            "store": {"healthy": overview.writer.healthy, "trouble": overview.writer.trouble, "samples": overview.writer.committed},
+            "store": {"healthy": overview.writer.healthy, "trouble": overview.writer.trouble, "kept": overview.writer.committed},
             "nodes": [self._node(name, now) for name in overview.fleet.nodes],
             "devices": [self._device(device, now) for device in config.devices],
         }

@@ -39,6 +39,7 @@ function headline(now) {
   const sub = `The house uses ${words(house)}`;
   if (grid === null) return ['The grid power is unknown', sub];
   if (grid < -50) return pv !== null && pv > 50 ? ['The sun covers everything', `${words(-grid)} left over for the grid`] : [`${words(-grid)} goes to the grid`, sub];
+  if (grid <= 50 && pv !== null && pv >= house) return ['The sun carries the house', battery !== null && battery < -50 ? `${words(-battery)} goes into the battery` : sub];
   if (grid <= 50) return battery !== null && battery > 50 ? ['The battery carries the house', sub] : ['The house carries itself', sub];
   return [`The grid gives ${words(grid)}`, sub];
 }
@@ -95,7 +96,7 @@ function deviceSection(device, open) {
     battery.append(list);
     overview.append(battery);
   }
-  const values = make('div', { class: 'grid values' });
+  const values = make('div', { class: 'columns' });
   for (const group of device.groups) {
     values.append(make('article', { class: 'card' }, make('div', { class: 'top' }, make('h2', { text: group.name }), make('span', { text: group.age === null ? 'not read yet' : `${ago(group.age)} ago` })), pointList(group.points)));
   }
@@ -131,7 +132,7 @@ function gatewayCard(now) {
   row('Version', now.version);
   row('MQTT broker', now.broker ? 'connected' : 'away');
   row('Store', now.store.healthy ? 'healthy' : 'in trouble');
-  if (now.store.samples !== null && now.store.samples !== undefined) row('Values kept', now.store.samples.toLocaleString('en'));
+  row('Snapshots kept', now.store.kept.toLocaleString('en'));
   row('Time', new Intl.DateTimeFormat('en-GB', { timeZone: now.zone, dateStyle: 'medium', timeStyle: 'medium' }).format(now.time * 1000));
   return make('article', { class: 'card' }, make('div', { class: 'top' }, make('h2', { text: 'Gateway' }), make('span', { text: now.site })), list);
 }
