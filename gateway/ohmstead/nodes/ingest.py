@@ -368,7 +368,10 @@ class Ingest:
             self.flush_acknowledgements()
 
     def flush_acknowledgements(self) -> None:
-        """Sends what is due now; also the last thing to do before the broker is left."""
+        """Sends what is due now; also the last thing to do before the broker is left.
+
+        A number lower than the node has heard before, such as 0, tells it that this store has not seen the beginning: time for a hello.
+        """
         if self._ack_timer is not None:
             self._ack_timer.cancel()
             self._ack_timer = None
@@ -377,10 +380,9 @@ class Ingest:
         for key in due:
             node, boot = key
             seq = self._boots[key].settled if key in self._boots else 0
-            if seq:
-                self._messenger.publish(f"{self._root}/{node}/down/ack", packb((PROTOCOL, boot, seq, round(self._wall() * 1000))))
-                if node in self.fleet.nodes:
-                    self.fleet.nodes[node].acknowledged = seq
+            self._messenger.publish(f"{self._root}/{node}/down/ack", packb((PROTOCOL, boot, seq, round(self._wall() * 1000))))
+            if node in self.fleet.nodes:
+                self.fleet.nodes[node].acknowledged = seq
 
 
 def _parse(payload: bytes, check: Callable[[object], Checked], unpacked: Callable[[bytes], object]) -> Checked:
