@@ -37,7 +37,7 @@ from ohmstead.profiles.compiler import periods, poll_groups
 from ohmstead.profiles.decode import Decoder
 from ohmstead.profiles.planner import TcpCost
 from ohmstead.publish.bridge import Bridge
-from ohmstead.publish.device import DeviceOutlets, device_outlets
+from ohmstead.publish.device import DeviceOutlets, device_outlets, retired_devices
 from ohmstead.publish.home_assistant import bridge_topic
 from ohmstead.publish.outlet import Outlet
 from ohmstead.readings import Snapshot, Stream, Subscriber, Value
@@ -115,6 +115,7 @@ class Gateway:
             started=clock.mono(),
         )
         self.outlets: list[Outlet] = [*(outlet for device in self.devices.values() for outlet in device.outlets), self._bridge()]
+        self.outlets.append(retired_devices(config, self.mqtt, self.outlets))
         self.commands = ControlTopics(config.site, self.mqtt, self.desk.request)
         self._tasks: set[asyncio.Task[None]] = set()
         for outlet in self.outlets:

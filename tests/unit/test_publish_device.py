@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from ohmstead.config import Config, load
-from ohmstead.publish.device import device_outlets
+from ohmstead.publish.device import device_outlets, retired_devices
 from ohmstead.publish.home_assistant import HomeAssistantDevice
 from ohmstead.publish.mtec_json import MtecJson
 from ohmstead.publish.mtec_state import MtecState
+from ohmstead.publish.outlet import Outlet
 from ohmstead.publish.values import DeviceValues
 from tests.publishing import Recorder, Requests
 
@@ -27,7 +28,8 @@ def _config(tmp_path: Path, device: str = "", more: str = "") -> Config:
 def _announced(config: Config) -> tuple[set[str], dict[str, object]]:
     """Topics of classic discovery, and the body of the native one (empty if taken back or absent)."""
     broker = Recorder()
-    outlets = device_outlets(config, "mtec", broker, Requests(), period_s=10.0, known=IDENTITY).outlets
+    outlets: list[Outlet] = [*device_outlets(config, "mtec", broker, Requests(), period_s=10.0, known=IDENTITY).outlets]
+    outlets.append(retired_devices(config, broker, outlets))
     for outlet in outlets:
         outlet.start()
     broker.connect()
@@ -81,7 +83,7 @@ def test_plain_values_are_there_whatever_the_contract(tmp_path: Path) -> None:
         return [type(outlet) for outlet in outlets]
 
     assert kinds("") == [DeviceValues, MtecJson, HomeAssistantDevice]
-    assert kinds(", contract: state") == [DeviceValues, MtecState, HomeAssistantDevice]
+    assert kinds(", contract: state") == [DeviceValues, MtecState]
     assert kinds(", contract: none") == [DeviceValues, HomeAssistantDevice]
 
 

@@ -13,6 +13,7 @@ from ohmstead.publish.classes import classes
 from ohmstead.publish.home_assistant import HomeAssistantDevice
 from ohmstead.publish.mtec_json import MtecJson
 from ohmstead.publish.mtec_state import MtecState
+from ohmstead.publish.retired import RetiredDevices
 from ohmstead.readings import Quality, Snapshot, Value
 from tests.publishing import Recorder, Requests, mtec
 
@@ -145,10 +146,8 @@ def test_beside_contract_json_only_what_it_lacks_is_announced_on_the_same_device
 def test_beside_contract_state_nothing_is_left_to_announce(broker: Recorder, profile: Profile) -> None:
     covered = MtecState("mtec", profile, profile.contracts["state"], broker, Requests()).covers
     outlet = HomeAssistantDevice("home", "mtec", "x", profile, broker, DISCOVERY, covered=covered)
-    outlet.start()
-    broker.connect()
 
-    assert _announced(broker, outlet) == ""
+    assert not outlet.has_entities
 
 
 def test_a_shared_device_waits_for_its_serial_number(broker: Recorder, profile: Profile) -> None:
@@ -177,12 +176,41 @@ def test_it_is_announced_again_when_home_assistant_is_born_and_when_the_firmware
     assert json.loads(renewed)["dev"]["sw_version"] == IDENTITY["firmware_version"]
 
 
-def test_what_is_no_longer_wanted_is_taken_back(broker: Recorder, profile: Profile) -> None:
-    outlet = HomeAssistantDevice("home", "mtec", "x", profile, broker, DISCOVERY, announce=False)
-    outlet.start()
+def _retire(broker: Recorder, *arrived: tuple[str, str], retain: bool = True) -> list[str]:
+    """The topics that are taken back when these configurations are found at the broker."""
+    retired = RetiredDevices("home", "homeassistant", broker, [TOPIC])
+    retired.start()
     broker.connect()
+    for topic, payload in arrived:
+        broker.arrive(topic, payload.encode(), retain)
+    sent = broker.take()
+    assert all(message.payload == "" and message.retain for message in sent)
+    return [message.topic for message in sent]
 
-    assert _announced(broker, outlet) == ""
+
+def test_what_nobody_announces_any_more_is_taken_back(broker: Recorder, profile: Profile) -> None:
+    body = json.dumps(_body(broker, profile))
+
+    assert _retire(broker, (TOPIC, body), ("homeassistant/device/home_old/config", body)) == ["homeassistant/device/home_old/config"]
+
+
+def test_other_gateways_other_programs_and_nonsense_are_left_alone(broker: Recorder, profile: Profile) -> None:
+    neighbour = json.dumps(_body(broker, profile)).replace("ohm/home/", "ohm/home_2/")
+    others = (
+        ("homeassistant/device/home_2_mtec/config", neighbour),
+        ("homeassistant/device/zigbee/config", '{"availability": [{"topic": "zigbee2mqtt/bridge/state"}]}'),
+        ("homeassistant/device/a/config", ""),
+        ("homeassistant/device/b/config", "["),
+        ("homeassistant/device/c/config", "[1]"),
+    )
+
+    assert _retire(broker, *others) == []
+
+
+def test_what_is_being_announced_at_this_moment_is_not_taken_back(broker: Recorder, profile: Profile) -> None:
+    body = json.dumps(_body(broker, profile))
+
+    assert _retire(broker, ("homeassistant/device/home_old/config", body), retain=False) == []
 
 
 def _point(**keys: str) -> Point:

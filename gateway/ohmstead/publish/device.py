@@ -7,7 +7,7 @@ and natively comes only what the contract lacks (for `json`: the controls and th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from ohmstead.config.model import Config
@@ -17,6 +17,7 @@ from ohmstead.publish.home_assistant import HomeAssistantDevice, bridge_topic
 from ohmstead.publish.mtec_json import MtecJson
 from ohmstead.publish.mtec_state import MtecState
 from ohmstead.publish.outlet import Outlet, Request
+from ohmstead.publish.retired import RetiredDevices
 from ohmstead.publish.values import DeviceValues, online_topic
 from ohmstead.readings import Value
 
@@ -43,9 +44,17 @@ def device_outlets(
     outlets: list[Outlet] = [values]
     if contract is not None:
         outlets.append(contract)
-    if discovery is not None:
-        outlets.append(_native(config, device, messenger, discovery, contract, known))
+    if discovery is not None and config.publish.values:  # native entities show the plain topics
+        native = _native(config, device, messenger, discovery, contract, known)
+        if native.has_entities:
+            outlets.append(native)
     return DeviceOutlets(values, tuple(outlets))
+
+
+def retired_devices(config: Config, messenger: Messenger, outlets: Iterable[Outlet]) -> RetiredDevices:
+    """Whoever takes back what none of these publishers announces any more."""
+    announced = [outlet.topic for outlet in outlets if isinstance(outlet, HomeAssistantDevice)]
+    return RetiredDevices(config.site, config.home_assistant.prefix, messenger, announced)
 
 
 def _contract(
@@ -86,6 +95,5 @@ def _native(
         shares_serial=covered is not None,
         read_only=chosen.read_only,
         limits={control: config.raw_limits(device, control) for control in profile.controls},
-        announce=config.publish.values,
         known=known,
     )

@@ -33,9 +33,8 @@ class HomeAssistantDevice:
     """The native entities of one device.
 
     `covered` are points and `<control>/set` that a contract announces already: they are left out here. With `shares_serial` the
-    entities join the contract's device, which is known by its serial number, and wait until that has been read. With `announce`
-    False the device is taken back: an empty message removes what an earlier start announced. `limits` are what this home allows, where
-    that is narrower than the profile.
+    entities join the contract's device, which is known by its serial number, and wait until that has been read. `limits`
+    are what this home allows, where that is narrower than the profile.
     """
 
     def __init__(
@@ -51,7 +50,6 @@ class HomeAssistantDevice:
         shares_serial: bool = False,
         read_only: bool = False,
         limits: Mapping[str, RawLimits] | None = None,
-        announce: bool = True,
         known: Mapping[str, Value] | None = None,
     ) -> None:
         self._site = site
@@ -62,11 +60,15 @@ class HomeAssistantDevice:
         self._shares_serial = shares_serial
         self._read_only = read_only
         self._limits = {control: profile.raw_limits(control) for control in profile.controls} | dict(limits or {})
-        self._announce = announce
         self._nameplate = Nameplate(profile, known or {})
         self._id = f"{site}_{device}"
-        self._topic = f"{discovery.prefix}/device/{self._id}/config"
+        self.topic = f"{discovery.prefix}/device/{self._id}/config"
         self._announcement = Announcement(messenger, discovery, self._configurations)
+
+    @property
+    def has_entities(self) -> bool:
+        """Whether anything is left that nobody else announces."""
+        return bool(self._components())
 
     def start(self) -> None:
         self._announcement.start()
@@ -82,21 +84,16 @@ class HomeAssistantDevice:
         """Nothing: the entities stay, their availability says that nobody speaks."""
 
     def _configurations(self) -> Sequence[Configuration] | None:
-        if not self._announce:
-            return [Configuration(self._topic, "")]
         if self._shares_serial and self._nameplate.serial is None:
             return None
-        components = self._components()
-        if not components:
-            return [Configuration(self._topic, "")]
         body = {
             "dev": self._described(),
             "o": {"name": "ohmstead", "sw_version": ohmstead.__version__},
             "availability": [{"topic": bridge_topic(self._site)}, {"topic": online_topic(self._site, self._device)}],
             "availability_mode": "all",
-            "cmps": components,
+            "cmps": self._components(),
         }
-        return [Configuration(self._topic, json.dumps(body, ensure_ascii=False))]
+        return [Configuration(self.topic, json.dumps(body, ensure_ascii=False))]
 
     def _described(self) -> dict[str, object]:
         nameplate = self._nameplate

@@ -1,0 +1,55 @@
+"""Takes back what an earlier start announced to Home Assistant and this one does not: a device that left the configuration, entities
+that a contract announces now.
+
+Only what is there is taken back: Home Assistant warns of a removal that removes nothing. What belongs to another gateway, even one
+of a site whose name begins like ours, is known by its availability topic and left alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+
+import structlog
+
+from ohmstead.messages import Message, Messenger
+from ohmstead.publish.home_assistant import bridge_topic
+from ohmstead.readings import Snapshot
+
+log = structlog.get_logger(service="publish")
+
+
+class RetiredDevices:
+    """`prefix` is Home Assistant's discovery prefix, `announced` the discovery topics that are in use."""
+
+    def __init__(self, site: str, prefix: str, messenger: Messenger, announced: Collection[str]) -> None:
+        self._ours = bridge_topic(site)
+        self._pattern = f"{prefix}/device/+/config"
+        self._messenger = messenger
+        self._announced = frozenset(announced)
+
+    def start(self) -> None:
+        self._messenger.subscribe(self._pattern, self._on_configurations)
+
+    def take(self, snapshot: Snapshot) -> None:
+        """Readings do not concern it."""
+
+    def tick(self, now: float) -> None:
+        """Nor does time."""
+
+    def close(self) -> None:
+        """Nothing to say."""
+
+    def _on_configurations(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            if message.retain and message.topic not in self._announced and self._is_ours(message.payload):
+                log.info("entities taken back", topic=message.topic)
+                self._messenger.publish(message.topic, "", retain=True)
+
+    def _is_ours(self, payload: bytes) -> bool:
+        try:
+            body = json.loads(payload)
+        except ValueError:  # empty, or somebody else's nonsense
+            return False
+        availability = body.get("availability") if isinstance(body, dict) else None
+        return isinstance(availability, list) and {"topic": self._ours} in availability
