@@ -179,12 +179,12 @@ class Gateway:
         limits = {control: self.config.raw_limits(device, control) for control in profile.controls}
         return targets(device, profile, limits, periods=self.periods[device], read_only=self.config.devices[device].read_only)
 
-    async def _next_counter(self, node: str) -> int:
+    async def _next_counter(self, node: str, above: int = 0) -> int:
         """The number of the next command to a node: it only grows, even when the store was lost (then the clock makes it grow)."""
         key = f"command-counter/{node}"
 
         def count() -> int:
-            number = max(int(self.store.read_meta(key) or 0) + 1, int(self.clock.wall()))
+            number = max(int(self.store.read_meta(key) or 0) + 1, above + 1, int(self.clock.wall()))
             self.store.write_meta(key, str(number))
             return number
 

@@ -255,8 +255,8 @@ class Sent:
 def over_node(sent: Sent, *, key: bytes | None = KEY, connected: bool = True, timeout_s: float = 5.0) -> NodeActuator:
     numbers = iter(range(7, 100))
 
-    async def next_counter(node: str) -> int:
-        return next(numbers)
+    async def next_counter(node: str, above: int = 0) -> int:
+        return next(number for number in numbers if number > above)
 
     return NodeActuator("home", "cellar", key, sent, lambda: connected, next_counter, lambda target, raw: False, timeout_s=timeout_s)
 
@@ -284,6 +284,19 @@ async def test_a_node_that_says_nothing_is_given_up_and_one_without_a_key_is_not
         await over_node(sent, key=None).write(GRID_LIMIT, 555, 1)
     assert rejected.value.reason is Reason.UNAUTHORISED
     assert sent.messages == []
+
+
+async def test_a_node_whose_counter_is_a_little_ahead_is_asked_again_with_a_higher_one() -> None:
+    sent = Sent()
+    actuator = over_node(sent)
+    writing = asyncio.create_task(actuator.write(GRID_LIMIT, 555, 42))
+    while not actuator.result({"id": 42, "stage": "rejected", "reason": "replayed", "counter": 70}):  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    while len(sent.messages) < 2:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    assert parse_command(unpack(unseal(KEY, b"home/cellar/command", sent.messages[1][1])))[1] == 71
+    actuator.result({"id": 42, "stage": "done", "value": 555})
+    assert (await writing).kind == "done"
 
 
 async def test_a_node_s_own_refusal_is_passed_on() -> None:

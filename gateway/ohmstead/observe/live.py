@@ -7,20 +7,11 @@ from typing import Any
 
 from ohmstead.observe.latest import LatestValue
 from ohmstead.observe.overview import Overview
+from ohmstead.profiles.formula import Formula
 from ohmstead.profiles.model import Point, Profile
 from ohmstead.publish.numbers import plain
 from ohmstead.publish.values import decimals
 from ohmstead.readings import Value
-
-FLOW = {
-    "pv": (("pv", "pv_power"), ()),
-    "battery": (("battery", "battery_power"), ("charge positive",)),
-    "grid": (("grid_power", "grid"), ("export positive",)),
-    "house": (("consumption", "load_power", "load"), ()),
-    "soc": (("battery_soc", "soc"), ()),
-}
-"""What the picture needs → the points that say it, and the signs that have to be turned: battery is positive when it gives,
-grid when the house takes from it. W, and % for `soc`."""
 
 
 class LiveDocument:
@@ -28,9 +19,11 @@ class LiveDocument:
 
     def __init__(self, overview: Overview) -> None:
         self._overview = overview
+        self._flows: dict[str, dict[str, Formula | None] | None] = {}
         self._texts: dict[str, dict[str, Callable[[Value], str]]] = {}
         for device in overview.config.devices:
             profile = overview.config.profile(device)
+            self._flows[device] = profile.flow.formulas() if profile.flow else None
             self._texts[device] = {point.id: plain(decimals(profile, point)) for point in profile.points.values()}
 
     def compose(self) -> dict[str, Any]:
@@ -73,9 +66,17 @@ class LiveDocument:
             "age": overview.age(device),
             "via": overview.via(device),
             "serial": serial.value if serial else None,
-            "flow": flow(profile, values),
+            "flow": self._flow(device, values),
             "groups": [self._group(device, group, profile, values, now) for group in profile.groups],
         }
+
+    def _flow(self, device: str, values: Mapping[str, LatestValue]) -> dict[str, float | None] | None:
+        """The figures of the picture, by the profile's formulas; None for a device that has no part in it."""
+        formulas = self._flows[device]
+        if formulas is None:
+            return None
+        numbers = {point: read.value for point, read in values.items() if isinstance(read.value, int | float)}
+        return {name: formula.evaluate(numbers) if formula else None for name, formula in formulas.items()}
 
     def _group(self, device: str, group: str, profile: Profile, values: Mapping[str, LatestValue], now: float) -> dict[str, Any]:
         points = profile.in_group(group)
@@ -89,20 +90,6 @@ class LiveDocument:
     def _point(self, device: str, point: Point, read: LatestValue | None) -> dict[str, Any]:
         text = None if read is None else self._texts[device][point.id](read.value)
         return {"id": point.id, "name": point.name, "text": text, "unit": point.unit, "sign": point.sign}
-
-
-def flow(profile: Profile, values: Mapping[str, LatestValue]) -> dict[str, float | None] | None:
-    """The figures of the picture; None for a device that has no power to show."""
-    figures = {name: _figure(profile, values, points, turned) for name, (points, turned) in FLOW.items()}
-    return None if all(figure is None for figure in figures.values()) else figures
-
-
-def _figure(profile: Profile, values: Mapping[str, LatestValue], points: tuple[str, ...], turned: tuple[str, ...]) -> float | None:
-    for point in points:
-        read = values.get(point)
-        if read is not None and isinstance(read.value, int | float):
-            return -read.value if profile.points[point].sign in turned else read.value
-    return None
 
 
 def _sum(reports: Any) -> dict[str, int]:

@@ -28,17 +28,15 @@ def configure(form: str, level: str, zone: ZoneInfo, secrets: Iterable[str | byt
     renderer: Callable[..., Any]
     if form == "json":
         renderer = structlog.processors.JSONRenderer(ensure_ascii=False, default=str)
-        exceptions: list[Any] = [structlog.processors.format_exc_info]
     else:
         renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)
-        exceptions = []
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             _stamped(zone),
             _with_service,
-            *exceptions,
+            structlog.processors.format_exc_info,
             _without(secrets),
             renderer,
         ],

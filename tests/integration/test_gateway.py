@@ -1,0 +1,187 @@
+"""The gateway as its owner runs it: a process, a real broker, an inverter on Modbus TCP, the page, signals and kill -9."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Broker, wait_for
+from tests.processes import OHMSTEAD, SERIAL, Ear, Gateway, Inverter
+
+
+@pytest.fixture
+def inverter(goldens: Path) -> Iterator[Inverter]:
+    simulated = Inverter(goldens / "mtec" / "image_A.json")
+    simulated.start()
+    yield simulated
+    simulated.close()
+
+
+@pytest.fixture
+def gateway(tmp_path: Path, broker: Broker, inverter: Inverter) -> Iterator[Gateway]:
+    process = Gateway(tmp_path, broker, inverter.port)
+    yield process
+    if process.process is not None:
+        process.process.kill()
+        process.process.wait(10)
+
+
+@pytest.fixture
+def ear(broker: Broker) -> Iterator[Ear]:
+    listener = Ear(broker)
+    yield listener
+    listener.close()
+
+
+def test_values_reach_the_topics_the_store_and_the_page_and_it_ends_in_order(gateway: Gateway, ear: Ear) -> None:
+    assert gateway.start() < 10, "generous: the budget of 2 s is measured by the bench, alone on the machine"
+    wait_for(lambda: ear.count(f"MTEC/{SERIAL}/now-base") >= 3, 10, "three readings")
+    now_base = json.loads(ear.last(f"MTEC/{SERIAL}/now-base") or b"")
+    assert now_base["mode"] == "General mode"
+    assert ear.last("ohm/test/bridge/online") == b"online"
+    assert ear.last("ohm/test/device/mtec/online") == b"online"
+    assert ear.last("ohm/test/device/mtec/grid_inject_limit") == b"70"
+    wait_for(lambda: gateway.stored() > 80, 5, "stored samples")
+
+    status, health = gateway.get("/health")
+    assert (status, health["ok"], health["devices"]) == (200, True, {"mtec": "ok"})
+    _, now = gateway.get("/api/now")
+    (device,) = now["devices"]
+    assert (device["state"], device["serial"]) == ("ok", SERIAL)
+    assert sum(point["text"] is not None for group in device["groups"] for point in group["points"]) >= 90
+    assert set(device["flow"]) == {"pv", "battery", "grid", "house", "soc"}
+    _, metrics = gateway.get("/metrics")
+    assert 'ohmstead_device_state{device="mtec",state="ok"} 1.0' in metrics
+    assert "process_resident_memory_bytes" in metrics
+    _, stats = gateway.get("/stats")
+    assert stats["devices"]["mtec"]["bus"]["ok"] > 0
+    assert gateway.get("/")[0] == 200
+
+    code, seconds = gateway.end()
+    assert code == 0
+    assert seconds < 5
+    wait_for(lambda: ear.last("ohm/test/bridge/online") == b"offline", 2, "offline")
+    lines = gateway.lines()
+    assert all("service" in line and line["timestamp"][19:].endswith((":00",)) for line in lines)
+    assert not [line for line in lines if line["level"] in ("error", "critical")]
+    assert "4711081508" not in gateway.log.read_text()
+
+
+def test_the_live_stream_says_what_is_new_and_ends_with_the_gateway(gateway: Gateway, ear: Ear) -> None:
+    gateway.start()
+    wait_for(lambda: ear.count(f"MTEC/{SERIAL}/now-base") >= 1, 10, "a reading")
+    with urllib.request.urlopen(f"http://127.0.0.1:{gateway.web}/api/live", timeout=10) as stream:
+        assert stream.headers["Content-Type"].startswith("text/event-stream")
+        came: list[float] = []
+        while len(came) < 4:
+            line = stream.readline()
+            if line.startswith(b"data: "):
+                came.append(time.monotonic())
+                assert json.loads(line[6:])["site"] == "test"
+        assert came[3] - came[0] > 1.2, "three times a throttle of half a second"
+        code, seconds = gateway.end()
+        assert (code, stream.readline() in (b"", b"\n")) == (0, True)
+        assert seconds < 4
+
+
+def test_a_command_is_written_read_back_and_answered_and_a_wrong_one_only_answered(gateway: Gateway, ear: Ear, inverter: Inverter) -> None:
+    gateway.start()
+    wait_for(lambda: ear.count(f"MTEC/{SERIAL}/now-base") >= 1, 10, "a reading")
+    ear.client.publish("ohm/test/device/mtec/grid_inject_limit/set", "101")
+    ear.client.publish("ohm/test/device/mtec/grid_inject_limit/set", "55.5")
+    result = "ohm/test/device/mtec/control/grid_inject_limit/result"
+    wait_for(lambda: ear.count(result) == 2, 5, "two answers")
+    answers = [json.loads(payload) for topic, payload in ear.heard if topic == result]
+    assert [(answer["outcome"], answer["reason"]) for answer in answers] == [("rejected", "out of range"), ("done", "")]
+    assert [(write.address, write.words) for write in inverter.image.writes] == [(25103, (555,))]
+    wait_for(lambda: ear.last("ohm/test/device/mtec/grid_inject_limit") == b"55.5", 2, "the new value, well before its group's 30 s")
+    _, stats = gateway.get("/stats")
+    assert stats["control"] == {"answered": {"rejected": 1, "done": 1}, "rejected": {"out of range": 1}}
+    assert gateway.end()[0] == 0
+
+
+def test_the_broker_may_be_absent_come_and_go(tmp_path: Path, broker: Broker, inverter: Inverter) -> None:
+    broker.stop()
+    gateway = Gateway(tmp_path, broker, inverter.port)
+    try:
+        gateway.start()
+        assert gateway.get("/health")[1]["mqtt"] == "the broker is away"
+        wait_for(lambda: gateway.stored() > 80, 10, "stored samples without a broker")
+        for _ in range(2):
+            broker.start()
+            ear = Ear(broker)
+            wait_for(lambda ear=ear: ear.count(f"MTEC/{SERIAL}/now-base") >= 2, 10, "readings")  # type: ignore[misc]
+            wait_for(lambda ear=ear: ear.last("ohm/test/bridge/online") == b"online", 2, "online")  # type: ignore[misc]
+            ear.close()
+            broker.kill()
+        assert gateway.end()[0] == 0
+        assert gateway.process is None
+    finally:
+        if gateway.process is not None:
+            gateway.process.kill()
+            gateway.process.wait(10)
+
+
+def test_the_inverter_may_be_absent_come_and_go(gateway: Gateway, ear: Ear, inverter: Inverter) -> None:
+    inverter.stop()
+    gateway.start()
+    wait_for(lambda: gateway.get("/health")[1]["devices"] == {"mtec": "offline"}, 5, "offline")
+    assert gateway.get("/health")[0] == 200, "a restart would not bring the inverter back"
+    inverter.start()
+    wait_for(lambda: ear.last("ohm/test/device/mtec/online") == b"online", 10, "online")
+    inverter.stop()
+    wait_for(lambda: ear.last("ohm/test/device/mtec/online") == b"offline", 10, "offline")
+    inverter.start()
+    back = time.monotonic()
+    wait_for(lambda: ear.last("ohm/test/device/mtec/online") == b"online", 10, "online")
+    assert time.monotonic() - back < 4.5, "upstream needed 107 s"
+
+
+def test_killed_at_any_moment_it_starts_again_with_what_it_had(gateway: Gateway, ear: Ear) -> None:
+    before = 0
+    for _ in range(3):
+        gateway.start()
+        wait_for(lambda: gateway.stored() > before, 10, "more samples")  # noqa: B023 - used within the turn
+        before = gateway.stored()
+        assert gateway.end(signal.SIGKILL)[0] == -signal.SIGKILL
+        wait_for(lambda: ear.last("ohm/test/bridge/online") == b"offline", 5, "the last will")
+    assert gateway.stored() >= before
+    gateway.start()
+    assert gateway.end()[0] == 0
+
+
+def test_a_store_that_cannot_be_opened_ends_it_with_a_word(gateway: Gateway) -> None:
+    (gateway.folder / "test.db").write_bytes(b"not a database, but long enough to be looked at" * 100)
+    gateway.start(ready=False)
+    assert gateway.process is not None
+    assert gateway.process.wait(10) == 1
+    gateway.process = None
+    assert [line["event"] for line in gateway.lines()][-1] == "cannot start"
+
+
+@pytest.mark.skipif(not Path("/proc/self/ns/pid").exists() or os.geteuid() != 0, reason="needs root on Linux for a PID namespace")
+def test_as_pid_1_it_obeys_sigterm(gateway: Gateway) -> None:
+    probe = subprocess.run(["unshare", "--pid", "--fork", "true"], capture_output=True)
+    if probe.returncode:
+        pytest.skip("no PID namespaces here")
+    with gateway.log.open("ab") as log:
+        process = subprocess.Popen(
+            ["unshare", "--pid", "--fork", "--kill-child", *OHMSTEAD, "run", "-c", str(gateway.file)], stdout=log, stderr=log
+        )
+    try:
+        wait_for(lambda: gateway.get("/ready")[0] == 200, 15, "/ready")
+        children = subprocess.run(["ps", "--ppid", str(process.pid), "-o", "pid="], capture_output=True, text=True, check=True).stdout
+        os.kill(int(children.split()[0]), signal.SIGTERM)
+        assert process.wait(5) == 0
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait(5)

@@ -1,0 +1,107 @@
+"""The command line: what it says, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+import ohmstead
+from ohmstead.cli import main
+from ohmstead.nodes.compile import read_node_config
+
+HOME = """\
+site: home
+mqtt: {url: mqtt://nas}
+nodes:
+  cellar: {bus: {port: /dev/ttyUSB0}}
+devices:
+  mtec: {profile: mtec-energybutler, via: cellar}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "ohmstead.yaml"
+    path.write_text(HOME)
+    return path
+
+
+def call(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def test_a_sound_configuration_is_said_to_be_one(file: Path) -> None:
+    result = call("check", file)
+    assert result.exit_code == 0
+    assert result.output == f"{file}: no mistakes (1 device, 1 node; broker nas:1883).\n"
+
+
+def test_mistakes_come_with_their_lines_and_exit_code_2(file: Path) -> None:
+    file.write_text(HOME.replace("via: cellar", "via: celar, contrat: json").replace("mqtt://nas", "nas"))
+    result = call("check", file)
+    assert result.exit_code == 2
+    assert f"{file.name}:2" in result.stderr
+    assert f"{file.name}:6" in result.stderr
+    assert "did you mean" in result.stderr
+    assert result.stderr.splitlines()[-1] == "3 mistakes, nothing was changed."
+
+
+def test_a_file_that_is_not_there_is_a_mistake_as_well(tmp_path: Path) -> None:
+    for command in (["check", tmp_path / "no.yaml"], ["run", "-c", tmp_path / "no.yaml"]):
+        result = call(*command)
+        assert result.exit_code == 2
+        assert "there is no such file" in result.stderr
+
+
+def test_run_refuses_a_wrong_configuration_before_anything_starts(file: Path) -> None:
+    file.write_text("devices: {mtec: {profile: nosuch, via: tcp://192.0.2.1}}")
+    result = call("run", "-c", file)
+    assert result.exit_code == 2
+    assert "nosuch" in result.stderr
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_node_s_configuration_is_written_for_its_owner_only(file: Path) -> None:
+    output = file.with_name("config.ohm")
+    result = call("compile", "cellar", "-c", file, "-o", output)
+    assert result.exit_code == 0
+    assert read_node_config(output.read_bytes())["node"] == "cellar"
+    assert stat.S_IMODE(output.stat().st_mode) == 0o600
+    assert str(output) in result.output
+    unknown = call("compile", "attic", "-c", file, "-o", output)
+    assert unknown.exit_code == 2
+    assert "cellar" in unknown.stderr
+
+
+def test_the_schema_is_json_and_knows_the_sections() -> None:
+    schema = json.loads(call("schema").output)
+    assert {"site", "mqtt", "devices", "nodes"} <= set(schema["properties"])
+
+
+def test_every_command_explains_itself() -> None:
+    overview = call("--help").output
+    for command in ("check", "compile", "demo", "run", "schema", "simulate", "smoke", "version"):
+        assert f"  {command} " in overview
+        assert call(command, "--help").exit_code == 0
+    assert "Examples:" in overview
+
+
+def test_version() -> None:
+    assert call("version").output == f"ohmstead {ohmstead.__version__}\n"
+
+
+def test_asking_for_help_loads_neither_the_web_nor_the_simulation() -> None:
+    code = """
+import sys
+from ohmstead.cli import main
+main(["version"], standalone_mode=False)
+print([name for name in ("fastapi", "pymodbus", "pydantic", "ohmstead.sim") if name in sys.modules])
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.splitlines()[-1] == "[]"
