@@ -419,3 +419,17 @@ def test_the_handbook_explains_every_key(model: type[BaseModel]) -> None:
     handbook = README.read_text()
     keys = {field.alias or name for name, field in model.model_fields.items()} - {"id"}
     assert {key for key in keys if f"`{key}`" not in handbook} == set()
+
+
+def test_the_picture_of_the_power_is_formulas_over_points(tmp_path: Path) -> None:
+    power = "points:\n  power: {name: Power, holding: 1, as: i16, unit: W, sign: export positive, group: live}\n"
+    broken = mistakes(tmp_path, power + "flow:\n  pv: power\n  grid: power +\n")
+    assert [(mistake.field, mistake.line) for mistake in broken] == [("flow.grid", 10)]
+    unknown = mistakes(tmp_path, power + "flow:\n  house: pwer\n")
+    assert [(mistake.field, mistake.line, "power" in mistake.text) for mistake in unknown] == [("flow.house", 9, True)]
+    flow = toy(tmp_path, power + "flow: {pv: power, grid: -power}\n").flow
+    assert flow is not None
+    formulas = flow.formulas()
+    grid = formulas["grid"]
+    assert grid is not None
+    assert (grid.evaluate({"power": 2506}), grid.evaluate({}), formulas["house"]) == (-2506, None, None)

@@ -66,17 +66,9 @@ class LiveDocument:
             "age": overview.age(device),
             "via": overview.via(device),
             "serial": serial.value if serial else None,
-            "flow": self._flow(device, values),
+            "flow": flow(self._flows[device], values),
             "groups": [self._group(device, group, profile, values, now) for group in profile.groups],
         }
-
-    def _flow(self, device: str, values: Mapping[str, LatestValue]) -> dict[str, float | None] | None:
-        """The figures of the picture, by the profile's formulas; None for a device that has no part in it."""
-        formulas = self._flows[device]
-        if formulas is None:
-            return None
-        numbers = {point: read.value for point, read in values.items() if isinstance(read.value, int | float)}
-        return {name: formula.evaluate(numbers) if formula else None for name, formula in formulas.items()}
 
     def _group(self, device: str, group: str, profile: Profile, values: Mapping[str, LatestValue], now: float) -> dict[str, Any]:
         points = profile.in_group(group)
@@ -90,6 +82,14 @@ class LiveDocument:
     def _point(self, device: str, point: Point, read: LatestValue | None) -> dict[str, Any]:
         text = None if read is None else self._texts[device][point.id](read.value)
         return {"id": point.id, "name": point.name, "text": text, "unit": point.unit, "sign": point.sign}
+
+
+def flow(formulas: Mapping[str, Formula | None] | None, values: Mapping[str, LatestValue]) -> dict[str, float | None] | None:
+    """The figures of the picture, by the profile's formulas; None for a device that has no part in it, an unknown figure is None."""
+    if formulas is None:
+        return None
+    numbers = {point: read.value for point, read in values.items() if isinstance(read.value, int | float)}
+    return {name: formula.evaluate(numbers) if formula else None for name, formula in formulas.items()}
 
 
 def _sum(reports: Any) -> dict[str, int]:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, PlainValidator, ValidationInfo, field_validator, model_validator
 
+from ohmstead.profiles.formula import Formula, FormulaError
 from ohmstead.profiles.point import Kind, Point, Range, Strict, Table
 from ohmstead.profiles.rules import broken_rules
 from ohmstead.units import Duration, PerDay, span
@@ -144,6 +145,35 @@ class Contract(Strict):
         return self.names.get(point, point)
 
 
+class Flow(Strict):
+    """The device's part in the picture of the home's power: formulas over its points, None where it does not know."""
+
+    pv: str | None = None
+    """W that the sun gives."""
+    battery: str | None = None
+    """W that the battery gives; negative when it charges."""
+    grid: str | None = None
+    """W that come from the grid; negative when they go there."""
+    house: str | None = None
+    """W that the house takes."""
+    soc: str | None = None
+    """State of charge in %."""
+
+    @field_validator("*")
+    @classmethod
+    def _are_formulas(cls, text: str | None) -> str | None:
+        try:
+            if text is not None:
+                Formula(text)
+        except FormulaError as error:
+            raise ValueError(str(error)) from error
+        return text
+
+    def formulas(self) -> dict[str, Formula | None]:
+        """Each figure of the picture and how it comes about."""
+        return {name: Formula(text) if text else None for name, text in self}
+
+
 class Profile(Strict):
     """A device model. `points` keep the order of the file, which is the order of publication."""
 
@@ -160,6 +190,7 @@ class Profile(Strict):
     points: dict[str, Point] = Field(min_length=1)
     controls: dict[str, Control] = Field(default_factory=dict)
     contracts: dict[str, Contract] = Field(default_factory=dict)
+    flow: Flow | None = None
 
     @field_validator("points", "controls", mode="before")
     @classmethod

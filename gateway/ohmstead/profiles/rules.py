@@ -26,6 +26,7 @@ def broken_rules(profile: Profile, left_out: LeftOut = ()) -> Broken:
     yield from _points(profile, left_out)
     yield from _overlaps(profile)
     yield from _formulas(profile, left_out)
+    yield from _flow(profile, left_out)
     yield from _identity(profile, left_out)
     for control in profile.controls.values():
         yield from ((("controls", control.id, *path), text) for path, text in _control(profile, control, left_out))
@@ -80,6 +81,15 @@ def _formulas(profile: Profile, left_out: LeftOut) -> Broken:
     for cycle in cycles:
         yield ("points", cycle[0], "calc"), f"needs itself: {' → '.join(cycle)}"
     yield from _periods(profile, order)
+
+
+def _flow(profile: Profile, left_out: LeftOut) -> Broken:
+    for figure, formula in (profile.flow.formulas() if profile.flow else {}).items():
+        for name in formula.names if formula else ():
+            if unknown := _unknown(name, "points", profile.points, left_out):
+                yield ("flow", figure), unknown
+            elif name in profile.points and profile.points[name].is_text:
+                yield ("flow", figure), f"{name} is a text, a formula needs numbers"
 
 
 def _periods(profile: Profile, order: list[str]) -> Broken:
