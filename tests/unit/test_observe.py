@@ -15,6 +15,8 @@ import structlog
 
 from ohmstead.observe import logs
 from ohmstead.observe.latest import Latest, LatestValue
+from ohmstead.observe.live import flow
+from ohmstead.profiles import library
 from ohmstead.readings import Quality, Snapshot
 
 PRAGUE = ZoneInfo("Europe/Prague")
@@ -106,3 +108,16 @@ async def test_whoever_waits_for_news_gets_it_at_once_or_the_time_out() -> None:
     latest.take(snapshot(1.0, a=1))
     await asyncio.wait_for(waiting, 1.0)
     await asyncio.wait_for(latest.changed(0.01), 1.0)
+
+
+def test_the_flow_is_what_the_profile_says_and_what_is_unknown_stays_unknown() -> None:
+    parts = library.load("mtec-energybutler").flow
+    assert parts is not None
+    read = {"pv": 3000, "battery": -1000, "grid_power": 500, "consumption": 1500.0, "battery_soc": 61.0}
+    values = {point: LatestValue(value, 0.0) for point, value in read.items()}
+    assert flow(parts.formulas(), values) == {"pv": 3000, "battery": -1000, "grid": -500, "house": 1500.0, "soc": 61.0}
+    del values["battery"]
+    absent = flow(parts.formulas(), values)
+    assert absent is not None
+    assert (absent["battery"], absent["pv"]) == (None, 3000)
+    assert flow(None, values) is None
