@@ -25,7 +25,10 @@ frontend:
 logger: {{default: warning, logs: {{homeassistant.components.mqtt: info}}}}
 """
 _START_S = 120.0
-_LINE = re.compile(r"^\S+ \S+ (?P<level>WARNING|ERROR|CRITICAL) \(\S+\) \[homeassistant\.components\.mqtt")
+_COMPLAINT = re.compile(
+    r"^\S+ \S+ (WARNING|ERROR|CRITICAL) \(\S+\) "
+    r"\[homeassistant\.(components\.(mqtt|sensor|binary_sensor|number|select|switch)|helpers|core)\b"
+)
 
 
 def _mqtt_entry(broker_port: int) -> dict[str, Any]:
@@ -133,5 +136,5 @@ class HomeAssistant:
         self._http.post(f"/api/services/{domain}/{service}", json={"entity_id": entity, **fields}).raise_for_status()
 
     def complaints(self) -> list[str]:
-        """What its MQTT component warned of."""
-        return [line for line in self._output.read_text(errors="replace").splitlines() if _LINE.match(line)]
+        """What its MQTT component warned of, or whoever deals with the entities after it."""
+        return [line for line in self._output.read_text(errors="replace").splitlines() if _COMPLAINT.match(line)]

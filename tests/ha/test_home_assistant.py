@@ -1,10 +1,11 @@
 """Every entity, state, command and availability in a real Home Assistant, for each way of announcing them.
 
-The oracle beside the states: not one warning of Home Assistant's MQTT component.
+The oracle beside the states: not one warning of Home Assistant's MQTT component, nor of the sensors and controls behind it.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -112,7 +113,7 @@ def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(autouse=True)
 def no_complaints(scene: Scene) -> Iterator[None]:
-    """Home Assistant's MQTT component has warned of nothing meanwhile."""
+    """Home Assistant has warned of nothing meanwhile."""
     yield
     assert scene.assistant.complaints() == []
 
@@ -237,6 +238,25 @@ def test_what_a_broker_forgot_is_announced_again_at_home_assistants_birth(scene:
         client.publish("homeassistant/status", b"online")
     wait_for(lambda: len(scene.entity_ids()) == len(scene.entities), PATIENCE_S, "the return of all entities")
     scene.assistant.enable_all()
+    _settled(scene)
+
+
+def test_a_device_that_left_the_configuration_leaves_home_assistant(scene: Scene) -> None:
+    _settled(scene)
+    old = {
+        "dev": {"identifiers": ["home_old"], "name": "Old"},
+        "o": {"name": "ohmstead"},
+        "availability": [{"topic": "ohm/home/bridge/online"}, {"topic": "ohm/home/device/old/online"}],
+        "cmps": {"pv": {"p": "sensor", "unique_id": "home_old_pv", "name": "PV", "state_topic": "ohm/home/device/old/pv"}},
+    }
+    scene.house.kill_gateway()
+    try:
+        with _client(scene.broker) as client:
+            client.publish("homeassistant/device/home_old/config", json.dumps(old).encode(), retain=True)
+        wait_for(lambda: ("sensor", "home_old_pv") in scene.entity_ids(), PATIENCE_S, "the old device")
+    finally:
+        scene.house.start_gateway()
+    wait_for(lambda: ("sensor", "home_old_pv") not in scene.entity_ids(), PATIENCE_S, "its removal")
     _settled(scene)
 
 
