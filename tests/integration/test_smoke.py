@@ -18,7 +18,7 @@ from ohmstead.sim.broker import find_mosquitto
 from ohmstead.sim.node import why_none
 from tests.conftest import free_port, wait_for
 
-OHMSTEAD = [sys.executable, "-c", "from ohmstead.cli import main; main()"]
+OHMSTEAD = [sys.executable, "-m", "ohmstead"]
 
 pytestmark = pytest.mark.xdist_group("appliance")
 

@@ -132,7 +132,7 @@ class Appliance:
             self._say(f"node       none, because {self.without_node}; the gateway reads the inverter itself over Modbus TCP")
         self.gateway = Child(
             "the gateway",
-            [sys.executable, "-c", "from ohmstead.cli import main; main()", "run", "-c", str(path)],
+            [sys.executable, "-m", "ohmstead", "run", "-c", str(path)],
             self.folder / "gateway.log",
             folder=self.folder,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack
@@ -10,6 +11,7 @@ from datetime import date
 from pathlib import Path
 
 import click
+import structlog
 
 from ohmstead.profiles import library
 
@@ -28,6 +30,12 @@ PROFILE = "mtec-energybutler"
 @click.group(epilog="See `ohmstead simulate mtec --help` for examples.")
 def simulate() -> None:
     """Devices that are not there: on a serial line true to its baud rate, or behind a TCP port."""
+    _quiet()
+
+
+def _quiet() -> None:
+    """Each lost client and damaged request is worth a line to whoever debugs, not to whoever watches."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
 
 
 def _image(_context: click.Context, _option: click.Parameter, path: Path | None) -> dict[int, int] | None:
@@ -175,6 +183,7 @@ def demo(port: int, host: str, speed: float, seed: int, amqtt: bool, no_node: bo
     from .appliance import Plan
     from .demo import run
 
+    _quiet()
     plan = Plan(page=port, host=host, speed=speed, seed=seed, mosquitto=not amqtt, micropython=not no_node)
     raise SystemExit(run(plan, click.echo))
 
@@ -188,5 +197,6 @@ def smoke(seed: int, amqtt: bool, no_node: bool) -> None:
     from .appliance import Plan
     from .smoke import run
 
+    _quiet()
     plan = Plan(page=0, seed=seed, mosquitto=not amqtt, micropython=not no_node, report_every_ms=1000)
     raise SystemExit(run(plan, click.echo))

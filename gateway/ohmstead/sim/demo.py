@@ -8,6 +8,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from ohmstead.errors import OhmsteadError
+
 from .appliance import DEVICE, SITE, Appliance, Plan
 from .broker import NoBrokerError
 from .children import ChildEndedError
@@ -30,7 +32,7 @@ def run(plan: Plan, say: Callable[[str], None]) -> int:
             while not asked_to_end.wait(0.25):
                 appliance.check()
             say("\nEnding …")
-    except (ChildEndedError, NoBrokerError, TimeoutError, OSError) as error:
+    except (ChildEndedError, NoBrokerError, OhmsteadError, OSError) as error:
         say(f"\n{error}")
         return 1
     say("Everything has ended, nothing is left behind.")
@@ -44,7 +46,7 @@ Page       {appliance.address}
 Topics     mosquitto_sub -p {port} -v -t 'MTEC/{appliance.serial}/#'       what an M-TEC owner's Home Assistant reads
            mosquitto_sub -p {port} -v -t 'ohm/{SITE}/device/{DEVICE}/#'    each value by itself
            mosquitto_sub -p {port} -v -t 'homeassistant/#'                 discovery
-Command    mosquitto_pub -p {port} -t 'MTEC/{appliance.serial}/config/grid_inject_limit/set' -m 55
+Command    mosquitto_pub -p {port} -t ohm/{SITE}/device/{DEVICE}/grid_inject_limit/set -m 55
 Files      {appliance.folder}   (configuration, store, logs; removed at the end)
 Ctrl-C ends everything.
 """)

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
+from ohmstead.errors import OhmsteadError
+
 from .appliance import Appliance, Plan
 from .broker import NoBrokerError
 from .chain import Chain
@@ -44,7 +46,7 @@ def run(plan: Plan, say: Callable[[str], None]) -> int:
             endings = appliance.stop()
             ended = ", ".join(f"{name} {code}" for name, code in endings.items())
             verdict("every process ended when asked", _clean(endings, appliance), f"exit codes: {ended}")
-    except (ChildEndedError, NoBrokerError, TimeoutError, OSError) as error:
+    except (ChildEndedError, NoBrokerError, OhmsteadError, OSError) as error:
         verdict("the appliance runs", False, str(error))
     except KeyboardInterrupt:
         say("interrupted; everything has ended")
