@@ -214,6 +214,13 @@ def test_bytes_that_are_no_text_reach_the_control_as_something_it_refuses(profil
     assert contract.requests.received == [("mtec", "charge_limit", "\ufffd\ufffd1")]
 
 
+def test_every_fast_group_is_due_each_ten_seconds(profile: Profile) -> None:
+    """Upstream reads `now-base` and one of the others at each tick."""
+    fast = {group: period for group, period in profile.groups.items() if group.startswith("now-")}
+
+    assert fast == dict.fromkeys(["now-base", "now-grid", "now-inverter", "now-backup", "now-battery", "now-pv"], 10.0)
+
+
 def test_another_inverter_in_its_place_gets_topics_of_its_own(profile: Profile, image: dict[int, int]) -> None:
     contract = Contract(profile)
     contract.poll(profile, image)
