@@ -1,0 +1,244 @@
+"""The bus task: reads what is due, one request at a time, and writes what was commanded in between."""
+
+import gc
+
+from ohmcore import pdu, rtu
+from ohmcore.errors import ModbusError, ModbusException
+from ohmnode.commands import number
+from ohmnode.line import Line
+from ohmnode.schedule import Device, Group, Schedule, payload_size
+from ohmnode.waiter import Waiter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from hal import Hal
+    from ohmnode.commands import Command, Commands
+    from ohmnode.outbox import Outbox
+    from ohmnode.supervisor import Ward
+    from ohmnode.vitals import Vitals
+
+COUNTERS = ("requests", "ok", "no_answer", "partial", "crc", "exception", "wrong", "late_bytes", "retries")
+
+_BEAT_MS = 1000
+_QUIET_MS = 30
+
+
+class Bus:
+    """`spec`: a bus of the configuration. `counters` by device, since the node started; `requests` is the sum of the six outcomes."""
+
+    def __init__(
+        self, hal: "Hal", spec: "dict[str, object]", outbox: "Outbox", vitals: "Vitals", commands: "Commands"
+    ) -> None:
+        self.name = str(spec["name"])
+        self.counters: "dict[str, dict[str, int]]" = {}
+        self.opened = 0
+        self._hal = hal
+        self._spec = spec
+        self._outbox = outbox
+        self._vitals = vitals
+        self._commands = commands
+        self._waiter: "Waiter | None" = None
+        self._busy = False  # since the last collection of garbage
+        now = hal.ticks_ms()
+        self.devices = [self._device(device, now) for device in spec["devices"]]
+        self.schedule = Schedule(hal, self.devices)
+
+    def _device(self, spec: "dict[str, object]", now: int) -> Device:
+        groups = []
+        for group in spec["groups"]:
+            groups.append(Group(group["name"], group["period_ms"], group["priority"], [tuple(read) for read in group["reads"]], now))
+        groups.sort(key=lambda group: group.period_ms)
+        device = Device(spec["name"], spec["unit"], spec["timeout_ms"], spec["retries"], spec["turnaround_ms"], groups)
+        for vital in spec["vitals"]:
+            self._vitals.add(device.name, vital)
+        for control in spec["controls"]:
+            self._commands.add(device, control, self.wake)
+        self.counters[device.name] = dict.fromkeys(COUNTERS, 0)
+        return device
+
+    def wake(self) -> None:
+        """Something waits to be written."""
+        if self._waiter is not None:
+            self._waiter.wake()
+
+    async def run(self, ward: "Ward") -> None:
+        """For ever. Raises what the line raises when its device goes (OSError), to be started again."""
+        spec = self._spec
+        bits = 10 + (1 if spec.get("parity", "N") != "N" else 0) + (1 if spec.get("stop", 1) == 2 else 0)
+        waiter = self._waiter = Waiter()
+        line = None
+        try:
+            line = Line(self._hal, self._hal.uart(spec), spec["baud"], bits)
+            self.opened += 1
+            self._outbox.log(self.name, f"opened {spec['port']} at {spec['baud']} baud")
+            while True:
+                ward.beat()
+                await self._once(line, waiter)
+        finally:
+            waiter.close()
+            self._waiter = None
+            if line is not None:
+                line.close()
+
+    async def _once(self, line: Line, waiter: Waiter) -> None:
+        """One request, or a wait for the next to be due."""
+        command = self._commands.take(self.devices)
+        if command is not None:
+            await self._write(line, command)
+            return
+        now = self._hal.ticks_ms()
+        chosen = self.schedule.pick(now)
+        if chosen is not None:
+            self._busy = True
+            await self._read(line, chosen[0], chosen[1])
+            return
+        wait = self.schedule.wait_ms(now)
+        if self._busy and wait > _QUIET_MS:
+            self._busy = False
+            gc.collect()
+            wait = self.schedule.wait_ms(self._hal.ticks_ms())
+        await waiter.pause(min(wait, _BEAT_MS))
+
+    async def _read(self, line: Line, device: Device, group: Group) -> None:
+        """The next read of a group."""
+        if group.attempts:
+            self.counters[device.name]["retries"] += 1
+        function, address, count = group.reads[group.position]
+        size = payload_size(function, count)
+        if line.ambiguous(device.unit, function, size) and not await self._settle(line, device, group):
+            return
+        end = pdu.build_read(line.tx, rtu.PDU_START, function, address, count)
+        try:
+            start = await self._ask(line, device, function, address, count, size, end)
+        except ModbusException:
+            self._back(device, self.schedule.refused(device, group, self._hal.ticks_ms()))
+        except ModbusError as failure:
+            self._missed(device, group, failure)
+        else:
+            image, rx, offset = group.image, line.rx, group.offsets[group.position]
+            for i in range(size):
+                image[offset + i] = rx[start + i]
+            self._back(device, self.schedule.read(device, group, self._hal.ticks_ms()))
+        if self.schedule.complete(group):
+            self._publish(device, group)
+            self.schedule.close(group)
+
+    async def _settle(self, line: Line, device: Device, group: Group) -> bool:
+        """Asks something whose answer cannot be taken for a late one. False when the device has to wait or did not answer."""
+        function, address, count = self._unlike(line, device)
+        size = payload_size(function, count)
+        if not count:
+            device.hold(self._hal.ticks_add(self._hal.ticks_ms(), line.lapses_in(device.unit)))
+            return False
+        end = pdu.build_read(line.tx, rtu.PDU_START, function, address, count)
+        try:
+            await self._ask(line, device, function, address, count, size, end)
+        except ModbusException:
+            pass
+        except ModbusError as failure:
+            self._missed(device, group, failure)
+            return False
+        self._back(device, self.schedule.answered(device, self._hal.ticks_ms()))
+        return True
+
+    def _unlike(self, line: Line, device: Device) -> "tuple[int, int, int]":
+        """A read of the device (or a shorter form of one) that has an answer of its own shape; count 0 if there is none."""
+        for shorter in (0, 1):
+            for group in device.groups:
+                for function, address, count in group.reads:
+                    size = payload_size(function, count - shorter)
+                    if size and not line.ambiguous(device.unit, function, size):
+                        return function, address, count - shorter
+        return 0, 0, 0
+
+    async def _ask(self, line: Line, device: Device, function: int, address: int, value: int, size: int, end: int) -> int:
+        """One counted request; see `Line.ask`."""
+        counters = self.counters[device.name]
+        counters["requests"] += 1
+        before = line.late_bytes
+        try:
+            start = await line.ask(device.unit, function, address, value, size, end, device.timeout_ms, device.pause_ms)
+        except ModbusError as failure:
+            counters[failure.counter] += 1
+            raise
+        finally:
+            counters["late_bytes"] += line.late_bytes - before
+        counters["ok"] += 1
+        return start
+
+    def _publish(self, device: Device, group: Group) -> None:
+        if self._outbox.snapshot(device, group):
+            self._vitals.update(device, group)
+
+    def _back(self, device: Device, back: bool) -> None:
+        if back:
+            self._outbox.log(self.name, f"{device.name} answers again")
+            self._outbox.event(device.name, "online", {})
+
+    def _missed(self, device: Device, group: "Group | None", failure: ModbusError) -> None:
+        if not self.schedule.missed(device, group, self._hal.ticks_ms()):
+            return
+        self._outbox.log(self.name, f"{device.name} does not answer: {failure}")
+        self._outbox.event(device.name, "offline", {"reason": failure.counter})
+        for begun in device.groups:
+            if begun.begun:
+                self._publish(device, begun)
+                begun.abandon()
+
+    async def _write(self, line: Line, command: "Command") -> None:
+        """Writes and reads back. A write is repeated after silence: the same value twice is the same."""
+        control = command.control
+        device = control.device
+        stage, reason, value = "failed", "", None
+        attempts = device.retries + 1
+        while attempts:
+            attempts -= 1
+            try:
+                await self._set(line, command)
+                value = await self._get(line, command)
+                stage = "done" if value == number(command.raw, False) else "failed"
+                reason = "" if stage == "done" else "reads back otherwise"
+                break
+            except ModbusException as refused:
+                reason = refused.name
+                break
+            except ModbusError as failure:
+                reason = failure.counter.replace("_", " ")
+                self._missed(device, None, failure)
+        self._commands.result(command.identity, device.name, control.name, stage, reason, value)
+
+    async def _set(self, line: Line, command: "Command") -> None:
+        control = command.control
+        raw = command.raw
+        if control.function == pdu.WRITE_SINGLE_REGISTER:
+            value = number(raw, False)
+            end = pdu.build_write_single(line.tx, rtu.PDU_START, control.function, control.address, value)
+        else:
+            value = control.words
+            end = pdu.build_write_multiple_registers(line.tx, rtu.PDU_START, control.address, raw)
+        await self._ask(line, control.device, control.function, control.address, value, 4, end)
+        self._back(control.device, self.schedule.answered(control.device, self._hal.ticks_ms()))
+
+    async def _get(self, line: Line, command: "Command") -> int:
+        control = command.control
+        size = 2 * control.words
+        end = pdu.build_read(line.tx, rtu.PDU_START, pdu.READ_HOLDING_REGISTERS, control.address, control.words)
+        start = await self._ask(line, control.device, pdu.READ_HOLDING_REGISTERS, control.address, control.words, size, end)
+        return number(bytes(line.rx[start : start + size]), False)
+
+    def report(self, lag_ms: int) -> None:
+        """The counters as events: one for each device, one for the bus with their sum and how the node is doing."""
+        total: "dict[str, object]" = dict.fromkeys(COUNTERS, 0)
+        for device in self.devices:
+            counters = self.counters[device.name]
+            for name in COUNTERS:
+                total[name] += counters[name]
+            detail: "dict[str, object]" = dict(counters)
+            detail["online"] = device.online
+            detail["skipped"] = sum([group.skipped for group in device.groups])
+            self._outbox.event(device.name, "bus", detail)
+        total["bus"] = self.name
+        total["opened"] = self.opened
+        total["lag_max_ms"] = lag_ms
+        total["memory_free"] = self._hal.memory_free()
+        self._outbox.event("", "bus", total)

@@ -1,0 +1,81 @@
+"""The node's configuration: one file with a checksum, and a copy of the last one that worked.
+
+`config.ohm` is `OHM1`, the SHA-256 of the rest, and the rest as a MessagePack map; its keys are in `firmware/README.md`.
+"""
+
+from hashlib import sha256
+
+from ohmcore.errors import PackError
+from ohmcore.pack import unpack
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from hal import Hal
+
+CURRENT = "config.ohm"
+LAST_GOOD = "config.good"
+
+_MAGIC = b"OHM1"
+_HEAD = 36
+_MOST = 8192
+_DEPTH = 10
+_ITEMS = 2048
+_NEEDED = (("site", str), ("node", str), ("mqtt", dict), ("buses", list), ("spool", dict), ("bus_report_ms", int))
+
+
+class ConfigurationError(Exception):
+    """No configuration can be had; the text says what is wrong with each file."""
+
+
+class Configuration:
+    """`content`: the map. `fingerprint`: 8 bytes of its checksum, by which the gateway knows which one runs. `source`: the file's name."""
+
+    def __init__(self, content: "dict[str, object]", fingerprint: bytes, source: str, complaint: str) -> None:
+        self.content = content
+        self.fingerprint = fingerprint
+        self.source = source
+        self.complaint = complaint  # what is wrong with the file that should have been used; empty: nothing
+
+
+def load(hal: "Hal") -> Configuration:
+    """The current file if it is sound, else the last good one, else ConfigurationError."""
+    complaint = ""
+    for name in (CURRENT, LAST_GOOD):
+        try:
+            raw = hal.read(name)
+            if raw is None:
+                raise ConfigurationError("is not there")
+            return Configuration(read(raw), raw[4:12], name, complaint)
+        except (ConfigurationError, OSError) as wrong:
+            complaint += f"{'; ' if complaint else ''}{name} {wrong}"
+    raise ConfigurationError(complaint)
+
+
+def keep_as_good(hal: "Hal", fingerprint: bytes) -> bool:
+    """Copies the current file over the last good one, if it still is the one that runs. False when there was nothing to do."""
+    raw = hal.read(CURRENT)
+    if raw is None or raw[4:12] != fingerprint or raw == hal.read(LAST_GOOD):
+        return False
+    hal.write(LAST_GOOD, raw)
+    return True
+
+
+def read(raw: bytes) -> "dict[str, object]":
+    """What a configuration file says; ConfigurationError when it is damaged or of another protocol."""
+    if len(raw) > _MOST:
+        raise ConfigurationError(f"has {len(raw)} bytes, more than {_MOST}")
+    if raw[:4] != _MAGIC:
+        raise ConfigurationError("is no configuration")
+    body = memoryview(raw)[_HEAD:]
+    if sha256(body).digest() != raw[4:_HEAD]:
+        raise ConfigurationError("is damaged: its checksum does not fit")
+    try:
+        content = unpack(body, _DEPTH, _ITEMS, _MOST)
+    except PackError as broken:
+        raise ConfigurationError(f"is damaged: {broken}") from None
+    if not isinstance(content, dict) or content.get("protocol") != 1:
+        raise ConfigurationError("is of another protocol")
+    for key, kind in _NEEDED:
+        if not isinstance(content.get(key), kind):
+            raise ConfigurationError(f"says nothing sensible about {key}")
+    return content

@@ -1,0 +1,163 @@
+"""One request and its answer at a time on a half-duplex line, each with its exact outcome (MODBUS over serial line V1.02, section 2).
+
+An RTU answer does not say which request it belongs to. What keeps a late one from being taken for the answer to the next request:
+- after a request without an answer the line is drained until it is silent;
+- an unanswered request is remembered as owed. While it is, nothing of that unit which could be its answer (same function, same number
+  of bytes) is accepted, and no request of that shape is made: `ambiguous` tells, and the caller asks something of another shape first.
+  A device answers in order, so any answer of another shape settles the debt; else it lapses with time.
+"""
+
+import asyncio
+
+from ohmcore import pdu, rtu
+from ohmcore.errors import ModbusCrcError, ModbusException, ModbusTimeout, ModbusWrongReply
+from ohmnode.waiter import Waiter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from hal import Hal, Uart
+
+_GAP_MS = 40  # a USB adapter hands over what it has every 16 ms: a shorter silence within a frame is no end
+_LAPSE_MS = 3000
+_BABBLE_MS = 500
+_BUFFER = 264
+_HEAD = 3  # unit, function, byte count: enough to know the length of an answer
+
+
+class Line:
+    """`bits`: per character on the wire, start and stop included (10 for 8N1). The request's PDU goes into `tx` from `rtu.PDU_START`."""
+
+    def __init__(self, hal: "Hal", uart: "Uart", baud: int, bits: int) -> None:
+        self.tx = bytearray(_BUFFER)
+        self.rx = bytearray(_BUFFER)
+        self.late_bytes = 0
+        self._rx = memoryview(self.rx)
+        self._head = self._rx[:_HEAD]
+        self._hal = hal
+        self._uart = uart
+        self._waiter = Waiter()
+        self._char_us = rtu.char_us(baud, bits)
+        self.silence_ms = (rtu.silence_us(baud) + 999) // 1000
+        self._gap_ms = _GAP_MS + self.silence_ms
+        self._free_at = hal.ticks_ms()
+        self._owed: "list[tuple[int, int, int, int]]" = []
+
+    def close(self) -> None:
+        self._waiter.close()
+        self._uart.close()
+
+    def ambiguous(self, unit: int, function: int, size: int) -> bool:
+        """Whether an answer of `size` payload bytes could be the late one to an earlier request."""
+        self._forget(0)
+        for owed in self._owed:
+            if owed[0] == unit and owed[1] == function and owed[2] == size:
+                return True
+        return False
+
+    def lapses_in(self, unit: int) -> int:
+        """Milliseconds until nothing that `unit` owes is awaited any more."""
+        longest = 0
+        for owed in self._owed:
+            if owed[0] == unit:
+                longest = max(longest, self._hal.ticks_diff(owed[3], self._hal.ticks_ms()))
+        return longest
+
+    async def ask(
+        self, unit: int, function: int, address: int, value: int, size: int, end: int, timeout_ms: int, pause_ms: int
+    ) -> int:
+        """Sends the request whose PDU ends at `end` and returns where the payload of its answer (`size` bytes) begins in `rx`.
+
+        `value`: count, value or quantity as for `pdu.check_reply`. `timeout_ms`: from the end of the request to the first byte of the
+        answer. `pause_ms`: how long the line rests after this exchange. Raises ModbusError; OSError when the line itself has gone.
+        """
+        hal = self._hal
+        rest = hal.ticks_diff(self._free_at, hal.ticks_ms())
+        if rest > 0:
+            await asyncio.sleep_ms(rest)
+        self.late_bytes += self._uart.clear()
+        length = rtu.build(self.tx, unit, end)
+        if not self._uart.write(self.tx, length):
+            self._rest(pause_ms)
+            raise ModbusTimeout("the line takes nothing")
+        sending = length * self._char_us // 1000
+        if not self._uart.sent():
+            await asyncio.sleep_ms(sending)
+            while not self._uart.sent():
+                await asyncio.sleep_ms(1)
+            sending = 0
+        deadline = hal.ticks_add(hal.ticks_ms(), sending + timeout_ms)
+        answered = False  # by this unit, be it with a refusal or with a wrong checksum
+        try:
+            while True:
+                n = await self._frame(function, hal.ticks_diff(deadline, hal.ticks_ms()))
+                try:
+                    pdu_end = rtu.verify(self.rx, n, unit, function)
+                    start = pdu.check_reply(self.rx, rtu.PDU_START, pdu_end, function, address, value)
+                    answered = True
+                    break
+                except (ModbusWrongReply, ModbusException) as other:
+                    if not self._is_owed():
+                        answered = isinstance(other, ModbusException)
+                        raise
+                    self.late_bytes += n
+                except ModbusCrcError:
+                    answered = self.rx[0] == unit
+                    raise
+        finally:
+            if answered:
+                self._forget(unit)
+            else:
+                self._owed.append((unit, function, size, hal.ticks_add(hal.ticks_ms(), max(_LAPSE_MS, 3 * timeout_ms))))
+                await self._drain()
+            self._rest(pause_ms)
+        return start
+
+    def _rest(self, pause_ms: int) -> None:
+        self._free_at = self._hal.ticks_add(self._hal.ticks_ms(), max(pause_ms, self.silence_ms))
+
+    def _is_owed(self) -> bool:
+        """Whether the sound frame in `rx` can be the late answer to an earlier request, refusals included."""
+        unit, function, size = self.rx[0], self.rx[1], self.rx[2]
+        for owed in self._owed:
+            if owed[0] == unit and owed[1] == function & 0x7F and (function & 0x80 or function > 4 or owed[2] == size):
+                return True
+        return False
+
+    def _forget(self, unit: int) -> None:
+        if self._owed:
+            now = self._hal.ticks_ms()
+            self._owed = [owed for owed in self._owed if owed[0] != unit and self._hal.ticks_diff(owed[3], now) > 0]
+
+    async def _frame(self, function: int, first_ms: int) -> int:
+        """Collects one frame into `rx`, no byte more than its length says; returns how many came before the line fell silent."""
+        await self._waiter.readable(self._uart.stream, max(first_ms, 0))
+        view = self._head
+        wanted = _HEAD
+        n = silent = 0
+        while True:
+            got = self._uart.readinto(view)
+            if got:
+                n += got
+                silent = 0
+                if n == wanted == _HEAD:
+                    wanted = min(rtu.expected_length(self.rx, n, function), _BUFFER) or _BUFFER
+                if n >= wanted:
+                    return n
+                view = self._rx[n:wanted]
+                continue
+            if n == 0 or silent > self._gap_ms:
+                return n
+            # What is missing takes its time on the wire: one nap for all of it, then short ones.
+            nap = 1 if silent or wanted == _BUFFER else (wanted - n) * self._char_us // 1000 + 1
+            silent = silent + nap if silent else 1
+            await asyncio.sleep_ms(nap)
+
+    async def _drain(self) -> None:
+        """Until the line has been silent for as long as separates two frames, or babbles on."""
+        silent = spent = 0
+        while silent <= self.silence_ms and spent < _BABBLE_MS:
+            await asyncio.sleep_ms(1)
+            spent += 1
+            got = self._uart.clear()
+            self.late_bytes += got
+            silent = 0 if got else silent + 1

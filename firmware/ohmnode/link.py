@@ -1,0 +1,127 @@
+"""The link task: one session with a broker after the other. umqtt.simple makes and reads the packets, in memory (`packets.py`)."""
+
+import asyncio
+
+import umqtt.simple
+from ohmnode.packets import Pipe
+from ohmnode.resolver import Resolver
+from ohmnode.session import Session
+from ohmnode.waiter import Waiter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hal import Hal
+    from ohmnode.clock import Clock
+    from ohmnode.mailbox import Mailbox
+    from ohmnode.outbox import Outbox
+    from ohmnode.spool import Spool
+    from ohmnode.supervisor import Ward
+    from ohmnode.vitals import Vitals
+
+_STEADY_MS = 10000
+_FIRST_MS = 1000
+_MOST_MS = 30000
+_STEP_MS = 500
+
+
+class Link:
+    """`hello` makes the body of `up/hello`. `connections` counts the sessions that came about."""
+
+    def __init__(
+        self,
+        hal: "Hal",
+        clock: "Clock",
+        content: "dict[str, object]",
+        outbox: "Outbox",
+        vitals: "Vitals",
+        mailbox: "Mailbox",
+        hello: "Callable[[], memoryview]",
+    ) -> None:
+        mqtt = content["mqtt"]
+        self.root = root_of(content)
+        self.name = "ohm-{}-{}".format(content["site"], content["node"]).encode()
+        self.user = mqtt["user"].encode() if mqtt.get("user") else None
+        self.password = (mqtt.get("password") or "").encode()
+        self.tls = bool(mqtt.get("tls"))
+        self.keepalive_ms = int(mqtt.get("keepalive") or 30) * 1000
+        self.connected = False
+        self.connections = 0
+        self.pipe = Pipe()
+        self.hello = hello
+        self.clock = clock
+        self.mailbox = mailbox
+        self.vitals = vitals
+        self.spool: "Spool" = outbox.spool
+        self._hal = hal
+        self._outbox = outbox
+        self._servers = mqtt["servers"]
+        self._resolver = Resolver(hal)
+        self._waiter: "Waiter | None" = None
+        outbox.added = self.wake
+
+    def log(self, words: str) -> None:
+        self._outbox.log("link", words)
+
+    def wake(self) -> None:
+        """Something waits to be sent."""
+        if self._waiter is not None:
+            self._waiter.wake()
+
+    def joined(self) -> None:
+        """A session has come about: what is held is sent again, since nobody knows how much of it arrived."""
+        self.connected = True
+        self.connections += 1
+        self.spool.connected()
+        self.vitals.refresh()
+        self._outbox.report_dropped()
+
+    async def run(self, ward: "Ward") -> None:
+        """For ever, with growing pauses while no session lasts."""
+        waiter = self._waiter = Waiter()
+        turn = 0
+        backoff = _FIRST_MS
+        try:
+            while True:
+                server = self._servers[turn % len(self._servers)]
+                turn += 1
+                began = self._hal.ticks_ms()
+                before = self.connections
+                await self._session(server[0], server[1], ward, waiter)
+                if self.connections > before and self._hal.ticks_diff(self._hal.ticks_ms(), began) > _STEADY_MS:
+                    backoff = _FIRST_MS
+                # Some jitter, so that many nodes do not come back to a broker in the same instant.
+                await self._rest(ward, backoff // 2 + backoff * self._hal.random(1)[0] // 512)
+                backoff = min(2 * backoff, _MOST_MS)
+        finally:
+            self._waiter = None
+            waiter.close()
+
+    async def _session(self, host: str, port: int, ward: "Ward", waiter: "Waiter") -> None:
+        session = None
+        try:
+            while not self._hal.network_ready():
+                await self._rest(ward, _STEP_MS)
+            ward.beat()
+            address = self._hal.address(await self._resolver.resolve(host, waiter), port)
+            session = Session(self._hal, self, ward, waiter)
+            await session.run(address, host)
+        except (OSError, umqtt.simple.MQTTException) as failure:
+            self.log(f"{host}:{port}: {failure}")
+            self._resolver.forget(host)
+        finally:
+            self.connected = False
+            if session is not None:
+                session.close()
+
+    async def _rest(self, ward: "Ward", ms: int) -> None:
+        while ms > 0:
+            ward.beat()
+            await asyncio.sleep_ms(min(ms, _STEP_MS))
+            ms -= _STEP_MS
+
+
+def root_of(content: "dict[str, object]") -> bytes:
+    """The node's own part of all its topics, with the slash at its end."""
+    return "ohm/{}/node/{}/".format(content["site"], content["node"]).encode()

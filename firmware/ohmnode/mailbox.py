@@ -1,0 +1,72 @@
+"""What comes down from the gateway. Nothing in it can stop a task: what makes no sense is counted, with the reason, and dropped."""
+
+from ohmcore.errors import FrameError, PackError
+from ohmcore.frames import parse_ack
+from ohmcore.pack import unpack
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ohmnode.commands import Commands
+    from ohmnode.outbox import Outbox
+    from ohmnode.spool import Spool
+
+_ACK_BYTES = 64
+_COMMAND_BYTES = 1024
+
+
+class Mailbox:
+    """`root`: the node's own part of all topics. `refused` counts by reason. `stop`: the emergency stop's level, None: never heard."""
+
+    def __init__(self, root: bytes, outbox: "Outbox", spool: "Spool", commands: "Commands") -> None:
+        self.refused: "dict[str, int]" = {}
+        self.acks = 0
+        self.stop: "int | None" = None
+        self._root = root
+        self._outbox = outbox
+        self._spool = spool
+        self._commands = commands
+
+    def take(self, topic: bytes, body: bytes) -> None:
+        """A message; umqtt calls this."""
+        if not topic.startswith(self._root):
+            self.refuse("foreign topic")
+            return
+        name = topic[len(self._root) :]
+        if name == b"down/ack":
+            self._ack(body)
+        elif name == b"down/command":
+            if len(body) > _COMMAND_BYTES:
+                self.refuse("oversized")
+            else:
+                self._commands.accept(body)
+        elif name == b"stop":
+            self._stop(body)
+        else:
+            self.refuse("unknown topic")
+
+    def refuse(self, reason: str) -> None:
+        self.refused[reason] = self.refused.get(reason, 0) + 1
+
+    def _ack(self, body: bytes) -> None:
+        try:
+            boot, seq, _ = parse_ack(unpack(body, 1, 8, _ACK_BYTES))
+        except (FrameError, PackError):
+            self.refuse("broken ack")
+            return
+        if boot != self._outbox.boot:
+            self.refuse("ack of another boot")
+        elif not self._spool.acknowledge(seq):
+            self.refuse("ack of what was not sent")
+        else:
+            self.acks += 1
+            self._outbox.report_dropped()
+
+    def _stop(self, body: bytes) -> None:
+        if body not in (b"0", b"1"):
+            self.refuse("broken stop")
+            return
+        level = int(body)
+        if level != self.stop:
+            self.stop = level
+            self._outbox.log("stop", f"level {level}")
+            self._outbox.event("", "stop", {"level": level})

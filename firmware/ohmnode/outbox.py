@@ -1,0 +1,88 @@
+"""Makes frames of what was read and of what happened, numbers them and puts them into the spool; prints one plain line for people."""
+
+from ohmcore import frames
+from ohmcore.errors import PackError
+from ohmcore.pack import Packer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ohmnode.clock import Clock
+    from ohmnode.schedule import Device, Group
+    from ohmnode.spool import Spool
+
+_FRAME = 1280
+_QUIET_MS = 10000
+
+
+class Outbox:
+    """`added` is called whenever something waits to be sent. The boot id tells one life of the node from the next."""
+
+    def __init__(self, clock: "Clock", spool: "Spool", boot: int) -> None:
+        self.boot = boot
+        self.spool = spool
+        self.added: "Callable[[], None] | None" = None
+        self._clock = clock
+        self._packer = Packer(bytearray(_FRAME))
+        self._view = memoryview(self._packer.buffer)
+        self._quiet: "dict[str, list[int]]" = {}
+
+    def log(self, task: str, words: str) -> None:
+        """`uptime task words`, for whoever looks at the console."""
+        ms = self._clock.uptime_ms()
+        print(f"{ms // 1000:7d}.{ms % 1000:03d} {task}: {words}")
+
+    def snapshot(self, device: "Device", group: "Group") -> bool:
+        """A data frame of what could be read. False, and no frame, when that is nothing."""
+        good = sum(group.good)
+        if not good:
+            return False
+        packer = self._packer
+        total = len(group.reads)
+        quality = frames.GOOD if good == total else frames.PARTIAL
+        frames.begin_data(packer, self.boot, self.spool.next_seq, self._clock.uptime_ms(), device.name, group.name, quality, good)
+        for i in range(total):
+            if group.good[i]:
+                read = group.reads[i]
+                frames.add_range(packer, read[0], read[1], group.image, group.offsets[i], group.offsets[i + 1])
+        self._keep(False)
+        return True
+
+    def event(self, device: str, kind: str, detail: "Mapping[str, object]") -> None:
+        """Something happened on `device`, or on the node itself if that is empty."""
+        try:
+            frames.pack_event(self._packer, self.boot, self.spool.next_seq, self._clock.uptime_ms(), device, kind, detail)
+        except PackError as refused:
+            self.log("outbox", f"no event {kind}: {refused}")
+            return
+        self._keep(True)
+
+    def refuse(self, kind: str, device: str, reason: str, detail: "dict[str, object]") -> None:
+        """Something came that is not to be believed or done. A flood of it makes one event in 10 s and reason, with the count."""
+        now = self._clock.uptime_ms()
+        state = self._quiet.get(reason)
+        if state is None:
+            if len(self._quiet) >= 16:
+                self._quiet.clear()
+            state = self._quiet[reason] = [now - _QUIET_MS, 0]
+        state[1] += 1
+        if now - state[0] >= _QUIET_MS:
+            detail["reason"] = reason
+            detail["count"] = state[1]
+            state[0] = now
+            state[1] = 0
+            self.log("refused", f"{device} {reason}".strip())
+            self.event(device, kind, detail)
+
+    def report_dropped(self) -> None:
+        """Tells which numbers the gateway need not wait for."""
+        runs = self.spool.take_dropped()
+        if runs:
+            self.log("spool", f"full: {self.spool.dropped_count} frames given up so far")
+            self.event("", "dropped", {"ranges": runs})
+
+    def _keep(self, event: bool) -> None:
+        self.spool.add(self._view[: self._packer.length], event)
+        if self.added is not None:
+            self.added()

@@ -1,0 +1,218 @@
+"""One connection to a broker, from its beginning to its end. Every wait is asyncio's and has a limit."""
+
+import asyncio
+import errno
+
+import umqtt.simple
+from ohmnode import packets
+from ohmnode.packets import Broken, Doorway
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from hal import Hal, Socket
+    from ohmnode.link import Link
+    from ohmnode.supervisor import Ward
+    from ohmnode.waiter import Waiter
+
+_CONNECT_MS = 5000
+_ANSWER_MS = 10000
+_TLS_MS = 15000
+_PACE_MS = 20  # between frames of the backlog, so that what is new goes first
+_IDLE_MS = 500
+_HELLO_MS = 30000
+_BURST = 8
+
+
+class Session:
+    def __init__(self, hal: "Hal", link: "Link", ward: "Ward", waiter: "Waiter") -> None:
+        self._hal = hal
+        self._link = link
+        self._ward = ward
+        self._waiter = waiter
+        self._pipe = link.pipe
+        self._connection: "Socket | None" = None
+        self._tls = False
+        self._client = umqtt.simple.MQTTClient(
+            link.name, "", user=link.user, password=link.password, keepalive=link.keepalive_ms // 1000
+        )
+        self._client.set_callback(link.mailbox.take)
+        self._client.set_last_will(link.root + b"up/online", b"offline", retain=True)
+        now = hal.ticks_ms()
+        self._heard = self._spoke = self._backlog = self._told = now
+        self._pinged: "int | None" = None
+        self._gaps_told = 0
+        self._more = False
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    async def run(self, address: object, host: str) -> None:
+        """Until the connection ends, which it does by Broken or another OSError."""
+        await self._connect(address, host)
+        await self._sign_in()
+        await self._announce()
+        self._link.joined()
+        while True:
+            self._ward.beat()
+            for _ in range(_BURST):
+                if not self._receive():
+                    break
+            self._keep_alive()
+            if self._gaps_told != self._link.spool.dropped_count and self._since(self._told) > _HELLO_MS:
+                await self._hello()
+            if self._pipe.send(self._connection) and self._next():
+                await asyncio.sleep_ms(0)
+            elif self._pipe.empty():
+                await self._waiter.readable(self._connection, _PACE_MS if self._more else _IDLE_MS)
+            else:
+                await self._waiter.writable(self._connection, _IDLE_MS)
+
+    async def _connect(self, address: object, host: str) -> None:
+        connection = self._connection = self._hal.open_socket(True)
+        try:
+            connection.connect(address)
+        except OSError as pending:
+            if pending.errno != errno.EINPROGRESS:
+                raise
+        if not await self._ready(True, _CONNECT_MS):
+            raise Broken("no connection")
+        if self._link.tls:
+            self._tls = True
+            self._connection = self._hal.wrap_tls(connection, host)
+
+    async def _sign_in(self) -> None:
+        """umqtt is told that the broker agrees, to make it write its packet; then the broker is asked."""
+        self._pipe.reset()
+        umqtt.simple.socket = Doorway(self._pipe)
+        self._pipe.expect(b"\x20\x02\x00\x00")
+        self._client.connect()
+        await self._flush(_TLS_MS if self._tls else _ANSWER_MS)
+        code = await self._answer(packets.CONNACK, 1)
+        if code:
+            raise Broken(f"the broker refuses this node, code {code}")
+
+    async def _announce(self) -> None:
+        link = self._link
+        self._client.publish(link.root + b"up/online", b"online", retain=True)
+        await self._flush(_ANSWER_MS)
+        await self._hello()
+        for topic in (b"down/+", b"stop"):
+            pid = self._client.pid + 1
+            self._pipe.expect(bytes((packets.SUBACK, 3, pid >> 8, pid & 0xFF, 0)))
+            self._client.subscribe(link.root + topic)
+            await self._flush(_ANSWER_MS)
+            if await self._answer(packets.SUBACK, 2) & 0x80:
+                raise Broken("the broker refuses a subscription")
+
+    async def _hello(self) -> None:
+        self._told = self._hal.ticks_ms()
+        self._gaps_told = self._link.spool.dropped_count
+        self._client.publish(self._link.root + b"up/hello", self._link.hello(), retain=True)
+        await self._flush(_ANSWER_MS)
+
+    async def _flush(self, ms: int) -> None:
+        deadline = self._hal.ticks_add(self._hal.ticks_ms(), ms)
+        while not self._pipe.send(self._connection):
+            left = self._hal.ticks_diff(deadline, self._hal.ticks_ms())
+            if left <= 0:
+                raise Broken("the broker takes nothing")
+            # While TLS shakes hands a socket is writable and yet takes nothing: what it waits for comes in.
+            await self._ready(not self._tls, min(left, 50) if self._tls else left)
+        self._spoke = self._hal.ticks_ms()
+
+    async def _answer(self, kind: int, position: int) -> int:
+        """Waits for a packet of this kind and returns a byte of its body; other packets are dealt with on the way."""
+        deadline = self._hal.ticks_add(self._hal.ticks_ms(), _ANSWER_MS)
+        while True:
+            while True:
+                got = self._pipe.packet()
+                if not got:
+                    break
+                if got == kind:
+                    body = self._pipe.body()
+                    value = body[position] if len(body) > position else 0xFF
+                    self._pipe.done()
+                    return value
+                self._deliver(got)
+            left = self._hal.ticks_diff(deadline, self._hal.ticks_ms())
+            if left <= 0:
+                raise Broken("the broker does not answer")
+            await self._ready(False, min(left, 50) if self._tls else left)
+            self._pipe.receive(self._connection)
+
+    async def _ready(self, write: bool, ms: int) -> bool:
+        """Waits for the socket and lets nobody cut that short. False: the time is over."""
+        self._ward.beat()
+        waiter = self._waiter
+        deadline = self._hal.ticks_add(self._hal.ticks_ms(), ms)
+        while True:
+            left = max(self._hal.ticks_diff(deadline, self._hal.ticks_ms()), 0)
+            await (waiter.writable(self._connection, left) if write else waiter.readable(self._connection, left))
+            if waiter.timed_out:
+                return False
+            if not waiter.woken:
+                return True
+
+    def _receive(self) -> bool:
+        """Takes what has come and deals with every packet that is whole. False: nothing came."""
+        if not self._pipe.receive(self._connection):
+            return False
+        self._heard = self._hal.ticks_ms()
+        self._pinged = None
+        while True:
+            kind = self._pipe.packet()
+            if not kind:
+                return True
+            self._deliver(kind)
+
+    def _deliver(self, kind: int) -> None:
+        """Lets umqtt read the packet; whatever is wrong with it stays within its bounds."""
+        try:
+            if kind == packets.PUBLISH:
+                self._client.wait_msg()
+            elif kind != packets.PINGRESP:
+                self._link.mailbox.refuse("unexpected packet")
+        except Exception as broken:  # noqa: BLE001 - what somebody sends must not end the task, whatever it does to the decoder
+            self._link.mailbox.refuse("broken packet")
+            self._link.log(f"a packet that cannot be read: {broken!r}")
+        finally:
+            self._pipe.done()
+
+    def _keep_alive(self) -> None:
+        half = self._link.keepalive_ms // 2
+        if self._pinged is not None:
+            if self._since(self._pinged) > half:
+                raise Broken(f"the broker has been silent for {self._since(self._heard)} ms")
+        elif self._since(self._heard) > half or self._since(self._spoke) > half:
+            self._pinged = self._spoke = self._hal.ticks_ms()
+            if self._pipe.empty():
+                self._client.ping()
+
+    def _next(self) -> bool:
+        """Hands umqtt one message to send, the most urgent. False: nothing waits, or only what has to wait for its turn."""
+        link = self._link
+        now_s = link.clock.uptime_ms() // 1000
+        frame = link.spool.due(now_s, True)
+        if frame is None:
+            vital = link.vitals.take()
+            if vital is not None:
+                self._publish(f"up/vital/{vital.device}/{vital.point}".encode(), vital.text.encode(), True)
+                return True
+            frame = link.spool.due(now_s, False)
+            self._more = frame is not None
+            if frame is None or self._since(self._backlog) < _PACE_MS:
+                return False
+            self._backlog = self._hal.ticks_ms()
+        ring, position = frame
+        self._publish(b"up/event" if ring is link.spool.events else b"up/data", ring.frame(position), False)
+        link.spool.sent(frame, now_s)
+        return True
+
+    def _publish(self, topic: bytes, body: "bytes | memoryview", retain: bool) -> None:
+        self._client.publish(self._link.root + topic, body, retain)
+        self._spoke = self._hal.ticks_ms()
+
+    def _since(self, moment: int) -> int:
+        return self._hal.ticks_diff(self._hal.ticks_ms(), moment)

@@ -1,0 +1,198 @@
+"""What the gateway has not confirmed yet: frames in two rings of bytes, allocated once.
+
+Data and events have a ring each, so that a long outage costs the oldest readings and not what happened. A frame leaves when the gateway
+has committed it (`acknowledge`) or when there is no room for newer ones; then its number goes into `dropped`, to be reported.
+Time is in whole seconds of uptime. Storage behind it (flash) would take what a ring pushes out: `Ring.drop_oldest` is the place.
+"""
+
+from array import array
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Frame = tuple["Ring", int]
+
+_RANGES = 24  # runs of dropped numbers that are kept apart before events between them are given up as well
+_RESEND_MOST_S = 120
+NEVER = 0
+
+
+class Ring:
+    """Records in the order they came: number, bytes, and the second after which they were last sent (`NEVER`)."""
+
+    def __init__(self, frames: int, size: int) -> None:
+        self.count = 0
+        self.frames = frames
+        self._size = size
+        self._view = memoryview(bytearray(size))
+        self._seqs = array("I", bytes(4 * frames))
+        self._starts = array("I", bytes(4 * frames))
+        self._lengths = array("H", bytes(2 * frames))
+        self._sent = array("I", bytes(4 * frames))
+        self._first = 0
+        self._end = 0  # where the next record's bytes may go
+
+    def _slot(self, position: int) -> int:
+        return (self._first + position) % self.frames
+
+    def seq(self, position: int) -> int:
+        return self._seqs[self._slot(position)]
+
+    def frame(self, position: int) -> memoryview:
+        start = self._starts[self._slot(position)]
+        return self._view[start : start + self._lengths[self._slot(position)]]
+
+    def sent(self, position: int) -> int:
+        return self._sent[self._slot(position)]
+
+    def mark(self, position: int, second: int) -> None:
+        self._sent[self._slot(position)] = second
+
+    def add(self, seq: int, frame: memoryview) -> bool:
+        """False when there is no room."""
+        start = self._room(len(frame))
+        if start < 0 or self.count == self.frames:
+            return False
+        slot = self._slot(self.count)
+        self._view[start : start + len(frame)] = frame
+        self._seqs[slot] = seq
+        self._starts[slot] = start
+        self._lengths[slot] = len(frame)
+        self._sent[slot] = NEVER
+        self._end = start + len(frame)
+        self.count += 1
+        return True
+
+    def drop_oldest(self) -> int:
+        """Returns its number."""
+        seq = self._seqs[self._first]
+        self._first = self._slot(1)
+        self.count -= 1
+        return seq
+
+    def _room(self, length: int) -> int:
+        """Where `length` bytes fit in one piece, or -1. Oldest and newest never touch at the end: then full would look like empty."""
+        if self.count == 0:
+            return 0 if length <= self._size else -1
+        oldest = self._starts[self._first]
+        if self._end > oldest:
+            if length <= self._size - self._end:
+                return self._end
+            return 0 if length < oldest else -1
+        return self._end if length < oldest - self._end else -1
+
+
+class Spool:
+    """`resend_s`: how long an acknowledgement may take before a frame is sent again; it doubles while none comes at all."""
+
+    def __init__(self, frames: int, size: int, resend_s: int = 15) -> None:
+        few = max(frames // 4, 8)
+        self.data = Ring(max(frames - few, 8), size - size // 4)
+        self.events = Ring(few, size // 4)
+        self.next_seq = 1
+        self.highest_sent = 0
+        self.acknowledged = 0
+        self.dropped: "list[list[int]]" = []
+        self.dropped_count = 0
+        self._resend_s = self._first_resend_s = resend_s
+        self._live_from = 1
+
+    def __len__(self) -> int:
+        return self.data.count + self.events.count
+
+    def add(self, frame: memoryview, event: bool) -> int:
+        """Keeps the frame whose number is `next_seq`, at the cost of the oldest of its kind; returns the number."""
+        ring = self.events if event else self.data
+        seq = self.next_seq
+        self.next_seq = seq + 1
+        while not ring.add(seq, frame):
+            if ring.count == 0:  # larger than the whole ring
+                self._lost(seq)
+                break
+            self._lost(ring.drop_oldest())
+        return seq
+
+    def crowded(self) -> bool:
+        """Whether more events wait than should be joined by what is merely nice to know."""
+        return 2 * self.events.count > self.events.frames
+
+    def first_seq(self) -> int:
+        """The lowest number that is still held; the next one if none is."""
+        first = self.next_seq
+        for ring in (self.data, self.events):
+            if ring.count:
+                first = min(first, ring.seq(0))
+        return first
+
+    def acknowledge(self, seq: int) -> bool:
+        """All up to `seq` is in the gateway's store. False for what was never sent: such a word is not to be believed."""
+        if seq > self.highest_sent:
+            return False
+        for ring in (self.data, self.events):
+            while ring.count and ring.seq(0) <= seq:
+                ring.drop_oldest()
+        if seq > self.acknowledged:
+            self.acknowledged = seq
+            self._resend_s = self._first_resend_s
+        return True
+
+    def connected(self) -> None:
+        """A new connection: nothing that is held is known to have arrived."""
+        self._live_from = self.next_seq
+        self._resend_s = self._first_resend_s
+        for ring in (self.data, self.events):
+            for position in range(ring.count):
+                ring.mark(position, NEVER)
+
+    def due(self, now_s: int, live: bool) -> "Frame | None":
+        """The oldest frame that wants to be sent: a `live` one (made in this connection, never sent), or one of the backlog."""
+        found = None
+        lowest = self.next_seq
+        for ring in (self.data, self.events):
+            for position in range(ring.count):
+                seq = ring.seq(position)
+                if seq >= lowest:
+                    break
+                sent = ring.sent(position)
+                fresh = sent == NEVER and seq >= self._live_from
+                if fresh if live else (not fresh and (sent == NEVER or now_s - sent >= self._resend_s)):
+                    found = (ring, position)
+                    lowest = seq
+                    break
+        return found
+
+    def sent(self, frame: "Frame", now_s: int) -> None:
+        """That `frame`, as `due` gave it, has been handed to the connection."""
+        ring, position = frame
+        again = ring.sent(position) != NEVER
+        ring.mark(position, max(now_s, 1))
+        self.highest_sent = max(self.highest_sent, ring.seq(position))
+        if again and ring.seq(position) == self.first_seq():
+            self._resend_s = min(2 * self._resend_s, _RESEND_MOST_S)
+
+    def take_dropped(self) -> "list[list[int]]":
+        """The runs [first, last] of numbers that were given up since the last call."""
+        runs = self.dropped
+        self.dropped = []
+        return runs
+
+    def _lost(self, seq: int) -> None:
+        self.dropped_count += 1
+        runs = self.dropped
+        for run in runs:
+            if seq == run[1] + 1:
+                run[1] = seq
+                break
+        else:
+            runs.append([seq, seq])
+            runs.sort()
+        if len(runs) > _RANGES:
+            self._join()
+
+    def _join(self) -> None:
+        """Makes one run of the two oldest. The events between them go with it, else a run would name what is still held."""
+        last = self.dropped[1][1]
+        while self.events.count and self.events.seq(0) <= last:
+            self.events.drop_oldest()
+            self.dropped_count += 1
+        self.dropped[0][1] = last
+        del self.dropped[1]

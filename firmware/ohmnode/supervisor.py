@@ -1,0 +1,122 @@
+"""Keeps the tasks alive: each has to beat, one that ends is started again, and the watchdog is fed only while all of them beat."""
+
+import asyncio
+import gc
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from hal import Hal
+    from ohmnode.outbox import Outbox
+
+_PULSE_MS = 25
+_CHECK_MS = 500
+_WATCHDOG_MS = 30000
+_FIRST_MS = 1000
+_MOST_MS = 30000
+_STEADY_MS = 60000
+
+
+class Ward:
+    """A task under supervision. It calls `beat` at least once in `limit_ms`."""
+
+    def __init__(self, hal: "Hal", name: str, begin: "Callable[[Ward], Coroutine[None, None, None]]", limit_ms: int) -> None:
+        self.name = name
+        self.begin = begin
+        self.limit_ms = limit_ms
+        self.restarts = 0
+        self.cancelled = False
+        self.task: "asyncio.Task[None] | None" = None
+        self._hal = hal
+        self._last = hal.ticks_ms()
+
+    def beat(self) -> None:
+        self._last = self._hal.ticks_ms()
+
+    def silent_ms(self) -> int:
+        return self._hal.ticks_diff(self._hal.ticks_ms(), self._last)
+
+
+class Supervisor:
+    """`lag_ms`: the longest that anything kept the other tasks waiting since `take_lag`."""
+
+    def __init__(self, hal: "Hal", outbox: "Outbox") -> None:
+        self._hal = hal
+        self._outbox = outbox
+        self._lag_ms = 0
+        self.wards: "list[Ward]" = []
+
+    def add(self, name: str, begin: "Callable[[Ward], Coroutine[None, None, None]]", limit_ms: int) -> None:
+        self.wards.append(Ward(self._hal, name, begin, limit_ms))
+
+    def take_lag(self) -> int:
+        lag = self._lag_ms
+        self._lag_ms = 0
+        return lag
+
+    def restarts(self) -> int:
+        return sum([ward.restarts for ward in self.wards])
+
+    async def run(self) -> int:
+        """Until the watchdog of a machine without one would have bitten; returns the exit code for that."""
+        hal = self._hal
+        hal.watchdog_start(_WATCHDOG_MS)
+        for ward in self.wards:
+            ward.task = asyncio.create_task(self._guard(ward))
+        starved = 0
+        since_check = 0
+        while True:
+            planned = hal.ticks_add(hal.ticks_ms(), _PULSE_MS)
+            await asyncio.sleep_ms(_PULSE_MS)
+            lag = hal.ticks_diff(hal.ticks_ms(), planned)
+            self._lag_ms = max(self._lag_ms, lag)
+            since_check += _PULSE_MS + lag
+            if since_check < _CHECK_MS:
+                continue
+            starved = starved + since_check if self._stalled() else 0
+            since_check = 0
+            if not starved:
+                hal.watchdog_feed()
+            elif starved > _WATCHDOG_MS and hal.give_up(75):
+                return 75
+
+    def _stalled(self) -> bool:
+        """Whether a task is overdue. The first time it is cancelled, which starts it anew; after that only a reset is left."""
+        stalled = False
+        for ward in self.wards:
+            if ward.silent_ms() <= ward.limit_ms:
+                continue
+            stalled = True
+            if not ward.cancelled and ward.task is not None:
+                ward.cancelled = True
+                ward.task.cancel()
+        return stalled
+
+    async def _guard(self, ward: Ward) -> None:
+        pause = _FIRST_MS
+        while True:
+            began = self._hal.ticks_ms()
+            ward.beat()
+            try:
+                await ward.begin(ward)
+                reason = "it ended"
+            except asyncio.CancelledError:
+                if not ward.cancelled:
+                    raise
+                reason = f"no sign of life for {ward.silent_ms()} ms"
+            except MemoryError as failure:
+                gc.collect()
+                reason = repr(failure)
+            except Exception as failure:  # noqa: BLE001 - whatever it was: it is told, and the task starts anew
+                reason = repr(failure)
+            ward.restarts += 1
+            if self._hal.ticks_diff(self._hal.ticks_ms(), began) > _STEADY_MS:
+                pause = _FIRST_MS
+            self._outbox.log(ward.name, f"failed: {reason}; starts again in {pause} ms")
+            self._outbox.event("", "fault", {"task": ward.name, "reason": reason[:120], "restarts": ward.restarts})
+            for _ in range(pause // _FIRST_MS):
+                ward.beat()
+                await asyncio.sleep_ms(_FIRST_MS)
+            ward.cancelled = False
+            pause = min(2 * pause, _MOST_MS)
