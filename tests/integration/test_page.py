@@ -1,0 +1,153 @@
+"""The live page in a real browser: what it shows, how it says that something is old or away, on a phone and in the dark."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.conftest import Broker, wait_for
+from tests.processes import SERIAL, Gateway, Inverter
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no chromium on this machine (apt install chromium)")
+    options = ["--disable-dev-shm-usage", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        options.append("--no-sandbox")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=program, args=options)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def inverter(goldens: Path) -> Iterator[Inverter]:
+    simulated = Inverter(goldens / "mtec" / "image_A.json")
+    simulated.start()
+    yield simulated
+    simulated.close()
+
+
+@pytest.fixture
+def gateway(tmp_path: Path, broker: Broker, inverter: Inverter) -> Iterator[Gateway]:
+    process = Gateway(tmp_path, broker, inverter.port)
+    process.start()
+    wait_for(lambda: process.get("/api/now")[1]["devices"][0]["state"] == "ok", 10, "a first reading")
+    yield process
+    if process.process is not None:
+        process.process.kill()
+        process.process.wait(10)
+
+
+@pytest.fixture
+def page(browser: Browser, gateway: Gateway) -> Iterator[Page]:
+    """The page, open and live; a script error or a breach of the content policy fails the test."""
+    context = browser.new_context(viewport={"width": 390, "height": 844}, locale="en-GB")
+    opened = context.new_page()
+    complaints: list[str] = []
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.on("console", lambda said: complaints.append(said.text) if "Content Security Policy" in said.text else None)
+    opened.goto(f"http://127.0.0.1:{gateway.web}/")
+    expect(opened.locator("#link")).to_have_text("live")
+    yield opened
+    context.close()
+    assert complaints == []
+
+
+def value(page: Page, name: str) -> str:
+    """What the page shows for a point, with its unit."""
+    return page.locator("#devices dt", has_text=name).first.locator("xpath=following-sibling::dd[1]").inner_text()
+
+
+def test_the_page_shows_the_flow_the_battery_and_every_value(page: Page) -> None:
+    expect(page.locator("h1")).to_have_text("The sun covers everything")
+    expect(page.locator("#subline")).to_have_text("2.51 kW left over for the grid")
+    picture = page.locator("svg.flow")
+    for words in ("Solar", "6.24 kW", "House", "1.71 kW", "Battery", "1.93 kW", "Grid", "2.51 kW"):
+        expect(picture).to_contain_text(words)
+    expect(page.get_by_role("meter", name="State of charge")).to_have_attribute("aria-valuenow", "74")
+    assert value(page, "Serial number") == SERIAL
+    assert value(page, "Grid power") == "2506 W"
+    assert value(page, "BMS Status") == "on-grid"
+    expect(page.locator("details summary")).to_contain_text("94 points")
+    expect(page.locator("#health")).to_contain_text("connected")
+    expect(page.locator("#trouble")).to_be_hidden()
+
+
+def test_a_changed_register_is_seen_without_a_reload(page: Page, inverter: Inverter) -> None:
+    inverter.image[11001] = 777
+    expect(page.locator("#devices dt", has_text="Grid power").first.locator("xpath=following-sibling::dd[1]")).to_have_text("777 W")
+    expect(page.locator("#subline")).to_have_text("777 W left over for the grid")
+
+
+def test_what_cannot_be_read_is_a_dash_and_not_a_zero(page: Page, inverter: Inverter, gateway: Gateway) -> None:
+    inverter.faults.on("exception=2@33000..33015")
+    assert gateway.end()[0] == 0
+    gateway.start()
+    expect(page.locator("#link")).to_have_text("live", timeout=20_000)
+    expect(page.locator("p.soc")).to_have_text("– %", timeout=10_000)
+    assert page.get_by_role("meter", name="State of charge").get_attribute("aria-valuenow") is None
+    assert value(page, "Battery SOC") == "–"
+    assert value(page, "Grid power") == "2506 W", "the others go on"
+
+
+def test_a_silent_device_is_said_first_and_its_values_are_no_longer_told_as_present(page: Page, inverter: Inverter) -> None:
+    inverter.faults.on("unplugged")
+    expect(page.locator("#trouble")).to_be_visible(timeout=15_000)
+    expect(page.locator("#trouble")).to_contain_text("M-TEC Energybutler")
+    expect(page.locator("h1")).to_have_text("No fresh readings")
+    expect(page.locator("#devices .chip")).not_to_have_text("live")
+    inverter.faults.clear()
+    expect(page.locator("h1")).to_have_text("The sun covers everything", timeout=15_000)
+    expect(page.locator("#trouble")).to_be_hidden()
+
+
+def test_a_lost_gateway_is_said_and_the_page_comes_back_by_itself(page: Page, gateway: Gateway) -> None:
+    gateway.end()
+    expect(page.locator("h1")).to_have_text("The gateway cannot be reached")
+    expect(page.locator("#link")).to_contain_text("no connection")
+    gateway.start()
+    expect(page.locator("#link")).to_have_text("live", timeout=20_000)
+    expect(page.locator("h1")).to_have_text("The sun covers everything")
+
+
+def test_a_broker_that_is_away_is_said(page: Page, broker: Broker) -> None:
+    broker.kill()
+    expect(page.locator("#trouble")).to_contain_text("broker", timeout=15_000)
+    broker.start()
+    expect(page.locator("#trouble")).to_be_hidden(timeout=15_000)
+
+
+@pytest.mark.parametrize("width", [320, 390, 760, 1280])
+def test_nothing_runs_out_of_the_window(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        wide = page.evaluate(
+            """[...document.querySelectorAll('main *')]
+                .filter((node) => node.getBoundingClientRect().right > innerWidth + 1)
+                .map((node) => node.outerHTML.slice(0, 80))"""
+        )
+        assert wide == []
+
+
+def test_the_values_fold_by_keyboard_and_stay_folded_while_the_page_lives(page: Page) -> None:
+    summary = page.locator("details summary")
+    summary.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("details")).not_to_have_attribute("open", "")
+    before = page.locator("#health").inner_text()
+    expect(page.locator("#health")).not_to_have_text(before, timeout=10_000)  # the page has been drawn anew
+    expect(page.locator("details")).not_to_have_attribute("open", "")
+    assert page.evaluate("document.activeElement.tagName") == "SUMMARY"
