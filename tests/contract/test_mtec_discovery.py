@@ -78,6 +78,17 @@ def test_the_98_configurations_are_upstreams_byte_for_byte_and_in_its_order(
     assert _configurations(broker) == golden
 
 
+def test_after_a_restart_the_same_98_are_sent_from_what_the_store_knows(profile: Profile, broker: Recorder, golden: list[Sent]) -> None:
+    known = {"serial_no": SERIAL, "equipment_info": "12K-40A-3P", "firmware_version": "V27.52.04.00-V20.01.10.03"}
+    outlet = MtecState("mtec", profile, profile.contracts["state"], broker, Requests(), DISCOVERY, known)
+    outlet.start()
+    broker.connect()
+    outlet.tick(0.0)
+    outlet.tick(GRACE_S)
+
+    assert _configurations(broker) == golden
+
+
 def test_discovery_waits_for_the_grace_and_is_sent_once(
     profile: Profile, image: dict[int, int], state: MtecState, broker: Recorder
 ) -> None:

@@ -47,10 +47,10 @@ def state_configurations(profile: Profile, contract: Contract, nameplate: Namepl
         "identifiers": [nameplate.serial],
         "manufacturer": profile.manufacturer,
         "model": profile.model,
-        "model_id": nameplate.model_raw,
+        "model_id": nameplate.model_raw or _model_code(profile, nameplate.model),
         "name": contract.device_name,
         "serial_number": nameplate.serial,
-        "sw_version": nameplate.firmware_raw,
+        "sw_version": nameplate.firmware_raw or _firmware_bytes(nameplate.firmware),
     }
     device: dict[str, object] = {key: value for key, value in described.items() if value is not None}
     controls = {control.point: control for control in profile.controls.values()}
@@ -65,6 +65,17 @@ def state_configurations(profile: Profile, contract: Contract, nameplate: Namepl
         platform = "binary_sensor" if control is not None and control.kind == "switch" else "sensor"
         found.append(_configuration(prefix, platform, name, _state_sensor(control, point, topic, name, device)))
     return found
+
+
+def _model_code(profile: Profile, label: str | None) -> str | None:
+    """`12K-40A-3P` → `30 07`: what is known from before this start is the label."""
+    point = profile.points.get(profile.identity.model or "")
+    return None if point is None else next((str(code) for code, name in point.values.items() if name == label), None)
+
+
+def _firmware_bytes(version: str | None) -> str | None:
+    """`V27.52.04.00-V20.01.10.03` → `27 52 04 00  20 01 10 03`, the same for the version."""
+    return None if version is None else "  ".join(half.removeprefix("V").replace(".", " ") for half in version.split("-"))
 
 
 def _configuration(prefix: str, platform: str, name: str, body: dict[str, object]) -> Configuration:
