@@ -154,15 +154,16 @@ class Bus:
     async def _ask(self, line: Line, device: Device, function: int, address: int, value: int, size: int, end: int) -> int:
         """One counted request; see `Line.ask`."""
         counters = self.counters[device.name]
-        counters["requests"] += 1
         before = line.late_bytes
         try:
             start = await line.ask(device.unit, function, address, value, size, end, device.timeout_ms, device.pause_ms)
         except ModbusError as failure:
+            counters["requests"] += 1
             counters[failure.counter] += 1
             raise
         finally:
             counters["late_bytes"] += line.late_bytes - before
+        counters["requests"] += 1
         counters["ok"] += 1
         return start
 

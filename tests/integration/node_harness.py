@@ -1,0 +1,294 @@
+"""The real node for tests: firmware on MicroPython, a baud-true line with simulated devices, a gateway that can be told to be silent."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import msgpack  # type: ignore[import-untyped] # it comes without types
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+
+from ohmcore.seal import seal
+from ohmstead.sim.registers import RegisterImage, Writable
+from ohmstead.sim.rtu import Line
+from ohmstead.sim.station import Station
+from tests.conftest import REPOSITORY, wait_for
+
+SITE, NODE = "home", "cellar"
+ROOT = f"ohm/{SITE}/node/{NODE}"
+KEY = bytes(range(32))
+MICROPYPATH = os.pathsep.join(str(REPOSITORY / part) for part in ("firmware", "shared", "build/micropython-lib"))
+
+
+class Frame(NamedTuple):
+    """A data frame as it came: registers by address."""
+
+    boot: int
+    seq: int
+    uptime_ms: int
+    device: str
+    group: str
+    quality: int
+    words: dict[int, int]
+    at: float
+
+
+class Event(NamedTuple):
+    boot: int
+    seq: int
+    device: str
+    kind: str
+    detail: dict[str, Any]
+    at: float
+
+
+def group(name: str, period_ms: int, *reads: Sequence[int], priority: int = 0) -> dict[str, Any]:
+    return {"name": name, "period_ms": period_ms, "priority": priority, "reads": [list(read) for read in reads]}
+
+
+def device(
+    name: str,
+    unit: int,
+    *groups: dict[str, Any],
+    timeout_ms: int = 200,
+    retries: int = 1,
+    controls: Sequence[dict[str, Any]] = (),
+    vitals: Sequence[dict[str, Any]] = (),
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "unit": unit,
+        "timeout_ms": timeout_ms,
+        "retries": retries,
+        "turnaround_ms": 5,
+        "groups": list(groups),
+        "controls": list(controls),
+        "vitals": list(vitals),
+    }
+
+
+def control(name: str, address: int, most: int, **more: Any) -> dict[str, Any]:
+    described = {"name": name, "function": 6, "address": address, "words": 1, "min": 0, "max": most, "step": 1, "allowed": None}
+    return described | more
+
+
+def configuration(
+    port: str,
+    servers: Sequence[tuple[str, int]],
+    *devices: dict[str, Any],
+    baud: int = 115200,
+    key: bytes | None = KEY,
+    keepalive: int = 30,
+    spool: tuple[int, int] = (200, 16384),
+    report_ms: int = 500,
+) -> bytes:
+    """A `config.ohm`, packed by the `msgpack` package and not by the code under test."""
+    body: bytes = msgpack.packb(
+        {
+            "protocol": 1,
+            "site": SITE,
+            "node": NODE,
+            "key": key,
+            "mqtt": {"servers": [list(server) for server in servers], "user": None, "password": None, "keepalive": keepalive, "tls": False},
+            "wifi": None,
+            "buses": [{"name": "rs485-1", "port": port, "pins": None, "baud": baud, "parity": "N", "stop": 1, "devices": list(devices)}],
+            "spool": {"frames": spool[0], "bytes": spool[1]},
+            "bus_report_ms": report_ms,
+        }
+    )
+    return b"OHM1" + hashlib.sha256(body).digest() + body
+
+
+class Gateway:
+    """Hears the node like the gateway does. `acknowledging` may be switched off."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.acknowledging = True
+        self.frames: list[Frame] = []
+        self.events: list[Event] = []
+        self.hellos: list[list[Any]] = []
+        self.online: list[bytes] = []
+        self.vitals: dict[str, bytes] = {}
+        self.copies = 0
+        self._seen: dict[int, set[int]] = {}
+        self._floors: dict[int, int] = {}
+        self._counter = itertools.count(int(time.time()))
+        self._ids = itertools.count(1)
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id="gateway")
+        self._client.reconnect_delay_set(1, 1)
+        self._client.on_connect = lambda client, *_: client.subscribe(f"{ROOT}/up/#")
+        self._client.on_message = self._take
+        self._client.connect_async(host, port)
+        self._client.loop_start()
+
+    def __enter__(self) -> Self:
+        wait_for(self._client.is_connected, 10, "the gateway's connection")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _take(self, _client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
+        kind = message.topic[len(ROOT) + 4 :]
+        if kind == "online":
+            self.online.append(message.payload)
+        elif kind.startswith("vital/"):
+            self.vitals[kind[6:]] = message.payload
+        elif kind == "hello":
+            hello = msgpack.unpackb(message.payload)
+            self.hellos.append(hello)
+            self._floors[hello[2]] = max(hello[8] - 1, self._floors.get(hello[2], 0))
+        else:
+            self._number(kind, msgpack.unpackb(message.payload))
+
+    def _number(self, kind: str, frame: list[Any]) -> None:
+        protocol, boot, seq, uptime_ms, name = frame[:5]
+        assert protocol == 1
+        seen = self._seen.setdefault(boot, set())
+        if seq in seen:
+            self.copies += 1
+        elif kind == "data":
+            words: dict[int, int] = {}
+            for span, raw in frame[7]:
+                for offset in range(0, len(raw), 2):
+                    words[(span & 0xFFFF) + offset // 2] = int.from_bytes(raw[offset : offset + 2], "big")
+            self.frames.append(Frame(boot, seq, uptime_ms, name, frame[5], frame[6], words, time.monotonic()))
+        else:
+            self.events.append(Event(boot, seq, name, frame[5], frame[6], time.monotonic()))
+            for first, last in frame[6].get("ranges", ()):
+                seen.update(range(first, last + 1))
+        seen.add(seq)
+        if self.acknowledging:
+            self.acknowledge(boot)
+
+    def acknowledge(self, boot: int) -> None:
+        floor = self._floors.get(boot, 0)
+        while floor + 1 in self._seen.get(boot, ()):
+            floor += 1
+        self._floors[boot] = floor
+        self.publish("down/ack", msgpack.packb([1, boot, floor, int(time.time() * 1000)]))
+
+    def missing(self, boot: int) -> list[int]:
+        seen = self._seen[boot]
+        return [seq for seq in range(1, max(seen) + 1) if seq not in seen]
+
+    def publish(self, topic: str, payload: bytes, retain: bool = False) -> None:
+        self._client.publish(f"{ROOT}/{topic}", payload, retain=retain)
+
+    def of(self, name: str, group_name: str = "") -> list[Frame]:
+        return [frame for frame in list(self.frames) if frame.device == name and group_name in ("", frame.group)]
+
+    def heard(self, kind: str, name: str | None = None) -> list[Event]:
+        return [event for event in list(self.events) if event.kind == kind and name in (None, event.device)]
+
+    def counters(self, name: str) -> dict[str, Any]:
+        """The last bus report of a device ("" for the bus as a whole)."""
+        reports = self.heard("bus", name)
+        return reports[-1].detail if reports else {}
+
+    def link(self) -> dict[str, Any]:
+        reports = self.heard("link")
+        return reports[-1].detail if reports else {}
+
+    def fresh_counters(self, name: str) -> dict[str, Any]:
+        """A bus report that was made after this call."""
+        before = len(self.heard("bus", name))
+        wait_for(lambda: len(self.heard("bus", name)) > before + 1, 5, "a bus report")
+        return self.counters(name)
+
+    def body(self, control_name: str, words: bytes, *, name: str = "mtec", counter: int | None = None, ttl_ms: int = 5000) -> tuple[int, bytes]:
+        identity = next(self._ids)
+        content = [1, identity, next(self._counter) if counter is None else counter, name, control_name, words, ttl_ms]
+        return identity, msgpack.packb(content)
+
+    def command(self, control_name: str, value: int, *, key: bytes = KEY, node: str = NODE, **more: Any) -> int:
+        identity, body = self.body(control_name, value.to_bytes(2, "big"), **more)
+        self.publish("down/command", seal(key, f"{SITE}/{node}/command".encode(), body))
+        return identity
+
+    def result(self, identity: int, seconds: float = 5.0) -> dict[str, Any]:
+        def found() -> list[Event]:
+            return [event for event in self.heard("result") if event.detail["id"] == identity]
+
+        wait_for(found, seconds, f"the result of command {identity}")
+        return found()[0].detail
+
+
+@dataclass
+class NodeProcess:
+    """`micropython firmware/main.py` with a state directory of its own. Ended with the test, whatever happens."""
+
+    program: list[str]
+    state: Path
+    heap: str = "2m"
+    environment: Mapping[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[str] | None = None
+
+    def configure(self, content: bytes) -> None:
+        (self.state / "config.ohm").write_bytes(content)
+
+    def start(self) -> None:
+        self.lines: list[str] = []
+        command = [*self.program, "-X", f"heapsize={self.heap}", str(REPOSITORY / "firmware" / "main.py"), str(self.state)]
+        environment = {**os.environ, "MICROPYPATH": MICROPYPATH, **self.environment}
+        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self._reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
+        self._reader.start()
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            self.lines.append(line.rstrip("\n"))
+
+    def said(self, words: str) -> bool:
+        return any(words in line for line in list(self.lines))
+
+    def kill(self) -> None:
+        """kill -9."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(10)
+            self._reader.join(10)
+            self.process = None
+
+    def wait(self, seconds: float = 10.0) -> int:
+        assert self.process is not None
+        code = self.process.wait(seconds)
+        self._reader.join(10)
+        return code
+
+    @property
+    def log(self) -> str:
+        return "\n".join(self.lines)
+
+
+class Inverter:
+    """A device on the line: its registers, its faults."""
+
+    def __init__(self, holding: Mapping[int, int], writable: Sequence[int] = ()) -> None:
+        self.registers = RegisterImage(holding, {address: Writable() for address in writable})
+        self.station = Station(self.registers, turnaround=0.002)
+
+    @property
+    def faults(self) -> Any:
+        return self.station.faults
+
+
+def line_of(stations: Mapping[int, Inverter], baud: int = 115200) -> Line:
+    return Line({unit: inverter.station for unit, inverter in stations.items()}, baud=baud)
+
+
+def image_of(file: Path) -> dict[int, int]:
+    return {int(address): word for address, word in json.loads(file.read_text()).items()}
