@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from ohmstead.profiles import library
 from tests.bench import peer
 from tests.bench.figures import Figure
 from tests.bench.rig import OHMSTEAD, Listener, cpu_seconds, get, inverter, started, workplace
@@ -20,8 +21,9 @@ store: {{path: "{folder}/{contract}.db"}}
 web: {{host: 127.0.0.1, port: {web}}}
 log: {{level: warning}}
 devices:
-  mtec: {{profile: mtec-energybutler, via: "tcp://127.0.0.1:{modbus}", contract: {contract}, every: 1 s}}
+  mtec: {{profile: mtec-energybutler, via: "tcp://127.0.0.1:{modbus}", unit: {unit}, contract: {contract}, every: {every}}}
 """
+EACH_SECOND = "{" + ", ".join(f"{group}: 1 s" for group in library.load("mtec-energybutler").groups) + "}"
 
 
 def of_peer(folder: Path, broker: Broker, modbus: int, seconds: float) -> float | None:
@@ -51,7 +53,9 @@ def of_ohmstead(folder: Path, broker: Broker, modbus: int, contract: str, second
     """CPU seconds per 1000 values, resident MB at the end with the page open, seconds until /ready."""
     web = free_port()
     file = folder / f"{contract}.yaml"
-    file.write_text(CONFIGURATION.format(mqtt=broker.port, modbus=modbus, folder=folder, web=web, contract=contract))
+    file.write_text(
+        CONFIGURATION.format(mqtt=broker.port, modbus=modbus, folder=folder, web=web, contract=contract, unit=247, every=EACH_SECOND)
+    )
     listener = Listener(broker.port, "MTEC/#", as_json=contract == "json")
     begin = time.monotonic()
     with started(OHMSTEAD, "run", "-c", file, folder=folder) as process:
@@ -67,7 +71,7 @@ def of_ohmstead(folder: Path, broker: Broker, modbus: int, contract: str, second
 def measure(quick: bool) -> list[Figure]:
     seconds = 10.0 if quick else 40.0
     figures: list[Figure] = []
-    with workplace() as (folder, broker), inverter(folder) as modbus:
+    with workplace() as (folder, broker), inverter(folder, "--unit", "247") as modbus:  # the peer takes no unit above 247
         peers = of_peer(folder, broker, modbus, seconds)
         state, _, _ = of_ohmstead(folder, broker, modbus, "state", seconds)
         json_, memory, ready = of_ohmstead(folder, broker, modbus, "json", seconds)

@@ -76,7 +76,9 @@ def waits(folder: Path, mqtt: int, changes: int, seed: int = 1) -> list[float]:
     results = []
     with Server(registers) as modbus:
         file = folder / "latency.yaml"
-        file.write_text(CONFIGURATION.format(mqtt=mqtt, modbus=modbus, folder=folder, web=free_port(), contract="json"))
+        file.write_text(
+            CONFIGURATION.format(mqtt=mqtt, modbus=modbus, folder=folder, web=free_port(), contract="json", unit=mtec.UNIT_TCP, every="1 s")
+        )
         with started(OHMSTEAD, "run", "-c", file, folder=folder):
             wait_for(lambda: 0 in heard, 30, "the first value")
             for value in range(1, changes + 1):

@@ -42,7 +42,7 @@ def configure(folder: Path, modbus_port: int, mqtt_port: int) -> None:
     (folder / "config.yaml").write_text(
         f"""MODBUS_IP: 127.0.0.1
 MODBUS_PORT: {modbus_port}
-MODBUS_SLAVE: 255
+MODBUS_SLAVE: 247
 MODBUS_TIMEOUT: 5
 MODBUS_RETRIES: 3
 MODBUS_FRAMER: socket
