@@ -38,7 +38,9 @@ class Node:
         self._hal = hal
         self._configured = configured
         self._clock = Clock(hal)
-        spool = Spool(content["spool"]["frames"], content["spool"]["bytes"], max(hal.setting("resend_ms", _RESEND_MS) // 1000, 1))
+        resend_ms = hal.setting("resend_ms", _RESEND_MS)
+        resend_s = (resend_ms + resend_ms * hal.random(1)[0] // 1024) // 1000  # of many nodes each has its own
+        spool = Spool(content["spool"]["frames"], content["spool"]["bytes"], max(resend_s, 1))
         boot = (int.from_bytes(hal.random(4), "big") & frames.MAX_BOOT) or 1
         self._outbox = Outbox(self._clock, spool, boot)
         self._vitals = Vitals()

@@ -32,6 +32,7 @@ class Group:
         self.image = bytearray(self.offsets[-1])
         self.good = bytearray(len(reads))
         self.due = now
+        self.deadline = now  # while begun: when the slot it was due in ends
         self.begun = False
         self.position = 0  # the read that comes next
         self.attempts = 0  # how often it was tried in vain
@@ -91,7 +92,7 @@ class Schedule:
                 if ahead > 0 and not group.begun:
                     gap = min(gap, ahead)
                     continue
-                slack = ahead + group.period_ms
+                slack = diff(group.deadline, now) if group.begun else ahead + group.period_ms
                 if best is None or slack < best_slack or (slack == best_slack and _before(device, group, chosen, best)):
                     chosen, best, best_slack = device, group, slack
         if probe is not None:
@@ -100,7 +101,10 @@ class Schedule:
                 chosen, best = probe, probe.groups[0]
         if chosen is None or best is None:
             return None
-        self._begin(best, now)
+        if not best.begun:
+            if not chosen.online:
+                best.due = now  # its slots since it went away do not count
+            self._begin(best, now)
         self._turn += 1
         chosen.turn = self._turn
         return chosen, best
@@ -139,7 +143,8 @@ class Schedule:
         device.online = True
         device.backoff_ms = _PROBE_FIRST_MS
         for group in device.groups:
-            group.due = now
+            if not group.begun:
+                group.due = now
         return True
 
     def missed(self, device: Device, group: "Group | None", now: int) -> bool:
@@ -180,12 +185,12 @@ class Schedule:
         return 0
 
     def _begin(self, group: Group, now: int) -> None:
-        if group.begun:
-            return
+        """A new snapshot. It keeps the rank it has by now; the next one is due in the next slot that is still to come."""
         group.begun = True
         group.position = group.attempts = 0
         for i in range(len(group.good)):
             group.good[i] = 0
+        group.deadline = self._hal.ticks_add(group.due, group.period_ms)
         missed = self._hal.ticks_diff(now, group.due) // group.period_ms
         if missed > 0:
             group.skipped += missed

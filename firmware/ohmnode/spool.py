@@ -17,7 +17,7 @@ NEVER = 0
 
 
 class Ring:
-    """Records in the order they came: number, bytes, and the second after which they were last sent (`NEVER`)."""
+    """Records in the order they came: number, bytes, when to send them again (`NEVER`: not sent yet), how often they were sent."""
 
     def __init__(self, frames: int, size: int) -> None:
         self.count = 0
@@ -27,7 +27,8 @@ class Ring:
         self._seqs = array("I", bytes(4 * frames))
         self._starts = array("I", bytes(4 * frames))
         self._lengths = array("H", bytes(2 * frames))
-        self._sent = array("I", bytes(4 * frames))
+        self._again = array("I", bytes(4 * frames))
+        self._times = bytearray(frames)
         self._first = 0
         self._end = 0  # where the next record's bytes may go
 
@@ -41,11 +42,16 @@ class Ring:
         start = self._starts[self._slot(position)]
         return self._view[start : start + self._lengths[self._slot(position)]]
 
-    def sent(self, position: int) -> int:
-        return self._sent[self._slot(position)]
+    def again(self, position: int) -> int:
+        return self._again[self._slot(position)]
 
-    def mark(self, position: int, second: int) -> None:
-        self._sent[self._slot(position)] = second
+    def times(self, position: int) -> int:
+        return self._times[self._slot(position)]
+
+    def mark(self, position: int, again: int, times: int) -> None:
+        slot = self._slot(position)
+        self._again[slot] = again
+        self._times[slot] = times
 
     def add(self, seq: int, frame: memoryview) -> bool:
         """False when there is no room."""
@@ -57,7 +63,8 @@ class Ring:
         self._seqs[slot] = seq
         self._starts[slot] = start
         self._lengths[slot] = len(frame)
-        self._sent[slot] = NEVER
+        self._again[slot] = NEVER
+        self._times[slot] = 0
         self._end = start + len(frame)
         self.count += 1
         return True
@@ -82,7 +89,7 @@ class Ring:
 
 
 class Spool:
-    """`resend_s`: how long an acknowledgement may take before a frame is sent again; it doubles while none comes at all."""
+    """`resend_s`: how long an acknowledgement may take before a frame is sent again; for each frame it doubles every time."""
 
     def __init__(self, frames: int, size: int, resend_s: int = 15) -> None:
         few = max(frames // 4, 8)
@@ -90,10 +97,9 @@ class Spool:
         self.events = Ring(few, size // 4)
         self.next_seq = 1
         self.highest_sent = 0
-        self.acknowledged = 0
         self.dropped: "list[list[int]]" = []
         self.dropped_count = 0
-        self._resend_s = self._first_resend_s = resend_s
+        self._resend_s = resend_s
         self._live_from = 1
 
     def __len__(self) -> int:
@@ -130,18 +136,14 @@ class Spool:
         for ring in (self.data, self.events):
             while ring.count and ring.seq(0) <= seq:
                 ring.drop_oldest()
-        if seq > self.acknowledged:
-            self.acknowledged = seq
-            self._resend_s = self._first_resend_s
         return True
 
     def connected(self) -> None:
         """A new connection: nothing that is held is known to have arrived."""
         self._live_from = self.next_seq
-        self._resend_s = self._first_resend_s
         for ring in (self.data, self.events):
             for position in range(ring.count):
-                ring.mark(position, NEVER)
+                ring.mark(position, NEVER, 0)
 
     def due(self, now_s: int, live: bool) -> "Frame | None":
         """The oldest frame that wants to be sent: a `live` one (made in this connection, never sent), or one of the backlog."""
@@ -152,9 +154,9 @@ class Spool:
                 seq = ring.seq(position)
                 if seq >= lowest:
                     break
-                sent = ring.sent(position)
-                fresh = sent == NEVER and seq >= self._live_from
-                if fresh if live else (not fresh and (sent == NEVER or now_s - sent >= self._resend_s)):
+                again = ring.again(position)
+                fresh = again == NEVER and seq >= self._live_from
+                if fresh if live else (not fresh and again <= now_s):
                     found = (ring, position)
                     lowest = seq
                     break
@@ -163,11 +165,9 @@ class Spool:
     def sent(self, frame: "Frame", now_s: int) -> None:
         """That `frame`, as `due` gave it, has been handed to the connection."""
         ring, position = frame
-        again = ring.sent(position) != NEVER
-        ring.mark(position, max(now_s, 1))
+        times = ring.times(position)
+        ring.mark(position, now_s + min(self._resend_s << times, _RESEND_MOST_S), min(times + 1, 8))
         self.highest_sent = max(self.highest_sent, ring.seq(position))
-        if again and ring.seq(position) == self.first_seq():
-            self._resend_s = min(2 * self._resend_s, _RESEND_MOST_S)
 
     def take_dropped(self) -> "list[list[int]]":
         """The runs [first, last] of numbers that were given up since the last call."""

@@ -1,0 +1,105 @@
+"""The node's configuration file, its last-good copy, and the plain numbers it publishes."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgpack  # type: ignore[import-untyped] # it comes without types
+import pytest
+
+from tests.unit.node_modules import FakeHal, configuration, schedule, vitals
+
+CONTENT: dict[str, Any] = {
+    "protocol": 1,
+    "site": "home",
+    "node": "cellar",
+    "mqtt": {},
+    "buses": [],
+    "spool": {"frames": 200, "bytes": 16384},
+    "bus_report_ms": 60000,
+}
+
+
+def file(**changes: Any) -> bytes:
+    body: bytes = msgpack.packb(CONTENT | changes)
+    return b"OHM1" + hashlib.sha256(body).digest() + body
+
+
+def test_the_current_file_is_used() -> None:
+    hal = FakeHal()
+    hal.files = {"config.ohm": file(), "config.good": file(site="old")}
+    loaded = configuration.load(hal)
+    assert (loaded.content["site"], loaded.source, loaded.complaint) == ("home", "config.ohm", "")
+    assert loaded.fingerprint == file()[4:12]
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        None,
+        b"",
+        file()[:-1],
+        file()[:50] + b"\x00" + file()[51:],
+        file(protocol=2),
+        file(buses=None),
+        b"OHM1" + bytes(32) + b"x" * 9000,
+    ],
+)
+def test_a_damaged_one_gives_way_to_the_last_good_one(damaged: bytes | None) -> None:
+    hal = FakeHal()
+    hal.files = {"config.good": file(site="old")} | ({} if damaged is None else {"config.ohm": damaged})
+    loaded = configuration.load(hal)
+    assert loaded.content["site"] == "old"
+    assert loaded.complaint.startswith("config.ohm ")
+    hal.files.pop("config.good")
+    with pytest.raises(configuration.ConfigurationError, match="config.ohm .*; config.good is not there"):
+        configuration.load(hal)
+
+
+def test_what_works_becomes_the_last_good_one_once() -> None:
+    hal = FakeHal()
+    hal.files["config.ohm"] = file()
+    fingerprint = configuration.load(hal).fingerprint
+    assert configuration.keep_as_good(hal, fingerprint)
+    assert hal.files["config.good"] == file()
+    assert not configuration.keep_as_good(hal, fingerprint)
+    hal.files["config.ohm"] = file(site="newer")
+    assert not configuration.keep_as_good(hal, fingerprint), "another file than the one that runs is not known to be good"
+
+
+@pytest.mark.parametrize(
+    ("raw", "divisor", "decimals", "text"),
+    [
+        (7350, 100, 1, "73.5"),
+        (7355, 100, 1, "73.6"),
+        (5, 100, 2, "0.05"),
+        (-5, 100, 1, "-0.1"),
+        (-4, 100, 1, "0.0"),
+        (-2506, 1, 0, "-2506"),
+        (2**31 + 1, 1, 0, "2147483649"),
+        (3.14159, 1, 2, "3.14"),
+    ],
+)
+def test_a_vital_is_a_plain_number(raw: float, divisor: int, decimals: int, text: str) -> None:
+    assert vitals.plain(raw, divisor, decimals) == text
+
+
+def test_a_vital_is_published_when_its_text_changes_and_after_a_reconnection() -> None:
+    group = schedule.Group("10s", 10_000, 0, [(3, 100, 1), (3, 200, 2)], 0)
+    device = schedule.Device("mtec", 1, 500, 1, 20, [group])
+    known = vitals.Vitals()
+    known.add("mtec", {"point": "power", "group": "10s", "read": 1, "offset": 0, "kind": "i32", "words": 2, "order": "big", "divisor": 1, "decimals": 0})
+
+    def published() -> list[str]:
+        return [vital.text for vital in iter(known.take, None)]
+
+    group.image[2:6] = (-1500).to_bytes(4, "big", signed=True)
+    known.update(device, group)
+    assert published() == [], "its read has not succeeded"
+    group.good[1] = 1
+    known.update(device, group)
+    known.update(device, group)
+    assert published() == ["-1500"]
+    known.refresh()
+    assert published() == ["-1500"]
