@@ -24,7 +24,7 @@ def holding(address: int, words: int = 1) -> Span:
 
 def test_sixty_words_at_9600_baud_take_their_characters_the_turnaround_and_the_silences() -> None:
     characters = (8 + 5 + 2 * 60) * 10 / 9600
-    assert LINE.read_s(Read(HOLDING, 0, 60)) == pytest.approx(characters + 0.020 + 3.5 * 10 / 9600)
+    assert LINE.read_s(Read(HOLDING, 0, 60)) == pytest.approx(characters + 0.020 + 2 * 3.5 * 10 / 9600)
 
 
 @pytest.mark.parametrize(("parity", "stop", "bits"), [("N", 1, 10), ("E", 1, 11), ("O", 1, 11), ("N", 2, 11), ("E", 2, 12)])

@@ -52,7 +52,7 @@ class Line(Strict):
     max_read: int = Field(default=125, ge=1, le=125)
     """The most registers the device answers at once."""
     turnaround: Duration = 0.0
-    """How long the device thinks: from the end of a request to the begin of its answer."""
+    """How long the device thinks: from a complete request (its bytes and 3.5 characters of silence) to the begin of the answer."""
     gap: Duration = 0.0
     """The least pause the device wants between its answer and the next request, where silence on the line is not enough."""
     timeout: Duration = 1.0

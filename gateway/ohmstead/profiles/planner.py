@@ -66,10 +66,10 @@ class Cost(Protocol):
 
 @dataclass(frozen=True)
 class LineCost:
-    """Time of a read on a serial line: characters, the device's turnaround, the silence after both frames, a fixed pause.
+    """Time of a read on a serial line: characters, the silence that ends each of the two frames, the device's turnaround, a pause.
 
-    `turnaround_s`: from the end of the request to the begin of the answer; `pause_s`: from the end of the answer to the next
-    request. Neither is ever shorter than the silence that separates two frames on this line.
+    `turnaround_s`: from the moment the device knows that the request is complete (the silence has passed) to the begin of its answer;
+    `pause_s`: from the end of the answer to the next request, never shorter than the silence.
     """
 
     baud: int
@@ -92,7 +92,7 @@ class LineCost:
 
     def read_s(self, read: Read) -> float:
         characters = _RTU + _PDU_REQUEST + _RTU + _PDU_REPLY + read.reply_bytes
-        return characters * self.char_s + max(self.turnaround_s, self.silence_s) + max(self.pause_s, self.silence_s)
+        return characters * self.char_s + self.silence_s + self.turnaround_s + max(self.pause_s, self.silence_s)
 
 
 @dataclass(frozen=True)
