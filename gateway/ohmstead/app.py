@@ -10,7 +10,6 @@ whole gateway again, which is better than a limping one.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import signal
 from collections.abc import Coroutine
@@ -45,6 +44,7 @@ from ohmstead.sources.modbus import Endpoint, ModbusSource
 from ohmstead.store.protocol import Store
 from ohmstead.store.sqlite import SqliteStore
 from ohmstead.store.writer import Writer
+from ohmstead.tasks import end
 
 log = structlog.get_logger(service="app")
 
@@ -322,11 +322,7 @@ class Gateway:
     async def _cancel(self, *prefixes: str) -> None:
         """Ends tasks by the beginning of their names."""
         ending = [task for task in self._tasks if task.get_name().startswith(prefixes)]
-        for task in ending:
-            task.cancel()
-        for task in ending:
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await task
+        await end(ending)
         self._tasks.difference_update(ending)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import struct
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -20,6 +19,7 @@ from ohmstead.sim.registers import RegisterImage, Writable
 from ohmstead.sim.station import Station
 from ohmstead.sim.tcp import TcpServer
 from ohmstead.sources.modbus import Endpoint, ModbusSource
+from ohmstead.tasks import end
 from tests.conftest import free_port
 
 UNIT = 255
@@ -65,9 +65,7 @@ class Rig:
             yield self.source
             assert not task.done(), task
         finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await end([task])
 
     async def until(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
         async with asyncio.timeout(seconds):

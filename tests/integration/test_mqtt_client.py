@@ -14,6 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from ohmstead.messages import Message
 from ohmstead.mqtt import BrokerAddress, MqttClient
+from ohmstead.tasks import end
 from tests.conftest import Broker, free_port
 
 ONLINE = "ohm/home/bridge/online"
@@ -31,9 +32,7 @@ async def running(client: MqttClient) -> AsyncIterator[MqttClient]:
     try:
         yield client
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await end([task])
         await client.close()
 
 

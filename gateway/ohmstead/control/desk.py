@@ -19,6 +19,7 @@ from ohmstead.control.quota import DAY_S, Authors, Writes
 from ohmstead.control.target import MAX_TEXT, Target
 from ohmstead.errors import OhmsteadError, Reason, Rejected
 from ohmstead.store.protocol import AuditEntry
+from ohmstead.tasks import end
 
 log = structlog.get_logger(service="control")
 
@@ -124,9 +125,7 @@ class Desk:
         busy = [worker for worker in self._workers.values() if not worker.done()] + list(self._chores)
         if busy:
             _, unfinished = await asyncio.wait(busy, timeout=_GRACE_S)
-            for task in unfinished:
-                task.cancel()
-            await asyncio.gather(*unfinished, return_exceptions=True)
+            await end(unfinished)
 
     def _validated(self, device: str, control: str, text: str, author: str) -> Wish:
         if self._closed:
