@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import secrets
 import sys
 import tempfile
 import time
@@ -31,6 +32,9 @@ SITE, NODE = "home", "cellar"
 DEVICE, NEIGHBOUR = "mtec", "garage"
 SERIAL, NEIGHBOUR_SERIAL = "SIM12K3P26000001", "SIM12K3P26000002"
 BAUD = 9600
+
+_SWITCH_INTERVAL = 0.0005
+"""Seconds a thread of this process may keep the serial line's from its next byte; Python's own 5 ms are five characters."""
 
 _OHMSTEAD_YAML = """\
 # Made by the demo: an inverter on a node's RS485 line, another one on Modbus TCP.
@@ -112,6 +116,8 @@ class Appliance:
 
     def _start(self) -> None:
         plan = self.plan
+        self._parts.callback(sys.setswitchinterval, sys.getswitchinterval())
+        sys.setswitchinterval(_SWITCH_INTERVAL)
         self.folder = Path(self._parts.enter_context(tempfile.TemporaryDirectory(prefix="ohmstead-")))
         self.children: list[Child] = []
         self.broker = LocalBroker(self.folder, free_port(), mosquitto=plan.mosquitto)
@@ -124,12 +130,6 @@ class Appliance:
         self._start_inverters()
         path = self.folder / "ohmstead.yaml"
         path.write_text(self._configuration(), encoding="utf-8")
-        if self.node_runs:
-            self.node = node_process(configuration.load(path), NODE, self.folder, report_every_ms=plan.report_every_ms)
-            self._run(self.node)
-            self._say(f"node       {NODE}: the firmware on MicroPython, process {self.node.pid}")
-        else:
-            self._say(f"node       none, because {self.without_node}; the gateway reads the inverter itself over Modbus TCP")
         self.gateway = Child(
             "the gateway",
             [sys.executable, "-m", "ohmstead", "run", "-c", str(path)],
@@ -139,6 +139,12 @@ class Appliance:
         self._run(self.gateway)
         wait_for_port(self.gateway, self.page)
         self._say(f"gateway    process {self.gateway.pid}, log {self.gateway.log}")
+        if self.node_runs:
+            self.node = node_process(configuration.load(path), NODE, self.folder, report_every_ms=plan.report_every_ms)
+            self._run(self.node)
+            self._say(f"node       {NODE}: the firmware on MicroPython, process {self.node.pid}")
+        else:
+            self._say(f"node       none, because {self.without_node}; the gateway reads the inverter itself over Modbus TCP")
 
     def _start_inverters(self) -> None:
         plan, profile = self.plan, library.load(PROFILE)
@@ -157,7 +163,7 @@ class Appliance:
     def _configuration(self) -> str:
         over_tcp = f"tcp://127.0.0.1:{self.tcp.port}"
         if self.node_runs:
-            nodes = f"nodes:\n  {NODE}: {{bus: {{port: {self.line.path}, baud: {BAUD}}}}}"
+            nodes = f"nodes:\n  {NODE}: {{bus: {{port: {self.line.path}, baud: {BAUD}}}, key: {secrets.token_hex(32)}}}"
             devices = {DEVICE: NODE, NEIGHBOUR: over_tcp}
         else:
             nodes, devices = "", {DEVICE: over_tcp}

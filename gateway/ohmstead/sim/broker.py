@@ -11,7 +11,7 @@ from pathlib import Path
 from .children import Child, wait_for_port
 
 STAND_IN = (
-    "mosquitto is not on this machine: amqtt stands in for it. It loses QoS 1 messages when their sender goes away, and is no broker\n"
+    "No mosquitto: amqtt stands in for it. It loses QoS 1 messages when their sender goes away, and is no broker\n"
     "for a home (apt install mosquitto). Readings arrive all the same: node and gateway acknowledge end to end."
 )
 

@@ -17,6 +17,7 @@ from .appliance import DEVICE, NODE, SITE, Appliance
 from .listener import Listener
 
 GROUPS = ("config", "now-base", "now-grid", "now-inverter", "now-backup", "now-battery", "now-pv", "day", "total", "static")
+_BUS_ERRORS = ("no_answer", "partial", "crc", "exception", "wrong", "late_bytes")
 _ENTITIES = 83
 """Sensors that the JSON contract announces: its points but the dates and what never changes."""
 _DARK = 4.0
@@ -105,9 +106,9 @@ class Chain:
         events = f"{self._node_root}/event"
         self._until(lambda: self._bus_counters(events), 6)
         counters = self._bus_counters(events)
-        asked = {name: count for name, count in counters.items() if name in ("requests", "ok")}
-        errors = {name: count for name, count in counters.items() if name not in asked and count}
-        figures = ", ".join(f"{name} {count}" for name, count in (asked | errors).items())
+        errors = {name: counters[name] for name in _BUS_ERRORS if counters.get(name)}
+        good = {name: counters.get(name, 0) for name in ("requests", "ok")}
+        figures = ", ".join(f"{name} {count}" for name, count in (good | errors).items())
         line = self._appliance.line
         late = f"the line was true to {line.worst_lateness * 1000:.2f} ms"
         self._verdict("the bus is without errors", bool(counters) and not errors and not line.damaged, f"{figures}; {late}")
@@ -142,7 +143,7 @@ class Chain:
         fresh = self._until(lambda: self._listener.last(f"{self._contract_root}/now-base", back), 14)
         self._verdict("the broker dies and returns, readings go on", bool(fresh), f"{time.monotonic() - back:.1f} s after its return")
         if appliance.node_runs:
-            kept = self._until(lambda: self._samples_between(fell + 0.5, returned) >= 1, 10)
+            kept = self._until(lambda: self._samples_between(fell + 0.5, returned) >= 1, 20)
             stored = self._samples_between(fell + 0.5, returned)
             figures = f"the bus was asked {asked} times meanwhile, {stored} readings of those {_DARK:g} s are in the store"
             self._verdict("what was read without a broker has arrived", bool(kept), figures)
