@@ -200,7 +200,7 @@ def test_a_spoilt_check_sum_noise_and_a_late_answer(line: Line, master: Master, 
     sent = master.send(request)
     answer, at = master.receive(7, 1.0)
     assert len(answer) == 7
-    assert 0.320 < at - sent < 0.345
+    assert 0.320 < at - sent < 0.400
 
 
 def test_a_pymodbus_serial_client_reads_and_writes(line: Line, station: Station) -> None:
@@ -216,13 +216,13 @@ def test_a_pymodbus_serial_client_reads_and_writes(line: Line, station: Station)
 
 
 async def test_several_tcp_clients_are_served_at_once(station: Station) -> None:
-    async with TcpServer({255: station}, latency=0.05) as server:
+    async with TcpServer({255: station}, latency=0.2) as server:
         clients = [AsyncModbusTcpClient(server.host, port=server.port, retries=0) for _ in range(4)]
         assert all([await client.connect() for client in clients])
         began = time.monotonic()
         answers = await asyncio.gather(*(client.read_holding_registers(11000, count=2, device_id=255) for client in clients))
         assert [answer.registers for answer in answers] == [[7, 7]] * 4
-        assert time.monotonic() - began < 0.15
+        assert time.monotonic() - began < 0.7
         for client in clients:
             client.close()
 

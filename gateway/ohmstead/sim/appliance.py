@@ -158,7 +158,7 @@ class Appliance:
         if self.node_runs:
             day = f"{plan.date} from {plan.hour:g} h, {plan.speed:g} times as fast"
             self._say(f"inverter   M-TEC on RS485, {BAUD} baud, unit {mtec.UNIT_RTU}; its day is {day}")
-        self._say(f"inverter   M-TEC on Modbus TCP, port {self.tcp.port}, unit {mtec.UNIT_TCP}")
+        self._say(f"inverter   {'another ' if self.node_runs else ''}M-TEC on Modbus TCP, port {self.tcp.port}, unit {mtec.UNIT_TCP}")
 
     def _configuration(self) -> str:
         over_tcp = f"tcp://127.0.0.1:{self.tcp.port}"

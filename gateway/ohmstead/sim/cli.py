@@ -60,7 +60,7 @@ def _faults(_context: click.Context, _option: click.Parameter, texts: Sequence[s
     epilog="""\b
 Examples:
   ohmstead simulate mtec --tcp 5020
-      an inverter on Modbus TCP, its day going on from now
+      an inverter on Modbus TCP; today from 11 h on, at the clock's speed
   ohmstead simulate mtec --rtu ./rs485 --baud 9600 --day 2026-06-21 --hour 11 --speed 60 --seed 1
       on a serial line; a midsummer's day in 24 minutes
   ohmstead simulate mtec --tcp 5020 --image registers.json

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from ohmstead.errors import OhmsteadError
 
@@ -41,15 +44,20 @@ def run(plan: Plan, say: Callable[[str], None]) -> int:
 
 def _introduce(appliance: Appliance, say: Callable[[str], None], began: float, asked_to_end: threading.Event) -> None:
     port = appliance.broker.port
-    say(f"""
-Page       {appliance.address}
-Topics     mosquitto_sub -p {port} -v -t 'MTEC/{appliance.serial}/#'       what an M-TEC owner's Home Assistant reads
-           mosquitto_sub -p {port} -v -t 'ohm/{SITE}/device/{DEVICE}/#'    each value by itself
-           mosquitto_sub -p {port} -v -t 'homeassistant/#'                 discovery
-Command    mosquitto_pub -p {port} -t ohm/{SITE}/device/{DEVICE}/grid_inject_limit/set -m 55
-Files      {appliance.folder}   (configuration, store, logs; removed at the end)
-Ctrl-C ends everything.
-""")
+    root = f"ohm/{SITE}/device/{DEVICE}"
+    subscriptions = (
+        (f"MTEC/{appliance.serial}/#", "what an M-TEC owner's Home Assistant reads"),
+        (f"{root}/#", "each value by itself"),
+        ("homeassistant/#", "Home Assistant's discovery"),
+    )
+    say(f"\nPage       {appliance.address}")
+    subscribe, publish = _clients(port)
+    for label, (topic, meaning) in zip(("Topics", "", ""), subscriptions, strict=True):
+        line = f"{subscribe} -t '{topic}'"
+        say(f"{label:10} {line:70} {meaning}")
+    say(f"Command    {publish} -t {root}/grid_inject_limit/set -m 55")
+    say(f"Files      {appliance.folder}   configuration, store, logs; removed at the end")
+    say("Ctrl-C ends everything.\n")
     with Listener(appliance.broker.host, port) as listener:
         deadline = time.monotonic() + _FIRST_READING
         while not asked_to_end.is_set() and time.monotonic() < deadline:
@@ -61,6 +69,14 @@ Ctrl-C ends everything.
             asked_to_end.wait(0.05)
     if not asked_to_end.is_set():
         say(f"No reading came within {_FIRST_READING:g} s; the logs are in {appliance.folder}.")
+
+
+def _clients(port: int) -> tuple[str, str]:
+    """How this machine subscribes and publishes: mosquitto's programs, or amqtt's where only those are there."""
+    ours = Path(sys.executable).parent
+    if shutil.which("mosquitto_sub") is None and (ours / "amqtt_sub").exists():
+        return f"{ours}/amqtt_sub --url mqtt://127.0.0.1:{port}", f"{ours}/amqtt_pub --url mqtt://127.0.0.1:{port}"
+    return f"mosquitto_sub -p {port} -v", f"mosquitto_pub -p {port}"
 
 
 def _in_words(values: dict[str, float]) -> str:
