@@ -143,10 +143,14 @@ class Bus:
 
     def _unlike(self, line: Line, device: Device) -> "tuple[int, int, int]":
         """A read of the device (or a shorter form of one) that has an answer of its own shape; count 0 if there is none."""
-        for shorter in (0, 1):
+        longest = 0
+        for group in device.groups:
+            for read in group.reads:
+                longest = max(longest, read[2])
+        for shorter in range(longest):
             for group in device.groups:
                 for function, address, count in group.reads:
-                    size = payload_size(function, count - shorter)
+                    size = payload_size(function, max(count - shorter, 0))
                     if size and not line.ambiguous(device.unit, function, size):
                         return function, address, count - shorter
         return 0, 0, 0

@@ -4,13 +4,13 @@ An RTU answer does not say which request it belongs to. What keeps a late one fr
 - after a request without an answer the line is drained until it is silent;
 - an unanswered request is remembered as owed. While it is, nothing of that unit which could be its answer (same function, same number
   of bytes) is accepted, and no request of that shape is made: `ambiguous` tells, and the caller asks something of another shape first.
-  A device answers in order, so any answer of another shape settles the debt; else it lapses with time.
+  The late answer itself pays the debt; so does any answer of another shape, as a device answers in order; else it lapses with time.
 """
 
 import asyncio
 
 from ohmcore import pdu, rtu
-from ohmcore.errors import ModbusCrcError, ModbusException, ModbusTimeout, ModbusWrongReply
+from ohmcore.errors import ModbusCrcError, ModbusError, ModbusException, ModbusTimeout, ModbusWrongReply
 from ohmnode.waiter import Waiter
 
 TYPE_CHECKING = False
@@ -74,6 +74,7 @@ class Line:
         rest = hal.ticks_diff(self._free_at, hal.ticks_ms())
         if rest > 0:
             await asyncio.sleep_ms(rest)
+        self._unasked(self._uart.readinto(self._rx))
         self.late_bytes += self._uart.clear()
         length = rtu.build(self.tx, unit, end)
         if not self._uart.write(self.tx, length):
@@ -116,12 +117,26 @@ class Line:
         self._free_at = self._hal.ticks_add(self._hal.ticks_ms(), max(pause_ms, self.silence_ms))
 
     def _is_owed(self) -> bool:
-        """Whether the sound frame in `rx` can be the late answer to an earlier request, refusals included."""
+        """Whether the sound frame in `rx` can be the late answer to an earlier request, refusals included; that debt is paid then."""
         unit, function, size = self.rx[0], self.rx[1], self.rx[2]
-        for owed in self._owed:
+        for i in range(len(self._owed)):
+            owed = self._owed[i]
             if owed[0] == unit and owed[1] == function & 0x7F and (function & 0x80 or function > 4 or owed[2] == size):
+                del self._owed[i]
                 return True
         return False
+
+    def _unasked(self, n: int) -> None:
+        """`n` bytes in `rx` came while nothing was asked: they are late, and may pay a debt."""
+        self.late_bytes += n
+        if n and self._owed:
+            try:
+                rtu.verify(self.rx, n, self.rx[0], self.rx[1] & 0x7F)
+            except ModbusException:
+                pass
+            except ModbusError:
+                return
+            self._is_owed()
 
     def _forget(self, unit: int) -> None:
         if self._owed:
@@ -154,10 +169,14 @@ class Line:
 
     async def _drain(self) -> None:
         """Until the line has been silent for as long as separates two frames, or babbles on."""
-        silent = spent = 0
+        n = silent = spent = 0
         while silent <= self.silence_ms and spent < _BABBLE_MS:
             await asyncio.sleep_ms(1)
             spent += 1
-            got = self._uart.clear()
-            self.late_bytes += got
+            got = self._uart.readinto(self._rx[n:]) if n < _BUFFER else self._uart.clear()
             silent = 0 if got else silent + 1
+            if n < _BUFFER:
+                n += got
+            else:
+                self.late_bytes += got
+        self._unasked(n)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ohmnode.waiter import Waiter
 
 _CONNECT_MS = 5000
-_ANSWER_MS = 10000
+_ANSWER_MS = 5000
 _TLS_MS = 15000
 _PACE_MS = 20  # between frames of the backlog, so that what is new goes first
 _IDLE_MS = 500

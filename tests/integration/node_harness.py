@@ -110,6 +110,11 @@ def configuration(
     return b"OHM1" + hashlib.sha256(body).digest() + body
 
 
+def longest_gap(frames: Sequence[Frame]) -> int:
+    """Milliseconds between two snapshots that follow each other, at most."""
+    return max(later.uptime_ms - earlier.uptime_ms for earlier, later in itertools.pairwise(frames))
+
+
 class Gateway:
     """Hears the node like the gateway does. `acknowledging` may be switched off."""
 
@@ -183,6 +188,11 @@ class Gateway:
     def missing(self, boot: int) -> list[int]:
         seen = self._seen[boot]
         return [seq for seq in range(1, max(seen) + 1) if seq not in seen]
+
+    def complete(self, seconds: float = 5.0) -> list[Frame]:
+        """All frames in the order of their numbers, once none is missing between them."""
+        wait_for(lambda: self.frames and not self.missing(self.frames[0].boot), seconds, "all that was read meanwhile")
+        return sorted(self.frames, key=lambda frame: frame.seq)
 
     def publish(self, topic: str, payload: bytes, retain: bool = False) -> None:
         self._client.publish(f"{ROOT}/{topic}", payload, retain=retain)
