@@ -26,9 +26,7 @@ _QUIET_MS = 30
 class Bus:
     """`spec`: a bus of the configuration. `counters` by device, since the node started; `requests` is the sum of the six outcomes."""
 
-    def __init__(
-        self, hal: "Hal", spec: "dict[str, object]", outbox: "Outbox", vitals: "Vitals", commands: "Commands"
-    ) -> None:
+    def __init__(self, hal: "Hal", spec: "dict[str, object]", outbox: "Outbox", vitals: "Vitals", commands: "Commands") -> None:
         self.name = str(spec["name"])
         self.counters: "dict[str, dict[str, int]]" = {}
         self.opened = 0

@@ -134,9 +134,7 @@ class Commands:
             self.result(command.identity, command.control.device.name, command.control.name, "rejected", "expired")
         return None
 
-    def result(
-        self, identity: "int | str", device: str, control: str, stage: str, reason: str, value: "int | None" = None
-    ) -> None:
+    def result(self, identity: "int | str", device: str, control: str, stage: str, reason: str, value: "int | None" = None) -> None:
         """Tells what became of a command; `value`: what was read back, raw."""
         detail = {"id": identity, "control": control, "stage": stage, "reason": reason}
         if value is not None:

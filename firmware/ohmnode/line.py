@@ -62,9 +62,7 @@ class Line:
                 longest = max(longest, self._hal.ticks_diff(owed[3], self._hal.ticks_ms()))
         return longest
 
-    async def ask(
-        self, unit: int, function: int, address: int, value: int, size: int, end: int, timeout_ms: int, pause_ms: int
-    ) -> int:
+    async def ask(self, unit: int, function: int, address: int, value: int, size: int, end: int, timeout_ms: int, pause_ms: int) -> int:
         """Sends the request whose PDU ends at `end` and returns where the payload of its answer (`size` bytes) begins in `rx`.
 
         `value`: count, value or quantity as for `pdu.check_reply`. `timeout_ms`: from the end of the request to the first byte of the

@@ -3,6 +3,7 @@
 import asyncio
 
 import umqtt.simple
+
 from ohmnode.packets import Pipe
 from ohmnode.resolver import Resolver
 from ohmnode.session import Session

@@ -4,6 +4,7 @@ import asyncio
 import errno
 
 import umqtt.simple
+
 from ohmnode import packets
 from ohmnode.packets import Broken, Doorway
 
@@ -32,9 +33,7 @@ class Session:
         self._pipe = link.pipe
         self._connection: "Socket | None" = None
         self._tls = False
-        self._client = umqtt.simple.MQTTClient(
-            link.name, "", user=link.user, password=link.password, keepalive=link.keepalive_ms // 1000
-        )
+        self._client = umqtt.simple.MQTTClient(link.name, "", user=link.user, password=link.password, keepalive=link.keepalive_ms // 1000)
         self._client.set_callback(link.mailbox.take)
         self._client.set_last_will(link.root + b"up/online", b"offline", retain=True)
         now = hal.ticks_ms()

@@ -218,7 +218,9 @@ class Gateway:
         wait_for(lambda: len(self.heard("bus", name)) > before + 1, 5, "a bus report")
         return self.counters(name)
 
-    def body(self, control_name: str, words: bytes, *, name: str = "mtec", counter: int | None = None, ttl_ms: int = 5000) -> tuple[int, bytes]:
+    def body(
+        self, control_name: str, words: bytes, *, name: str = "mtec", counter: int | None = None, ttl_ms: int = 5000
+    ) -> tuple[int, bytes]:
         identity = next(self._ids)
         content = [1, identity, next(self._counter) if counter is None else counter, name, control_name, words, ttl_ms]
         return identity, msgpack.packb(content)

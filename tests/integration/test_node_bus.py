@@ -49,7 +49,10 @@ def test_what_the_device_holds_arrives_in_frames_of_whole_groups(
         wait_for(lambda: len(gateway.of("mtec", "200ms")) >= 20, what="20 frames")
         frames = gateway.of("mtec", "200ms")
         assert {frame.quality for frame in frames} == {0}
-        assert all(frame.words == {address: HOLDING[address] for _, first, count in READS for address in range(first, first + count)} for frame in frames)
+        assert all(
+            frame.words == {address: HOLDING[address] for _, first, count in READS for address in range(first, first + count)}
+            for frame in frames
+        )
         assert [frame.words for frame in gateway.of("mtec", "1h")] == [{address: HOLDING[address] for address in range(130, 138)}]
         uptimes = [frame.uptime_ms for frame in frames]
         assert abs((uptimes[-1] - uptimes[0]) / (len(uptimes) - 1) - 200) < 2, "the period does not drift"
@@ -65,7 +68,11 @@ def test_a_fault_is_counted_as_what_it_is_and_mended_by_the_retry(
     broker: Broker, gateway: Gateway, node: NodeProcess, inverter: Inverter, fault: str, counter: str
 ) -> None:
     with line_of({252: inverter}) as line:
-        node.configure(configuration(line.path, [(broker.host, broker.port)], device("mtec", 252, group("250ms", 250, *READS), timeout_ms=60, retries=2)))
+        node.configure(
+            configuration(
+                line.path, [(broker.host, broker.port)], device("mtec", 252, group("250ms", 250, *READS), timeout_ms=60, retries=2)
+            )
+        )
         node.start()
         wait_for(lambda: len(gateway.of("mtec")) >= 2, what="frames")
         before = len(gateway.of("mtec"))
@@ -152,7 +159,9 @@ def test_a_dead_device_leaves_the_others_cadence_alone(broker: Broker, gateway: 
         assert counted(gateway) == {}
 
 
-def test_a_port_that_is_not_there_is_waited_for(broker: Broker, gateway: Gateway, node: NodeProcess, inverter: Inverter, tmp_path: Path) -> None:
+def test_a_port_that_is_not_there_is_waited_for(
+    broker: Broker, gateway: Gateway, node: NodeProcess, inverter: Inverter, tmp_path: Path
+) -> None:
     port = tmp_path / "rs485"
     node.configure(configuration(str(port), [(broker.host, broker.port)], device("mtec", 252, group("200ms", 200, *READS))))
     node.start()

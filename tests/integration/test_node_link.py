@@ -171,7 +171,9 @@ def test_a_name_is_resolved_and_remembered(broker: Broker, gateway: Gateway, nod
         node.start()
         asked, sender = server.recvfrom(512)
         server.sendto(b"\0\0garbage", sender)
-        server.sendto(asked[:2] + b"\x81\x80\0\x01\0\x01\0\0\0\0" + asked[12:] + b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\x7f\0\0\x01", sender)
+        server.sendto(
+            asked[:2] + b"\x81\x80\0\x01\0\x01\0\0\0\0" + asked[12:] + b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\x7f\0\0\x01", sender
+        )
         wait_for(lambda: len(gateway.of("mtec")) > 3, what="frames over the named broker")
 
 

@@ -30,7 +30,9 @@ class Desk:
     def _wake(self) -> None:
         self.woken += 1
 
-    def send(self, counter: int, value: int | bytes, *, name: str = "limit", identity: int | str | None = None, key: bytes = KEY, ttl: int = 5000) -> None:
+    def send(
+        self, counter: int, value: int | bytes, *, name: str = "limit", identity: int | str | None = None, key: bytes = KEY, ttl: int = 5000
+    ) -> None:
         words = value if isinstance(value, bytes) else value.to_bytes(2, "big")
         body = msgpack.packb([1, counter if identity is None else identity, counter, "mtec", name, words, ttl])
         self.commands.accept(seal(key, CONTEXT, body))

@@ -89,7 +89,10 @@ def test_a_vital_is_published_when_its_text_changes_and_after_a_reconnection() -
     group = schedule.Group("10s", 10_000, 0, [(3, 100, 1), (3, 200, 2)], 0)
     device = schedule.Device("mtec", 1, 500, 1, 20, [group])
     known = vitals.Vitals()
-    known.add("mtec", {"point": "power", "group": "10s", "read": 1, "offset": 0, "kind": "i32", "words": 2, "order": "big", "divisor": 1, "decimals": 0})
+    known.add(
+        "mtec",
+        {"point": "power", "group": "10s", "read": 1, "offset": 0, "kind": "i32", "words": 2, "order": "big", "divisor": 1, "decimals": 0},
+    )
 
     def published() -> list[str]:
         return [vital.text for vital in iter(known.take, None)]

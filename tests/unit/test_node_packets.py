@@ -137,7 +137,9 @@ def test_a_dns_answer_to_somebody_else_is_refused() -> None:
             dns.answer(wrong, asked)
 
 
-@pytest.mark.parametrize(("text", "is_one"), [("10.0.0.1", True), ("256.0.0.1", False), ("a.b.c.d", False), ("1.2.3", False), ("host", False)])
+@pytest.mark.parametrize(
+    ("text", "is_one"), [("10.0.0.1", True), ("256.0.0.1", False), ("a.b.c.d", False), ("1.2.3", False), ("host", False)]
+)
 def test_an_address_is_told_from_a_name(text: str, is_one: bool) -> None:
     assert dns.is_address(text) is is_one
 
