@@ -44,7 +44,7 @@ from ohmstead.sources.modbus import Endpoint, ModbusSource
 from ohmstead.store.protocol import Store
 from ohmstead.store.sqlite import SqliteStore
 from ohmstead.store.writer import Writer
-from ohmstead.tasks import end
+from ohmstead.tasks import asleep_until, end
 
 log = structlog.get_logger(service="app")
 
@@ -281,7 +281,11 @@ class Gateway:
         return 1 if failed else 0
 
     async def _tick(self) -> None:
-        """Time passes for the publishers; devices that are known to be away are said to be."""
+        """Time passes for the publishers; devices that are known to be away are said to be.
+
+        Full seconds of the loop's clock, as the sources have them: one wake-up does for both.
+        """
+        loop = asyncio.get_running_loop()
         while True:
             now = self.clock.mono()
             for device, outlets in self.devices.items():
@@ -289,7 +293,7 @@ class Gateway:
                     outlets.values.lost()
             for outlet in self.outlets:
                 outlet.tick(now)
-            await asyncio.sleep(_TICK_S)
+            await asleep_until((loop.time() // _TICK_S + 1) * _TICK_S)
 
     def _on_node_event(self, event: Event) -> None:
         """A node's result finds the command that waits for it, or else its entry in the audit."""

@@ -1,8 +1,8 @@
 """The gateway's one connection to the broker: paho-mqtt, driven by the event loop itself.
 
 paho needs no thread of its own here: the loop watches its socket, a message is decoded in paho's callback, and what one
-wake-up brought goes to the handlers as one batch. Sending writes straight to the socket. On a small machine a wake-up of a
-second thread costs more than the message it carries.
+wake-up brought goes to the handlers as one batch. What is published in one turn of the loop leaves in one write. On a small
+machine a wake-up of a second thread, and a write for each message, cost more than the message itself.
 
 A broker that is absent, restarted or black-holed is tried again for ever. While it is away QoS 0 messages are dropped
 (publishers send their retained state again after each `on_connect`), others wait in a bounded queue.
@@ -14,18 +14,18 @@ import asyncio
 import contextlib
 import random
 import ssl
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import structlog
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage, MQTTMessageInfo
+from paho.mqtt.enums import CallbackAPIVersion, MessageType
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from ohmstead.messages import Handler, Message
+from ohmstead.tasks import in_daemon_thread
 from ohmstead.topics import disjoint, matches
 
 log = structlog.get_logger(service="mqtt")
@@ -35,6 +35,7 @@ _LONGEST_PAUSE_S = 5.0
 _CONNECT_TIMEOUT_S = 5.0
 _QUEUE_MESSAGES = 10_000
 _BATCH_MESSAGES = 256
+_BATCH_BYTES = 65_536
 _CACHED_ROUTES = 10_000
 _GOODBYE_S = 1.0
 
@@ -81,6 +82,9 @@ class MqttClient:
         self._routes: dict[str, tuple[Handler, ...]] = {}
         self._callbacks: list[Callable[[], None]] = []
         self._arrived: list[Message] = []
+        self._leaving: list[bytes] = []
+        self._leaving_bytes = 0
+        self._names: dict[str, bytes] = {}
         self._waiting: deque[_Waiting] = deque()
         self._connected = False
         self._closing = False
@@ -124,11 +128,9 @@ class MqttClient:
         return len(self._waiting)
 
     def publish(self, topic: str, payload: str | bytes, *, retain: bool = False, qos: int = 0) -> None:
+        """QoS 0 leaves at the end of this turn of the loop. Raises ValueError for a topic that cannot be published to."""
         if self._connected and not self._writing and not self._waiting:
-            self._client.publish(topic, payload, qos, retain)
-            self.published += 1
-            if self._client.want_write():
-                self._watch_writer()
+            self._send(topic, payload, retain, qos)
         elif self._connected or qos:
             self._waiting.append(_Waiting(topic, payload, retain, qos))
             if len(self._waiting) > _QUEUE_MESSAGES:
@@ -171,6 +173,7 @@ class MqttClient:
             self.publish(self._online_topic, "offline", retain=True)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_GOODBYE_S):
+                    self._flush()
                     while self._connected and (self._waiting or self._client.want_write()):
                         self._on_writable()
                         await asyncio.sleep(0.01)
@@ -183,7 +186,7 @@ class MqttClient:
         """TCP, TLS and CONNACK; OSError says what failed. Name lookup and TLS block, so they run in a thread."""
         if self._watched is not None:  # a black-holed connection that could not even say goodbye
             self._on_socket_close(self._client, None, self._watched)
-        await _in_thread(self._loop, self._connect_blocking)
+        await in_daemon_thread(self._connect_blocking, "mqtt-connect")
         sock = self._client.socket()
         if sock is None:
             raise ConnectionError("the broker closed the connection at once")
@@ -247,8 +250,10 @@ class MqttClient:
         news = [(pattern, qos) for pattern, qos in highest.items() if self._standing.get(pattern, -1) < qos]
         gone = [pattern for pattern in self._standing if pattern not in highest]
         if gone:
+            self._flush()
             self._client.unsubscribe(gone)
         if news:
+            self._flush()
             _, self._suback = self._client.subscribe(news)
         self._standing = highest
 
@@ -331,6 +336,44 @@ class MqttClient:
             self._routes[topic] = route
         return route
 
+    def _send(self, topic: str, payload: str | bytes, retain: bool, qos: int) -> None:
+        self.published += 1
+        if qos:
+            self._flush()
+            self._client.publish(topic, payload, qos, retain)
+            if self._client.want_write():
+                self._watch_writer()
+            return
+        name = self._names.get(topic) or self._name(topic)
+        packet = _publish_packet(name, payload if isinstance(payload, bytes) else payload.encode(), retain)
+        if not self._leaving:
+            self._loop.call_soon(self._flush)
+        self._leaving.append(packet)
+        self._leaving_bytes += len(packet)
+        if self._leaving_bytes >= _BATCH_BYTES:
+            self._flush()
+
+    def _name(self, topic: str) -> bytes:
+        octets = topic.encode()
+        if not octets or len(octets) > 0xFFFF or "+" in topic or "#" in topic or "\0" in topic:
+            raise ValueError(f"nothing can be published to {topic[:100]!r}")
+        if len(self._names) >= _CACHED_ROUTES:
+            self._names.clear()
+        name = self._names[topic] = len(octets).to_bytes(2, "big") + octets
+        return name
+
+    def _flush(self) -> None:
+        """Hands the packets of this turn to paho as if they were one: its queue, its partial writes, one call of `send`."""
+        if not self._leaving:
+            return
+        packets, self._leaving, self._leaving_bytes = self._leaving, [], 0
+        if not self._connected:
+            self.dropped += len(packets)
+            return
+        self._client._packet_queue(MessageType.PUBLISH, b"".join(packets), 0, 0, MQTTMessageInfo(0))
+        if self._client.want_write():
+            self._watch_writer()
+
     def _watch_writer(self) -> None:
         if self._watched is not None and not self._writing:
             self._loop.add_writer(self._watched, self._on_writable)
@@ -343,8 +386,9 @@ class MqttClient:
             client.loop_write()
         while self._waiting and self._connected and not client.want_write():
             message = self._waiting.popleft()
-            client.publish(message.topic, message.payload, message.qos, message.retain)
-            self.published += 1
+            self._send(message.topic, message.payload, message.retain, message.qos)
+            if not self._waiting:
+                self._flush()
         if client.want_write() or (self._waiting and self._connected):
             self._watch_writer()
         elif self._writing and self._watched is not None:
@@ -352,25 +396,14 @@ class MqttClient:
             self._writing = False
 
 
-async def _in_thread(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
-    """Runs a blocking call in a daemon thread: unlike an executor's, it never holds up the end of the process."""
-    done: asyncio.Future[None] = loop.create_future()
-
-    def finish(error: Exception | None) -> None:
-        if not done.done():
-            if error is None:
-                done.set_result(None)
-            else:
-                done.set_exception(error)
-
-    def work() -> None:
-        error: Exception | None = None
-        try:
-            function()
-        except Exception as failure:  # noqa: BLE001 - carried to whoever awaits
-            error = failure
-        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(finish, error)
-
-    threading.Thread(target=work, name="mqtt-connect", daemon=True).start()
-    await done
+def _publish_packet(name: bytes, payload: bytes, retain: bool) -> bytes:
+    """A PUBLISH of QoS 0 (MQTT 3.1.1, 3.3): `name` is the topic with its length before it."""
+    length = len(name) + len(payload)
+    if length < 0x80:
+        return bytes((MessageType.PUBLISH | retain, length)) + name + payload
+    head = bytearray((MessageType.PUBLISH | retain,))
+    while length > 0x7F:
+        head.append(0x80 | length & 0x7F)
+        length >>= 7
+    head.append(length)
+    return bytes(head) + name + payload

@@ -264,3 +264,12 @@ async def test_closing_while_it_connects_leaves_nothing_behind() -> None:
     async with running(client):
         pass
     assert not client.connected
+
+
+@pytest.mark.parametrize("topic", ["", "a/+", "a/#", "a\0", "a" * 70_000])
+async def test_a_topic_that_cannot_be_published_to_is_refused_at_once(broker: Broker, topic: str) -> None:
+    async with running(MqttClient(at(broker), ONLINE)) as client:
+        await until(lambda: client.connected)
+        with pytest.raises(ValueError, match="nothing can be published"):
+            client.publish(topic, "1")
+        assert client.connected

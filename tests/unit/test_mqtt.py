@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion
 
+from ohmstead.mqtt import _publish_packet
 from ohmstead.topics import disjoint, join, matches, overlap
 
 LEVEL = st.sampled_from(["a", "b", "c"])
@@ -55,3 +60,17 @@ def test_after_the_joins_each_wanted_message_arrives_exactly_once(patterns: list
 def test_filters_that_do_not_overlap_stay_as_they_are() -> None:
     patterns = ["ohm/home/node/+/up/#", "homeassistant/status", "MTEC/+/+/+/set"]
     assert disjoint(patterns) == patterns
+
+
+@given(st.text("abc/é", min_size=1, max_size=20), st.sampled_from([0, 1, 50, 127, 128, 16_000, 16_383, 16_384, 70_000]), st.booleans())
+def test_a_packet_of_ours_is_the_one_that_paho_would_send(topic: str, length: int, retain: bool) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        client = Client(CallbackAPIVersion.VERSION2)
+        client._sock = ours  # as if it were connected
+        client.publish(topic, b"x" * length, 0, retain)
+        client._sock = None
+        ours.close()
+        sent = b"".join(iter(lambda: theirs.recv(1 << 20), b""))
+    name = topic.encode()
+    assert _publish_packet(len(name).to_bytes(2, "big") + name, b"x" * length, retain) == sent

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from array import array
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -17,7 +16,7 @@ import structlog
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ConnectionException
 from pymodbus.exceptions import ModbusException as PymodbusError
-from pymodbus.pdu import ExceptionResponse
+from pymodbus.pdu import ExceptionResponse, ModbusPDU
 
 from ohmcore.errors import FrameError, ModbusError, ModbusException, ModbusTimeout, ModbusWrongReply
 from ohmstead.profiles.planner import Read
@@ -47,7 +46,6 @@ class Endpoint(NamedTuple):
     unit: int = 1
     timeout_s: float = 1.0
     retries: int = 1
-    turnaround_s: float = 0.0
 
 
 class ReadingDecoder(Protocol):
@@ -56,6 +54,26 @@ class ReadingDecoder(Protocol):
     def decode(self, function: int, address: int, registers: bytes, /) -> Mapping[str, Value]: ...
 
     def calculate(self, values: dict[str, Value], time: float, /) -> None: ...
+
+
+class _Registers(ModbusPDU):
+    """An answer to function 3 or 4 that keeps its octets as they came: the decoder unpacks them once, pymodbus not at all."""
+
+    octets = b""
+
+    def decode(self, data: bytes) -> None:
+        self.octets = data[1:] if data and data[0] == len(data) - 1 else b""
+
+    def __str__(self) -> str:  # pymodbus makes the text of each answer for a debug log that is off
+        return "registers"
+
+
+class _HoldingRegisters(_Registers):
+    function_code = 3
+
+
+class _InputRegisters(_Registers):
+    function_code = 4
 
 
 class ModbusSource:
@@ -95,12 +113,13 @@ class ModbusSource:
         self._client = AsyncModbusTcpClient(
             endpoint.host, port=endpoint.port, timeout=endpoint.timeout_s, retries=0, reconnect_delay=0, name=device
         )
+        self._client.register(_HoldingRegisters)
+        self._client.register(_InputRegisters)
 
     async def run(self) -> None:
         """Polls for ever; a device that is absent, now or later, is waited for."""
         clock = asyncio.get_running_loop().time
-        start = clock()
-        self._due = due = [start] * len(self._groups)
+        self._due = due = [clock()] * len(self._groups)
         attempts = 0
         try:
             while True:
@@ -111,13 +130,13 @@ class ModbusSource:
                         continue
                     if not await self._poll(group):
                         break
-                    due[index] = _next(start, group.period_s, clock())
+                    due[index] = _next(group.period_s, clock())
                 if self.online:
                     attempts = 0
                 else:
-                    start = clock() + _PAUSES_S[min(attempts, len(_PAUSES_S) - 1)]
+                    pause = _PAUSES_S[min(attempts, len(_PAUSES_S) - 1)]
                     attempts += 1
-                    due[:] = [start] * len(self._groups)
+                    due[:] = [clock() + pause] * len(self._groups)
         finally:
             self._client.close()
 
@@ -135,7 +154,8 @@ class ModbusSource:
 
     async def holding(self, address: int, count: int) -> list[int]:
         """Holding registers as they are now. Raises `ModbusError`."""
-        return await self.read(Read(3, address, count))
+        octets = await self.read(Read(3, address, count))
+        return [int.from_bytes(octets[at : at + 2], "big") for at in range(0, len(octets), 2)]
 
     def poll_soon(self, address: int) -> None:
         """Has the group that reads this holding register polled next, for instance after a write."""
@@ -145,17 +165,16 @@ class ModbusSource:
         if self._sleeper is not None and not self._sleeper.done():
             self._sleeper.set_result(None)
 
-    async def read(self, read: Read) -> list[int]:
-        """Registers as they are now. Raises `ModbusError`."""
+    async def read(self, read: Read) -> bytes:
+        """Registers as they are now, two bytes each, high byte first. Raises `ModbusError`."""
         client, unit = self._client, self.endpoint.unit
         ask = client.read_holding_registers if read.function == 3 else client.read_input_registers
         answer = await self._request(lambda: ask(read.address, count=read.count, device_id=unit), read.function)
-        registers: list[int] = answer.registers  # type: ignore[attr-defined]  # the answers to both reads have them
-        if len(registers) != read.count:
+        if not isinstance(answer, _Registers) or len(answer.octets) != 2 * read.count:
             self.counters["ok"] -= 1
             self.counters["wrong"] += 1
-            raise ModbusWrongReply(f"{len(registers)} registers instead of {read.count} from {read.address}")
-        return registers
+            raise ModbusWrongReply(f"not the {read.count} registers from {read.address} that were asked for")
+        return answer.octets
 
     async def _sleep_until(self, moment: float) -> None:
         """Sleeps on the loop's clock, or until `poll_soon`."""
@@ -175,7 +194,7 @@ class ModbusSource:
         quality = Quality.GOOD
         for read in group.reads:
             try:
-                registers = await self._patiently(read)
+                octets = await self._patiently(read)
             except Away as error:
                 self._is_away(str(error))
                 if values:  # what was read is true and goes out
@@ -186,7 +205,7 @@ class ModbusSource:
                 quality = Quality.PARTIAL
                 self._has_gap(read, error)
                 continue
-            values.update(self._decode(read, registers))
+            values.update(self._decode(read, octets))
             self._gaps.discard(read)
         if values:
             now = self._wall()
@@ -194,27 +213,25 @@ class ModbusSource:
             self._emit(Snapshot(self.device, group.name, now, quality, values))
         return self.online is not False
 
-    def _decode(self, read: Read, registers: list[int]) -> Mapping[str, Value]:
-        words = array("H", registers)
-        words.byteswap()
+    def _decode(self, read: Read, octets: bytes) -> Mapping[str, Value]:
         try:
-            return self._decoder.decode(read.function, read.address, words.tobytes())
+            return self._decoder.decode(read.function, read.address, octets)
         except FrameError as error:
             self._has_gap(read, error)
             return {}
 
-    async def _patiently(self, read: Read) -> list[int]:
+    async def _patiently(self, read: Read) -> bytes:
         """A read with its retries; `Away` when the one before it was not answered either."""
         retries = 0 if self._silent else self.endpoint.retries
         for left in reversed(range(retries + 1)):
             try:
-                registers = await self.read(read)
+                octets = await self.read(read)
             except (ModbusTimeout, ModbusWrongReply):
                 if not left:
                     break
             else:
                 self._silent = 0
-                return registers
+                return octets
         self._silent += 1
         reason = f"no answer within {self.endpoint.timeout_s:g} s"
         raise Away(reason) if self._silent >= _SILENT_READS else ModbusTimeout(reason)
@@ -225,8 +242,6 @@ class ModbusSource:
         if not client.connected:
             async with self._connecting:
                 await self._connect()
-        if self.endpoint.turnaround_s:
-            await asyncio.sleep(self.endpoint.turnaround_s)
         counters = self.counters
         counters["requests"] += 1
         try:
@@ -283,6 +298,7 @@ class ModbusSource:
             self._log.warning("range not read, its group goes out without it", first=read.address, count=read.count, reason=str(error))
 
 
-def _next(start: float, period: float, now: float) -> float:
-    """The next moment on the grid of `period` from `start`: groups stay in step, and a poll that took long skips, it never piles up."""
-    return start + ((now - start) // period + 1) * period
+def _next(period: float, now: float) -> float:
+    """The next multiple of `period` after `now`: what is due together is due in one wake-up, and a poll that took long skips, it
+    never piles up."""
+    return (now // period + 1) * period
