@@ -59,7 +59,7 @@ class _Gateway(Collector):
         yield _gauge("ohmstead_store_healthy", "0 while nothing can be stored.", [((), float(writer.healthy))])
         yield _gauge("ohmstead_store_queued_entries", "Frames and snapshots that wait for a commit.", [((), writer.queued)])
         yield _counter("ohmstead_store_commits", "Commits.", [((), writer.commits)])
-        yield _counter("ohmstead_store_commit_seconds", "Time spent in commits.", [((), getattr(writer, "commit_seconds", 0.0))])
+        yield _counter("ohmstead_store_commit_seconds", "Time spent in commits.", [((), writer.commit_seconds)])
         yield _counter("ohmstead_store_committed_entries", "Frames and snapshots committed.", [((), writer.committed)])
         lost = [(("frame",), writer.dropped_frames), (("snapshot",), writer.lost_snapshots)]
         yield _counter("ohmstead_store_dropped_entries", "Entries that had to make room; frames come again.", lost, ("kind",))

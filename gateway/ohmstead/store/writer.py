@@ -33,6 +33,7 @@ class Writer:
         self.store = store
         self.trouble = ""
         self.commits = 0
+        self.commit_seconds = 0.0
         self.committed = 0
         self.dropped_frames = 0
         self.lost_snapshots = 0
@@ -134,6 +135,7 @@ class Writer:
         return batch
 
     def _attempt(self, batch: Batch) -> bool:
+        begun = time.monotonic()
         try:
             settled = self.store.commit(batch)
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing was stored: keep it, say so, try again
@@ -146,6 +148,7 @@ class Writer:
             log.info("stored again", waiting=self.queued)
         self.trouble = ""
         self.commits += 1
+        self.commit_seconds += time.monotonic() - begun
         self.committed += len(batch.frames) + len(batch.snapshots)
         if settled:
             self._tell(settled)
