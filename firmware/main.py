@@ -10,7 +10,7 @@ if ".frozen" not in sys.path:
 
 import asyncio
 
-from ohmnode import node
+from ohmnode import start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,4 +32,4 @@ def hal() -> "Hal":
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(node.run(hal())))
+    sys.exit(asyncio.run(start.run(hal())))

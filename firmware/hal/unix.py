@@ -10,6 +10,9 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from hal import Socket
 
 _BAUDS = (2400, 4800, 9600, 19200, 38400)  # Linux numbers these rates 11 to 15 (asm-generic/termbits.h); the port names only one of them
@@ -46,7 +49,7 @@ class Uart:
 
     def readinto(self, buffer: memoryview) -> int:
         """How many bytes came; 0 for none. OSError when the device has gone."""
-        return self.stream.readinto(buffer) or 0
+        return int(self.stream.readinto(buffer) or 0)
 
     def write(self, buffer: bytearray, size: int) -> bool:
         """False when the line takes nothing, as a pty that nobody reads: a write would wait for ever."""
@@ -65,7 +68,7 @@ class Uart:
             got = self.stream.readinto(self._scrap)
             if not got:
                 return count
-            count += got
+            count += int(got)
             if count > 4096:
                 return count
 
@@ -90,21 +93,15 @@ class UnixHal:
     name = "unix"
 
     def __init__(self, folder: str) -> None:
+        self.ticks_ms: "Callable[[], Any]" = time.ticks_ms
+        self.ticks_diff: "Callable[[Any, Any], int]" = time.ticks_diff
+        self.ticks_add: "Callable[[Any, int], Any]" = time.ticks_add
         self._folder = folder
-
-    def ticks_ms(self) -> int:
-        return time.ticks_ms()
-
-    def ticks_diff(self, later: int, earlier: int) -> int:
-        return time.ticks_diff(later, earlier)
-
-    def ticks_add(self, ticks: int, ms: int) -> int:
-        return time.ticks_add(ticks, ms)
 
     def random(self, size: int) -> bytes:
         return os.urandom(size)
 
-    def uart(self, bus: "dict[str, object]") -> Uart:
+    def uart(self, bus: "dict[str, Any]") -> Uart:
         return Uart(str(bus["port"]), int(bus["baud"]), str(bus.get("parity", "N")), int(bus.get("stop", 1)))
 
     def network_start(self, wifi: "dict[str, str] | None") -> None:
@@ -118,12 +115,14 @@ class UnixHal:
         opened.setblocking(False)
         return opened
 
-    def address(self, ip: str, port: int) -> object:
+    def address(self, ip: str, port: int) -> "Any":
         """Of numbers only: nothing is looked up."""
         return socket.getaddrinfo(ip, port)[0][-1]
 
     def known_host(self, host: str) -> "str | None":
-        """What the machine knows without asking anybody: /etc/hosts, and `localhost` whatever is in there."""
+        """An address itself, /etc/hosts, and `localhost` whatever is in there."""
+        if host.replace(".", "").isdigit():
+            return host
         for words in _words("/etc/hosts"):
             if host in words[1:] and ":" not in words[0]:
                 return words[0]
@@ -144,11 +143,12 @@ class UnixHal:
         context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
         authority = self.read("ca.der")
         if authority is None:
-            context.verify_mode = tls.CERT_NONE
+            context.verify_mode = tls.CERT_NONE  # type: ignore[attr-defined] # the stub lacks it
         else:
-            context.verify_mode = tls.CERT_REQUIRED
+            context.verify_mode = tls.CERT_REQUIRED  # type: ignore[attr-defined] # the stub lacks it
             context.load_verify_locations(authority)
-        return context.wrap_socket(connection, server_hostname=host, do_handshake_on_connect=False)
+        wrapped: "Socket" = context.wrap_socket(connection, server_hostname=host, do_handshake_on_connect=False)
+        return wrapped
 
     def watchdog_start(self, ms: int) -> None:
         """There is none: the supervisor gives up instead, and the exit code tells whoever started it."""
@@ -165,7 +165,8 @@ class UnixHal:
     def read(self, name: str) -> "bytes | None":
         try:
             with open(f"{self._folder}/{name}", "rb") as file:
-                return file.read()
+                content: bytes = file.read()
+                return content
         except OSError as failure:
             if failure.errno == errno.ENOENT:
                 return None

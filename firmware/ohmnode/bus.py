@@ -4,13 +4,14 @@ import gc
 
 from ohmcore import pdu, rtu
 from ohmcore.errors import ModbusError, ModbusException
-from ohmnode.commands import number
 from ohmnode.line import Line
 from ohmnode.schedule import Device, Group, Schedule, payload_size
 from ohmnode.waiter import Waiter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from hal import Hal
     from ohmnode.commands import Command, Commands
     from ohmnode.outbox import Outbox
@@ -26,7 +27,7 @@ _QUIET_MS = 30
 class Bus:
     """`spec`: a bus of the configuration. `counters` by device, since the node started; `requests` is the sum of the six outcomes."""
 
-    def __init__(self, hal: "Hal", spec: "dict[str, object]", outbox: "Outbox", vitals: "Vitals", commands: "Commands") -> None:
+    def __init__(self, hal: "Hal", spec: "dict[str, Any]", outbox: "Outbox", vitals: "Vitals", commands: "Commands | None") -> None:
         self.name = str(spec["name"])
         self.counters: "dict[str, dict[str, int]]" = {}
         self.opened = 0
@@ -41,16 +42,15 @@ class Bus:
         self.devices = [self._device(device, now) for device in spec["devices"]]
         self.schedule = Schedule(hal, self.devices)
 
-    def _device(self, spec: "dict[str, object]", now: int) -> Device:
-        groups = []
-        for group in spec["groups"]:
-            groups.append(Group(group["name"], group["period_ms"], group["priority"], [tuple(read) for read in group["reads"]], now))
+    def _device(self, spec: "dict[str, Any]", now: int) -> Device:
+        groups = [Group(group["name"], group["period_ms"], group["priority"], group["reads"], now) for group in spec["groups"]]
         groups.sort(key=lambda group: group.period_ms)
         device = Device(spec["name"], spec["unit"], spec["timeout_ms"], spec["retries"], spec["turnaround_ms"], groups)
         for vital in spec["vitals"]:
             self._vitals.add(device.name, vital)
-        for control in spec["controls"]:
-            self._commands.add(device, control, self.wake)
+        if self._commands is not None:
+            for control in spec["controls"]:
+                self._commands.add(device, control, self.wake)
         self.counters[device.name] = dict.fromkeys(COUNTERS, 0)
         return device
 
@@ -80,9 +80,12 @@ class Bus:
 
     async def _once(self, line: Line, waiter: Waiter) -> None:
         """One request, or a wait for the next to be due."""
-        command = self._commands.take(self.devices)
-        if command is not None:
-            await self._write(line, command)
+        commands = self._commands
+        command = None if commands is None else commands.take(self.devices)
+        if commands is not None and command is not None:
+            reason, value = await self._write(line, command)
+            control = command.control
+            commands.result(command.identity, control.device.name, control.name, "failed" if reason else "done", reason, value)
             return
         now = self._hal.ticks_ms()
         chosen = self.schedule.pick(now)
@@ -188,33 +191,28 @@ class Bus:
                 self._publish(device, begun)
                 begun.abandon()
 
-    async def _write(self, line: Line, command: "Command") -> None:
-        """Writes and reads back. A write is repeated after silence: the same value twice is the same."""
-        control = command.control
-        device = control.device
-        stage, reason, value = "failed", "", None
-        attempts = device.retries + 1
-        while attempts:
-            attempts -= 1
+    async def _write(self, line: Line, command: "Command") -> "tuple[str, int | None]":
+        """Writes and reads back; returns why it failed (empty: it did not) and what was read. Silence is asked again: the same
+        value twice is the same."""
+        device = command.control.device
+        reason = ""
+        for _ in range(device.retries + 1):
             try:
                 await self._set(line, command)
                 value = await self._get(line, command)
-                stage = "done" if value == number(command.raw, False) else "failed"
-                reason = "" if stage == "done" else "reads back otherwise"
-                break
+                return "" if value == int.from_bytes(command.raw, "big") else "reads back otherwise", value
             except ModbusException as refused:
-                reason = refused.name
-                break
+                return refused.name, None
             except ModbusError as failure:
                 reason = failure.counter.replace("_", " ")
                 self._missed(device, None, failure)
-        self._commands.result(command.identity, device.name, control.name, stage, reason, value)
+        return reason, None
 
     async def _set(self, line: Line, command: "Command") -> None:
         control = command.control
         raw = command.raw
         if control.function == pdu.WRITE_SINGLE_REGISTER:
-            value = number(raw, False)
+            value = int.from_bytes(raw, "big")
             end = pdu.build_write_single(line.tx, rtu.PDU_START, control.function, control.address, value)
         else:
             value = control.words
@@ -227,16 +225,16 @@ class Bus:
         size = 2 * control.words
         end = pdu.build_read(line.tx, rtu.PDU_START, pdu.READ_HOLDING_REGISTERS, control.address, control.words)
         start = await self._ask(line, control.device, pdu.READ_HOLDING_REGISTERS, control.address, control.words, size, end)
-        return number(bytes(line.rx[start : start + size]), False)
+        return int.from_bytes(line.rx[start : start + size], "big")
 
     def report(self, lag_ms: int) -> None:
         """The counters as events: one for each device, one for the bus with their sum and how the node is doing."""
-        total: "dict[str, object]" = dict.fromkeys(COUNTERS, 0)
+        total: "dict[str, Any]" = dict.fromkeys(COUNTERS, 0)
         for device in self.devices:
             counters = self.counters[device.name]
             for name in COUNTERS:
                 total[name] += counters[name]
-            detail: "dict[str, object]" = dict(counters)
+            detail: "dict[str, Any]" = dict(counters)
             detail["online"] = device.online
             detail["skipped"] = sum([group.skipped for group in device.groups])
             self._outbox.event(device.name, "bus", detail)

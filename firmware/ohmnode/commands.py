@@ -13,6 +13,7 @@ from ohmcore.seal import unseal
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from hal import Hal
     from ohmnode.outbox import Outbox
@@ -27,7 +28,7 @@ _IDS = 32
 class Control:
     """A writable target: `function` 6 or 16, limits in raw register values. `allowed`: the only values, where it is a choice."""
 
-    def __init__(self, device: "Device", spec: "dict[str, object]") -> None:
+    def __init__(self, device: "Device", spec: "dict[str, Any]") -> None:
         self.device = device
         self.name = str(spec["name"])
         self.function = int(spec["function"])
@@ -61,9 +62,9 @@ class Command:
 
 
 class Commands:
-    """`key`: the node's own, or None: then every command is refused. `context`: what a command is sealed for."""
+    """`key`: the node's own. `context`: what a command is sealed for."""
 
-    def __init__(self, hal: "Hal", outbox: "Outbox", key: "bytes | None", context: bytes) -> None:
+    def __init__(self, hal: "Hal", outbox: "Outbox", key: bytes, context: bytes) -> None:
         self._hal = hal
         self._outbox = outbox
         self._key = key
@@ -75,7 +76,7 @@ class Commands:
         self.last = self._reserved = self._stored()
         self._stored_at: "int | None" = None
 
-    def add(self, device: "Device", spec: "dict[str, object]", wake: "Callable[[], None]") -> None:
+    def add(self, device: "Device", spec: "dict[str, Any]", wake: "Callable[[], None]") -> None:
         """A control of a device; `wake` is called when something waits to be written there."""
         control = Control(device, spec)
         self._controls[device.name, control.name] = control
@@ -83,9 +84,6 @@ class Commands:
 
     def accept(self, sealed: bytes) -> None:
         """Takes a message from `down/command`; puts it in the queue of its bus or refuses it. Raises nothing."""
-        if self._key is None:
-            self._outbox.refuse("rejected", "", "unauthorised", {"detail": "this node has no key"})
-            return
         try:
             body = unseal(self._key, self._context, sealed)
         except FrameError:

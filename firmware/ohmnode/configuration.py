@@ -10,6 +10,8 @@ from ohmcore.pack import unpack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from hal import Hal
 
 CURRENT = "config.ohm"
@@ -30,7 +32,7 @@ class ConfigurationError(Exception):
 class Configuration:
     """`content`: the map. `fingerprint`: 8 bytes of its checksum, by which the gateway knows which one runs. `source`: the file's name."""
 
-    def __init__(self, content: "dict[str, object]", fingerprint: bytes, source: str, complaint: str) -> None:
+    def __init__(self, content: "dict[str, Any]", fingerprint: bytes, source: str, complaint: str) -> None:
         self.content = content
         self.fingerprint = fingerprint
         self.source = source
@@ -60,7 +62,7 @@ def keep_as_good(hal: "Hal", fingerprint: bytes) -> bool:
     return True
 
 
-def read(raw: bytes) -> "dict[str, object]":
+def read(raw: bytes) -> "dict[str, Any]":
     """What a configuration file says; ConfigurationError when it is damaged or of another protocol."""
     if len(raw) > _MOST:
         raise ConfigurationError(f"has {len(raw)} bytes, more than {_MOST}")

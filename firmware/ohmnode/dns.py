@@ -43,17 +43,6 @@ def answer(packet: bytes, asked: bytes) -> "str | None":
     return None
 
 
-def is_address(host: str) -> bool:
-    """Whether the name is an IPv4 address already."""
-    parts = host.split(".")
-    if len(parts) != 4:
-        return False
-    for part in parts:
-        if not part.isdigit() or int(part) > 255:
-            return False
-    return True
-
-
 def _skip_name(packet: bytes, pos: int) -> int:
     """Where a name ends that begins at `pos`; beyond the packet when it does not."""
     while pos < len(packet):

@@ -49,10 +49,7 @@ class Line:
     def ambiguous(self, unit: int, function: int, size: int) -> bool:
         """Whether an answer of `size` payload bytes could be the late one to an earlier request."""
         self._forget(0)
-        for owed in self._owed:
-            if owed[0] == unit and owed[1] == function and owed[2] == size:
-                return True
-        return False
+        return any(owed[:3] == (unit, function, size) for owed in self._owed)
 
     def lapses_in(self, unit: int) -> int:
         """Milliseconds until nothing that `unit` owes is awaited any more."""

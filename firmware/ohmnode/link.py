@@ -5,18 +5,19 @@ import asyncio
 import umqtt.simple
 
 from ohmnode.packets import Pipe
-from ohmnode.resolver import Resolver
 from ohmnode.session import Session
 from ohmnode.waiter import Waiter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from hal import Hal
     from ohmnode.clock import Clock
     from ohmnode.mailbox import Mailbox
     from ohmnode.outbox import Outbox
+    from ohmnode.resolver import Resolver
     from ohmnode.spool import Spool
     from ohmnode.supervisor import Ward
     from ohmnode.vitals import Vitals
@@ -34,7 +35,7 @@ class Link:
         self,
         hal: "Hal",
         clock: "Clock",
-        content: "dict[str, object]",
+        content: "dict[str, Any]",
         outbox: "Outbox",
         vitals: "Vitals",
         mailbox: "Mailbox",
@@ -58,7 +59,7 @@ class Link:
         self._hal = hal
         self._outbox = outbox
         self._servers = mqtt["servers"]
-        self._resolver = Resolver(hal)
+        self._resolver: "Resolver | None" = None
         self._waiter: "Waiter | None" = None
         outbox.added = self.wake
 
@@ -105,16 +106,27 @@ class Link:
             while not self._hal.network_ready():
                 await self._rest(ward, _STEP_MS)
             ward.beat()
-            address = self._hal.address(await self._resolver.resolve(host, waiter), port)
+            address = self._hal.address(await self._address(host, waiter), port)
             session = Session(self._hal, self, ward, waiter)
             await session.run(address, host)
         except (OSError, umqtt.simple.MQTTException) as failure:
             self.log(f"{host}:{port}: {failure}")
-            self._resolver.forget(host)
+            if self._resolver is not None:
+                self._resolver.forget(host)
         finally:
             self.connected = False
             if session is not None:
                 session.close()
+
+    async def _address(self, host: str, waiter: Waiter) -> str:
+        known = self._hal.known_host(host)
+        if known is not None:
+            return known
+        if self._resolver is None:
+            from ohmnode.resolver import Resolver  # memory that most nodes need not spend
+
+            self._resolver = Resolver(self._hal)
+        return await self._resolver.resolve(host, waiter)
 
     async def _rest(self, ward: "Ward", ms: int) -> None:
         while ms > 0:
@@ -123,6 +135,6 @@ class Link:
             ms -= _STEP_MS
 
 
-def root_of(content: "dict[str, object]") -> bytes:
+def root_of(content: "dict[str, Any]") -> bytes:
     """The node's own part of all its topics, with the slash at its end."""
     return "ohm/{}/node/{}/".format(content["site"], content["node"]).encode()

@@ -15,9 +15,12 @@ _COMMAND_BYTES = 1024
 
 
 class Mailbox:
-    """`root`: the node's own part of all topics. `refused` counts by reason. `stop`: the emergency stop's level, None: never heard."""
+    """`root`: the node's own part of all topics. `commands` None: a node without a key obeys nobody.
 
-    def __init__(self, root: bytes, outbox: "Outbox", spool: "Spool", commands: "Commands") -> None:
+    `refused` counts by reason. `stop`: the emergency stop's level, None: never heard.
+    """
+
+    def __init__(self, root: bytes, outbox: "Outbox", spool: "Spool", commands: "Commands | None") -> None:
         self.refused: "dict[str, int]" = {}
         self.acks = 0
         self.stop: "int | None" = None
@@ -37,6 +40,8 @@ class Mailbox:
         elif name == b"down/command":
             if len(body) > _COMMAND_BYTES:
                 self.refuse("oversized")
+            elif self._commands is None:
+                self._outbox.refuse("rejected", "", "unauthorised", {"detail": "this node has no key"})
             else:
                 self._commands.accept(body)
         elif name == b"stop":

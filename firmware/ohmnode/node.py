@@ -9,43 +9,42 @@ from ohmcore.pack import Packer
 from ohmnode import VERSION, configuration
 from ohmnode.bus import Bus
 from ohmnode.clock import Clock
-from ohmnode.commands import Commands
-from ohmnode.configuration import Configuration, ConfigurationError
 from ohmnode.link import Link, root_of
 from ohmnode.mailbox import Mailbox
 from ohmnode.outbox import Outbox
-from ohmnode.spool import Spool
 from ohmnode.supervisor import Supervisor
 from ohmnode.vitals import Vitals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hal import Hal
+    from ohmnode.commands import Commands
+    from ohmnode.configuration import Configuration
+    from ohmnode.spool import Spool
     from ohmnode.supervisor import Ward
 
 _BUS_LIMIT_MS = 20000
 _LINK_LIMIT_MS = 25000
 _REPORT_LIMIT_MS = 10000
 _GOOD_AFTER_MS = 60000
-_RESEND_MS = 15000
 _HELLO = 384
-_BAD_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
 
 
 class Node:
-    def __init__(self, hal: "Hal", configured: Configuration) -> None:
+    def __init__(self, hal: "Hal", configured: "Configuration", spool: "Spool") -> None:
         content = configured.content
         self._hal = hal
         self._configured = configured
         self._clock = Clock(hal)
-        resend_ms = hal.setting("resend_ms", _RESEND_MS)
-        resend_s = (resend_ms + resend_ms * hal.random(1)[0] // 1024) // 1000  # of many nodes each has its own
-        spool = Spool(content["spool"]["frames"], content["spool"]["bytes"], max(resend_s, 1))
         boot = (int.from_bytes(hal.random(4), "big") & frames.MAX_BOOT) or 1
         self._outbox = Outbox(self._clock, spool, boot)
         self._vitals = Vitals()
         key = content.get("key")
-        self._commands = Commands(hal, self._outbox, key, "{}/{}/command".format(content["site"], content["node"]).encode())
+        self._commands: "Commands | None" = None
+        if key:
+            from ohmnode.commands import Commands  # memory that a node without a key need not spend
+
+            self._commands = Commands(hal, self._outbox, key, "{}/{}/command".format(content["site"], content["node"]).encode())
         self._capabilities = ["rtu", "vitals"] + (["commands"] if key else [])
         self._buses = [Bus(hal, bus, self._outbox, self._vitals, self._commands) for bus in content["buses"]]
         self._mailbox = Mailbox(root_of(content), self._outbox, spool, self._commands)
@@ -77,7 +76,7 @@ class Node:
         outbox = self._outbox
         frames.pack_hello(
             self._packer,
-            "{} {} {}".format(VERSION, self._hal.name, ".".join([str(part) for part in sys.implementation[1][:3]])),
+            "{} {} {}".format(VERSION, self._hal.name, ".".join([str(part) for part in sys.implementation.version[:3]])),
             outbox.boot,
             self._clock.uptime_ms(),
             self._configured.fingerprint,
@@ -124,15 +123,3 @@ class Node:
             "memory_free": self._hal.memory_free(),
         }
         self._outbox.event("", "link", link)
-
-
-async def run(hal: "Hal") -> int:
-    """The node with the configuration it finds. Without any it says so and, where there is nobody to give up to, stays up idle."""
-    try:
-        configured = configuration.load(hal)
-    except ConfigurationError as wrong:
-        print(f"node: no configuration: {wrong}")
-        while not hal.give_up(_BAD_CONFIGURATION):
-            await asyncio.sleep_ms(1000)
-        return _BAD_CONFIGURATION
-    return await Node(hal, configured).run()

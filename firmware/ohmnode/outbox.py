@@ -7,12 +7,13 @@ from ohmcore.pack import Packer
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Any
 
     from ohmnode.clock import Clock
     from ohmnode.schedule import Device, Group
     from ohmnode.spool import Spool
 
-_FRAME = 1280
+_FRAME = 1152
 _QUIET_MS = 10000
 
 
@@ -58,7 +59,7 @@ class Outbox:
             return
         self._keep(True)
 
-    def refuse(self, kind: str, device: str, reason: str, detail: "dict[str, object]") -> None:
+    def refuse(self, kind: str, device: str, reason: str, detail: "dict[str, Any]") -> None:
         """Something came that is not to be believed or done. A flood of it makes one event in 10 s and reason, with the count."""
         now = self._clock.uptime_ms()
         state = self._quiet.get(reason)

@@ -13,12 +13,12 @@ PUBLISH = 0x30
 SUBACK = 0x90
 PINGRESP = 0xD0
 
-_IN = 4096
-_OUT = 2048
+_IN = 1536  # a packet that is larger is skipped and counted; the largest that makes sense is a command
+_OUT = 1536
 _HEAD = 5  # of a packet, at most: type and four bytes of length
 
 
-class Broken(OSError):
+class BrokenError(OSError):
     """The connection is of no more use; the text says why."""
 
 
@@ -42,14 +42,14 @@ class Pipe:
     # What the link does
 
     def receive(self, connection: "Socket") -> bool:
-        """Takes what has come; false when that is nothing. Raises Broken at the end of the connection, OSError as it comes."""
+        """Takes what has come; false when that is nothing. Raises BrokenError at the end of the connection, OSError as it comes."""
         if self._start:
             self._compact()
         got = connection.readinto(self._in[self._arrived :])
         if got is None:
             return False
         if got == 0:
-            raise Broken("the broker closed the connection")
+            raise BrokenError("the broker closed the connection")
         self._arrived += got
         return True
 
@@ -109,7 +109,7 @@ class Pipe:
             length |= (octet & 0x7F) << (7 * (i - 1))
             if not octet & 0x80:
                 return 1 + i + length
-        raise Broken("the broker sends what is no packet")
+        raise BrokenError("the broker sends what is no packet")
 
     def _compact(self) -> None:
         rest = bytes(self._in[self._start : self._arrived])
@@ -133,7 +133,7 @@ class Pipe:
             size = len(octets)
         end = self._last + size
         if end > _OUT:
-            raise Broken("a packet that is too large to send")
+            raise BrokenError("a packet that is too large to send")
         self._out[self._last : end] = octets if size == len(octets) else octets[:size]
         self._last = end
         return size

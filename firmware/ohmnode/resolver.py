@@ -6,7 +6,7 @@ from ohmnode import dns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from hal import Hal
+    from hal import Hal, Socket
     from ohmnode.waiter import Waiter
 
 _TRIES = 3
@@ -26,9 +26,7 @@ class Resolver:
 
     async def resolve(self, host: str, waiter: "Waiter") -> str:
         """The IPv4 address of `host`; OSError when nobody knows it within a few seconds."""
-        if dns.is_address(host):
-            return host
-        found = self._hal.known_host(host) or self._found.get(host)
+        found = self._found.get(host)
         if found is None:
             found = await self._ask(host, waiter)
             self._found[host] = found
@@ -54,7 +52,7 @@ class Resolver:
                 return found
         raise OSError(f"the name server {server[0]} does not know {host}")
 
-    async def _answer(self, connection: "object", asked: bytes, waiter: "Waiter") -> "str | None":
+    async def _answer(self, connection: "Socket", asked: bytes, waiter: "Waiter") -> "str | None":
         hal = self._hal
         deadline = hal.ticks_add(hal.ticks_ms(), _TRY_MS)
         while True:

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hal import Hal
 
-    Read = tuple[int, int, int]  # function, address, count
+    Read = list[int]  # function, address, count
 
 _FAILURES = 3
 _PROBE_FIRST_MS = 1000
@@ -76,7 +76,9 @@ class Schedule:
 
     def pick(self, now: int) -> "tuple[Device, Group] | None":
         """The device and group to serve with one request now; None when nothing is due."""
-        chosen = best = probe = None
+        chosen: "Device | None" = None
+        best: "Group | None" = None
+        probe: "Device | None" = None
         best_slack = 0
         gap = _IDLE_MS
         diff = self._hal.ticks_diff
@@ -93,7 +95,7 @@ class Schedule:
                     gap = min(gap, ahead)
                     continue
                 slack = diff(group.deadline, now) if group.begun else ahead + group.period_ms
-                if best is None or slack < best_slack or (slack == best_slack and _before(device, group, chosen, best)):
+                if chosen is None or best is None or slack < best_slack or (slack == best_slack and _before(device, group, chosen, best)):
                     chosen, best, best_slack = device, group, slack
         if probe is not None:
             waited = diff(now, probe.probe_at)

@@ -6,10 +6,12 @@ import errno
 import umqtt.simple
 
 from ohmnode import packets
-from ohmnode.packets import Broken, Doorway
+from ohmnode.packets import BrokenError, Doorway
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from hal import Hal, Socket
     from ohmnode.link import Link
     from ohmnode.supervisor import Ward
@@ -31,9 +33,11 @@ class Session:
         self._ward = ward
         self._waiter = waiter
         self._pipe = link.pipe
-        self._connection: "Socket | None" = None
+        self._connection: "Socket" = hal.open_socket(True)
         self._tls = False
-        self._client = umqtt.simple.MQTTClient(link.name, "", user=link.user, password=link.password, keepalive=link.keepalive_ms // 1000)
+        self._client: "Any" = umqtt.simple.MQTTClient(
+            link.name, "", user=link.user, password=link.password, keepalive=link.keepalive_ms // 1000
+        )
         self._client.set_callback(link.mailbox.take)
         self._client.set_last_will(link.root + b"up/online", b"offline", retain=True)
         now = hal.ticks_ms()
@@ -43,12 +47,10 @@ class Session:
         self._more = False
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._connection.close()
 
     async def run(self, address: object, host: str) -> None:
-        """Until the connection ends, which it does by Broken or another OSError."""
+        """Until the connection ends, which it does by BrokenError or another OSError."""
         await self._connect(address, host)
         await self._sign_in()
         await self._announce()
@@ -69,28 +71,27 @@ class Session:
                 await self._waiter.writable(self._connection, _IDLE_MS)
 
     async def _connect(self, address: object, host: str) -> None:
-        connection = self._connection = self._hal.open_socket(True)
         try:
-            connection.connect(address)
+            self._connection.connect(address)
         except OSError as pending:
             if pending.errno != errno.EINPROGRESS:
                 raise
         if not await self._ready(True, _CONNECT_MS):
-            raise Broken("no connection")
+            raise BrokenError("no connection")
         if self._link.tls:
             self._tls = True
-            self._connection = self._hal.wrap_tls(connection, host)
+            self._connection = self._hal.wrap_tls(self._connection, host)
 
     async def _sign_in(self) -> None:
         """umqtt is told that the broker agrees, to make it write its packet; then the broker is asked."""
         self._pipe.reset()
-        umqtt.simple.socket = Doorway(self._pipe)
+        setattr(umqtt.simple, "socket", Doorway(self._pipe))  # where umqtt finds its connection
         self._pipe.expect(b"\x20\x02\x00\x00")
         self._client.connect()
         await self._flush(_TLS_MS if self._tls else _ANSWER_MS)
         code = await self._answer(packets.CONNACK, 1)
         if code:
-            raise Broken(f"the broker refuses this node, code {code}")
+            raise BrokenError(f"the broker refuses this node, code {code}")
 
     async def _announce(self) -> None:
         link = self._link
@@ -103,7 +104,7 @@ class Session:
             self._client.subscribe(link.root + topic)
             await self._flush(_ANSWER_MS)
             if await self._answer(packets.SUBACK, 2) & 0x80:
-                raise Broken("the broker refuses a subscription")
+                raise BrokenError("the broker refuses a subscription")
 
     async def _hello(self) -> None:
         self._told = self._hal.ticks_ms()
@@ -116,7 +117,7 @@ class Session:
         while not self._pipe.send(self._connection):
             left = self._hal.ticks_diff(deadline, self._hal.ticks_ms())
             if left <= 0:
-                raise Broken("the broker takes nothing")
+                raise BrokenError("the broker takes nothing")
             # While TLS shakes hands a socket is writable and yet takes nothing: what it waits for comes in.
             await self._ready(not self._tls, min(left, 50) if self._tls else left)
         self._spoke = self._hal.ticks_ms()
@@ -137,7 +138,7 @@ class Session:
                 self._deliver(got)
             left = self._hal.ticks_diff(deadline, self._hal.ticks_ms())
             if left <= 0:
-                raise Broken("the broker does not answer")
+                raise BrokenError("the broker does not answer")
             await self._ready(False, min(left, 50) if self._tls else left)
             self._pipe.receive(self._connection)
 
@@ -183,7 +184,7 @@ class Session:
         half = self._link.keepalive_ms // 2
         if self._pinged is not None:
             if self._since(self._pinged) > half:
-                raise Broken(f"the broker has been silent for {self._since(self._heard)} ms")
+                raise BrokenError(f"the broker has been silent for {self._since(self._heard)} ms")
         elif self._since(self._heard) > half or self._since(self._spoke) > half:
             self._pinged = self._spoke = self._hal.ticks_ms()
             if self._pipe.empty():

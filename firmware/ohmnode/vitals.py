@@ -4,6 +4,8 @@ from ohmcore.registers import decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ohmnode.schedule import Device, Group
 
 
@@ -13,7 +15,7 @@ class Vital:
     Published as the raw number over `divisor`, rounded to `decimals`.
     """
 
-    def __init__(self, device: str, spec: "dict[str, object]") -> None:
+    def __init__(self, device: str, spec: "dict[str, Any]") -> None:
         self.device = device
         self.point = str(spec["point"])
         self.text = ""  # as published last
@@ -46,7 +48,7 @@ class Vitals:
         self.all: "list[Vital]" = []
         self._by_group: "dict[tuple[str, str], list[Vital]]" = {}
 
-    def add(self, device: str, spec: "dict[str, object]") -> None:
+    def add(self, device: str, spec: "dict[str, Any]") -> None:
         vital = Vital(device, spec)
         self.all.append(vital)
         self._by_group.setdefault((device, str(spec["group"])), []).append(vital)

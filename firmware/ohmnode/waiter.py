@@ -5,7 +5,7 @@ an alarm clock and moves it about in the queue of asyncio, as `Task.cancel` does
 """
 
 import asyncio
-from asyncio import core
+from asyncio import core  # type: ignore[attr-defined] # the stub lacks it
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Waiter:
         return self
 
     def __await__(self) -> "Generator[None, None, None]":
-        return self
+        return self  # type: ignore[return-value] # MicroPython awaits whatever can be iterated over
 
     def __next__(self) -> None:
         if self._yield:

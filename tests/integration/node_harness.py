@@ -253,7 +253,13 @@ class NodeProcess:
 
     def start(self) -> None:
         self.lines: list[str] = []
-        command = [*self.program, "-X", f"heapsize={self.heap}", str(REPOSITORY / "firmware" / "main.py"), str(self.state)]
+        command = [
+            *self.program,
+            "-X",
+            f"heapsize={self.heap}",
+            str(Path(os.environ.get("OHM_NODE_MAIN", REPOSITORY / "firmware" / "main.py"))),
+            str(self.state),
+        ]
         environment = {**os.environ, "MICROPYPATH": MICROPYPATH, **self.environment}
         self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self._reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)

@@ -16,7 +16,7 @@ MODE = {"name": "mode", "function": 6, "address": 50000, "words": 1, "min": 257,
 
 
 class Desk:
-    def __init__(self, hal: FakeHal | None = None, key: bytes | None = KEY) -> None:
+    def __init__(self, hal: FakeHal | None = None, key: bytes = KEY) -> None:
         self.hal = hal or FakeHal()
         self.device = schedule.Device("mtec", 252, 500, 1, 20, [])
         box = outbox.Outbox(FakeClock(self.hal), spool.Spool(100, 16384), 1)
@@ -53,13 +53,6 @@ def test_an_authentic_command_within_its_limits_waits_for_its_bus() -> None:
     assert desk.woken == 1
     assert desk.take() is None
     assert desk.events == []
-
-
-def test_without_a_key_everything_is_refused() -> None:
-    desk = Desk(key=None)
-    desk.send(1, 550)
-    assert desk.take() is None
-    assert desk.said == [("rejected", "unauthorised")]
 
 
 def test_a_forged_or_broken_command_is_refused() -> None:

@@ -53,7 +53,7 @@ def test_a_damaged_one_gives_way_to_the_last_good_one(damaged: bytes | None) -> 
     assert loaded.content["site"] == "old"
     assert loaded.complaint.startswith("config.ohm ")
     hal.files.pop("config.good")
-    with pytest.raises(configuration.ConfigurationError, match="config.ohm .*; config.good is not there"):
+    with pytest.raises(configuration.ConfigurationError, match=r"config\.ohm .*; config\.good is not there"):
         configuration.load(hal)
 
 

@@ -83,7 +83,7 @@ def test_an_oversized_packet_is_skipped_and_counted_and_the_next_one_comes() -> 
 def test_what_is_no_packet_ends_the_connection() -> None:
     pipe = packets.Pipe()
     pipe.receive(Connection(b"\x30\xff\xff\xff\xff\xff"))
-    with pytest.raises(packets.Broken):
+    with pytest.raises(packets.BrokenError):
         pipe.packet()
 
 
@@ -135,13 +135,6 @@ def test_a_dns_answer_to_somebody_else_is_refused() -> None:
     for wrong in (b"", asked, b"\0\0" + good[2:], good.replace(b"broker", b"bro-er")):
         with pytest.raises(ValueError, match="answer"):
             dns.answer(wrong, asked)
-
-
-@pytest.mark.parametrize(
-    ("text", "is_one"), [("10.0.0.1", True), ("256.0.0.1", False), ("a.b.c.d", False), ("1.2.3", False), ("host", False)]
-)
-def test_an_address_is_told_from_a_name(text: str, is_one: bool) -> None:
-    assert dns.is_address(text) is is_one
 
 
 @pytest.mark.parametrize("name", ["", "a..b", "x" * 64 + ".org"])
