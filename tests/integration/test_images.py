@@ -6,14 +6,17 @@ import importlib.util
 import shutil
 import subprocess
 import threading
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import paho.mqtt.client as paho
 import pytest
+import yaml
 from paho.mqtt.enums import CallbackAPIVersion
 
+from ohmstead.config import load
 from tests.conftest import REPOSITORY, free_port, wait_for
 
 MOSQUITTO_PATHS = "/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin:/opt/homebrew/sbin:/opt/homebrew/bin"
@@ -62,6 +65,27 @@ def reason(port: int, user: str, password: str) -> int | None:
         continue
     client.disconnect()
     return answers[0] if answers else None
+
+
+def test_the_images_tool_is_the_one_of_the_lock_file() -> None:
+    locked = tomllib.loads((REPOSITORY / "uv.lock").read_text())["package"]
+    version = next(package["version"] for package in locked if package["name"] == "uv")
+    assert f"ARG UV_VERSION={version}\n" in (REPOSITORY / "images/Dockerfile").read_text()
+
+
+def test_what_compose_sets_are_settings_that_the_gateway_knows(tmp_path: Path) -> None:
+    """Each `OHM_…` of the compose file reaches the configuration; a misspelt one would be refused."""
+    services = yaml.safe_load((REPOSITORY / "images/compose.yaml").read_text())["services"]
+    environment = dict(services["gateway"]["environment"])
+    secret = tmp_path / "mqtt_password"
+    secret.write_text("a secret\n")
+    environment |= {"OHM_MQTT__PASSWORD_FILE": str(secret), "OHM_TIMEZONE": "Europe/Prague"}
+    file = tmp_path / "ohmstead.yaml"
+    file.write_text("devices: {mtec: {profile: mtec-energybutler, via: tcp://192.0.2.10}}\n")
+    config = load(file, environment)
+    assert (config.mqtt.host, config.mqtt.user, config.mqtt.password) == ("broker", "ohmstead", "a secret")
+    assert (config.web.host, config.web.port, config.log.format) == ("0.0.0.0", 8080, "json")
+    assert str(config.store.path) == "/var/lib/ohmstead/ohmstead.db"
 
 
 class Visitor:
