@@ -41,7 +41,7 @@ _GOODBYE_S = 1.0
 
 
 class BrokerAddress(NamedTuple):
-    """Where the broker is and who we are to it."""
+    """Where the broker is and who we are to it. With `tls` its certificate must be one that this machine trusts (`SSL_CERT_FILE`)."""
 
     host: str
     port: int = 1883
@@ -49,7 +49,6 @@ class BrokerAddress(NamedTuple):
     user: str | None = None
     password: str | None = None
     client_id: str = ""
-    ca_file: str | None = None
 
 
 class _Waiting(NamedTuple):
@@ -107,7 +106,7 @@ class MqttClient:
         if address.user is not None:
             client.username_pw_set(address.user, None if address.password is None else str(address.password))
         if address.tls:
-            client.tls_set_context(ssl.create_default_context(cafile=address.ca_file))
+            client.tls_set_context(ssl.create_default_context())
         client.on_message = self._on_message
         client.on_connect = self._on_connack
         client.on_disconnect = self._on_disconnect

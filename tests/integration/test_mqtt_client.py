@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from paho.mqtt.client import Client
@@ -273,3 +275,48 @@ async def test_a_topic_that_cannot_be_published_to_is_refused_at_once(broker: Br
         with pytest.raises(ValueError, match="nothing can be published"):
             client.publish(topic, "1")
         assert client.connected
+
+
+async def test_over_tls_a_trusted_broker_is_spoken_to_and_another_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate, key = tmp_path / "broker.pem", tmp_path / "broker.key"
+    request = [
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "1",
+        "-subj",
+        "/CN=localhost",
+    ]
+    try:
+        subprocess.run(  # noqa: ASYNC221 - takes milliseconds
+            ["openssl", *request, "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate],
+            check=True,
+            capture_output=True,
+        )
+    except FileNotFoundError:
+        pytest.skip("no openssl on this machine")
+    broker = Broker(tmp_path)
+    with broker._configuration.open("a") as more:
+        more.write(f"certfile {certificate}\nkeyfile {key}\nuser root\n")
+    broker.start()
+    address = BrokerAddress("localhost", broker.port, tls=True)
+    async with running(MqttClient(address, ONLINE)) as stranger:
+        await asyncio.wait_for(stranger.tried.wait(), 5)
+        assert not stranger.connected
+
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    heard: list[Message] = []
+    client = MqttClient(address, ONLINE)
+    client.subscribe("big/+", heard.extend)
+    async with running(client):
+        await until(lambda: client.connected)
+        for number in range(200):  # many TLS records at once: none may stay unread in the TLS layer
+            client.publish(f"big/{number}", str(number).encode().ljust(5000, b"."))
+        await until(lambda: len(heard) == 200)
+    assert [int(message.payload.rstrip(b".")) for message in heard] == list(range(200))
+    broker.stop()

@@ -1,0 +1,110 @@
+"""The gateway in the test's own process: what the web side says when something is wrong, and what a failing part does."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ohmstead import config
+from ohmstead.app import Gateway
+from ohmstead.web.api import Live, make_app
+from tests.conftest import free_port
+
+
+def configured(folder: Path) -> config.Config:
+    file = folder / "ohmstead.yaml"
+    file.write_text(
+        f"""
+mqtt: {{url: "mqtt://127.0.0.1:{free_port()}"}}
+store: {{path: test.db}}
+web: {{port: {free_port()}}}
+nodes:
+  cellar: {{bus: {{port: /dev/ttyUSB0}}}}
+devices:
+  mtec: {{profile: mtec-energybutler, via: cellar}}
+  garage: {{profile: mtec-energybutler, via: "tcp://127.0.0.1:{free_port()}", read_only: true}}
+"""
+    )
+    return config.load(file)
+
+
+@pytest.fixture
+async def gateway(tmp_path: Path) -> Gateway:
+    return Gateway(configured(tmp_path))
+
+
+async def asked(gateway: Gateway, path: str) -> httpx.Response:
+    app = make_app(gateway.overview, Live(gateway.overview))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        return await client.get(path)
+
+
+async def test_health_is_red_while_nothing_can_be_stored_and_names_it(gateway: Gateway) -> None:
+    assert (await asked(gateway, "/health")).status_code == 200
+    gateway.writer.trouble = "no space left on device"
+    answer = await asked(gateway, "/health")
+    assert answer.status_code == 503
+    assert "no space left" in answer.json()["store"]
+
+
+async def test_it_is_not_ready_before_the_broker_was_tried(gateway: Gateway) -> None:
+    assert (await asked(gateway, "/ready")).status_code == 503
+    gateway.mqtt.tried.set()
+    assert (await asked(gateway, "/ready")).status_code == 200
+
+
+async def test_before_anything_was_read_every_value_is_unknown_and_none_is_zero(gateway: Gateway) -> None:
+    now = (await asked(gateway, "/api/now")).json()
+    assert [device["state"] for device in now["devices"]] == ["waiting", "waiting"]
+    assert {point["text"] for device in now["devices"] for group in device["groups"] for point in group["points"]} == {None}
+    assert set(now["devices"][0]["flow"].values()) == {None}
+    assert now["nodes"][0]["online"] is False
+
+
+async def test_the_metrics_name_every_part(gateway: Gateway) -> None:
+    gateway.ingest.refused["garbage"] += 1
+    text = (await asked(gateway, "/metrics")).text
+    for sample in (
+        'ohmstead_ingest_refused_total{reason="garbage"} 1.0',
+        'ohmstead_device_state{device="mtec",state="waiting"} 1.0',
+        'ohmstead_bus_requests_total{device="garage",kind="no_answer"} 0.0',
+        "ohmstead_store_commit_seconds_total 0.0",
+        "ohmstead_mqtt_connected 0.0",
+        'ohmstead_node_online{node="cellar"} 0.0',
+        "process_cpu_seconds_total",
+    ):
+        assert sample in text
+
+
+async def test_a_read_only_device_refuses_and_a_node_without_a_key_takes_no_command(gateway: Gateway) -> None:
+    gateway.desk.request("garage", "mode", "512", "test")
+    gateway.desk.request("mtec", "mode", "512", "test")
+    async with asyncio.timeout(5):
+        while sum(gateway.desk.rejected.values()) < 2:  # noqa: ASYNC110 - a count is no event
+            await asyncio.sleep(0.01)
+    assert gateway.desk.rejected == {"read-only": 1, "unauthorised": 1}
+
+
+async def test_a_part_that_fails_ends_the_whole_in_order_with_exit_code_1(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(now: float) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(gateway.outlets[0], "tick", broken)
+    assert await asyncio.wait_for(gateway.run(asyncio.Event()), 10) == 1
+
+
+async def test_a_page_whose_port_is_taken_ends_it_with_a_word(gateway: Gateway) -> None:
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", gateway.config.web.port)
+    assert await asyncio.wait_for(gateway.run(asyncio.Event()), 10) == 1
+    server.close()
+
+
+async def test_asked_to_end_it_ends_within_five_seconds_though_nothing_answers(gateway: Gateway) -> None:
+    stop = asyncio.Event()
+    running = asyncio.create_task(gateway.run(stop))
+    await asyncio.wait_for(gateway.mqtt.tried.wait(), 5)
+    stop.set()
+    assert await asyncio.wait_for(running, 5) == 0
