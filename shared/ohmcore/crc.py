@@ -18,6 +18,7 @@ def _table() -> "array[int]":
 
 
 _TABLE = _table()
+del _table  # a node has use for its bytes
 
 
 def crc16(buffer: "Buffer", start: int, end: int) -> int:

@@ -3,17 +3,11 @@
 Every error of a bus names the counter it belongs to in the node's bus report, and says whether asking again can help.
 """
 
-_EXCEPTION_NAMES = {
-    1: "illegal function",
-    2: "illegal data address",
-    3: "illegal data value",
-    4: "server device failure",
-    5: "acknowledge",
-    6: "server device busy",
-    8: "memory parity error",
-    10: "gateway path unavailable",
-    11: "gateway target device failed to respond",
-}
+# By code, from 1 on.
+_REFUSALS = (
+    "illegal function|illegal data address|illegal data value|server device failure|acknowledge|server device busy||"
+    "memory parity error||gateway path unavailable|gateway target device failed to respond"
+)
 
 
 class ModbusError(Exception):
@@ -47,8 +41,6 @@ class ModbusCrcError(ModbusError):
 class ModbusWrongReply(ModbusError):  # noqa: N818 - the name says what came, and is the field's word
     """A sound frame that does not answer this request: another unit, function, byte count, echo or transaction."""
 
-    counter = "wrong"
-
 
 class ModbusException(ModbusError):  # noqa: N818 - the name says what came, and is the field's word
     """The device understood the request and refused it (MODBUS application protocol V1.1b3, section 7).
@@ -59,9 +51,10 @@ class ModbusException(ModbusError):  # noqa: N818 - the name says what came, and
     counter = "exception"
 
     def __init__(self, function: int, code: int) -> None:
+        names = _REFUSALS.split("|")
         self.function = function
         self.code = code
-        self.name = _EXCEPTION_NAMES.get(code, "unknown exception")
+        self.name = (names[code - 1] if 0 < code <= len(names) else "") or "unknown exception"
         self.permanent = code in (1, 2, 3)
         super().__init__(f"function {function} refused: {self.name} ({code})")
 

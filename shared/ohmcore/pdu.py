@@ -1,117 +1,68 @@
 """MODBUS protocol data units: function code and content, without the frame of a line (MODBUS application protocol V1.1b3).
 
-The client's side builds requests and checks replies. The server's side is in `ohmcore.server`.
+The client's side builds requests and checks replies. The server's side is in `ohmcore.server`; to write coils, see `ohmcore.coils`.
 Positions are byte positions in a buffer of the caller; builders return the position after the last byte they wrote.
 """
 
 from struct import pack_into
 
+from ohmcore import const
 from ohmcore.errors import ModbusException, ModbusPartial, ModbusWrongReply
 
-TYPE_CHECKING = False
+TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     Buffer = bytes | bytearray | memoryview
     WritableBuffer = bytearray | memoryview
 
-READ_COILS = 1
-READ_DISCRETE_INPUTS = 2
 READ_HOLDING_REGISTERS = 3
 READ_INPUT_REGISTERS = 4
-WRITE_SINGLE_COIL = 5
 WRITE_SINGLE_REGISTER = 6
-WRITE_MULTIPLE_COILS = 15
 WRITE_MULTIPLE_REGISTERS = 16
 
-MAX_READ_BITS = 2000
-MAX_READ_REGISTERS = 125
-MAX_WRITE_BITS = 1968
-MAX_WRITE_REGISTERS = 123
-MAX_PDU = 253
-
-COIL_ON = 0xFF00
-COIL_OFF = 0x0000
-
-_WRITES = (WRITE_SINGLE_COIL, WRITE_SINGLE_REGISTER, WRITE_MULTIPLE_COILS, WRITE_MULTIPLE_REGISTERS)
-_BYTES = (bytes, bytearray, memoryview)
+_READ_COILS = const(1)
+_READ_DISCRETE_INPUTS = const(2)
+_READ_INPUT_REGISTERS = const(4)
+_WRITE_SINGLE_COIL = const(5)
+_WRITE_SINGLE_REGISTER = const(6)
+_WRITE_MULTIPLE_REGISTERS = const(16)
+_MAX_READ_BITS = const(2000)
+_MAX_READ_REGISTERS = const(125)
+_MAX_WRITE_BYTES = const(246)
 
 
 def build_read(buf: "WritableBuffer", pos: int, function: int, address: int, count: int) -> int:
     """A request to read `count` coils, inputs or registers (function 1 to 4) from `address`. ValueError beyond the protocol's limits."""
-    if function < READ_COILS or function > READ_INPUT_REGISTERS:
-        raise ValueError(f"function {function} does not read")
-    _check_span(address, count, MAX_READ_BITS if function <= READ_DISCRETE_INPUTS else MAX_READ_REGISTERS)
+    within("function", function, _READ_COILS, _READ_INPUT_REGISTERS)
+    within("count", count, 1, _MAX_READ_BITS if function <= _READ_DISCRETE_INPUTS else _MAX_READ_REGISTERS)
+    within("address", address, 0, 0x10000 - count)
     pack_into(">BHH", buf, pos, function, address, count)
     return pos + 5
 
 
 def build_write_single(buf: "WritableBuffer", pos: int, function: int, address: int, value: int) -> int:
     """A request to write one coil (function 5; any true value means on) or one register (function 6, 0 to 65535)."""
-    if address < 0 or address > 0xFFFF:
-        raise ValueError(f"address {address} is not in 0..65535")
-    pack_into(">BHH", buf, pos, function, address, _single(function, value))
+    within("function", function, _WRITE_SINGLE_COIL, _WRITE_SINGLE_REGISTER)
+    within("address", address, 0, 0xFFFF)
+    if function == _WRITE_SINGLE_COIL and value:
+        value = 0xFF00
+    within("value", value, 0, 0xFFFF)
+    pack_into(">BHH", buf, pos, function, address, value)
     return pos + 5
 
 
-def build_write_multiple_registers(buf: "WritableBuffer", pos: int, address: int, words: "Sequence[int] | Buffer") -> int:
-    """A request to write registers from `address` on (function 16).
-
-    `words`: register values 0 to 65535, or as bytes the registers as they go over the line (two bytes each, high byte first).
-    """
-    raw = isinstance(words, _BYTES)
-    size = len(words) if raw else 2 * len(words)
+def build_write_multiple_registers(buf: "WritableBuffer", pos: int, address: int, words: "Buffer") -> int:
+    """A request to write registers from `address` on (function 16); `words` as they go over the line, two bytes each, high byte first."""
+    size = len(words)
     if size & 1:
         raise ValueError("half a register")
-    _check_span(address, size >> 1, MAX_WRITE_REGISTERS)
-    pack_into(">BHHB", buf, pos, WRITE_MULTIPLE_REGISTERS, address, size >> 1, size)
+    within("bytes", size, 2, _MAX_WRITE_BYTES)
+    within("address", address, 0, 0x10000 - (size >> 1))
+    pack_into(">BHHB", buf, pos, _WRITE_MULTIPLE_REGISTERS, address, size >> 1, size)
     pos += 6
-    if raw:
-        for byte in words:
-            buf[pos] = byte
-            pos += 1
-    else:
-        for word in words:
-            if word < 0 or word > 0xFFFF:
-                raise ValueError(f"register value {word} is not in 0..65535")
-            buf[pos] = word >> 8
-            buf[pos + 1] = word & 0xFF
-            pos += 2
+    for byte in words:
+        buf[pos] = byte
+        pos += 1
     return pos
-
-
-def build_write_multiple_coils(buf: "WritableBuffer", pos: int, address: int, coils: "Sequence[int]") -> int:
-    """A request to write coils from `address` on (function 15); any true value means on."""
-    _check_span(address, len(coils), MAX_WRITE_BITS)
-    size = (len(coils) + 7) >> 3
-    pack_into(">BHHB", buf, pos, WRITE_MULTIPLE_COILS, address, len(coils), size)
-    pos += 6
-    for position in range(pos, pos + size):
-        buf[position] = 0
-    for index in range(len(coils)):
-        if coils[index]:
-            buf[pos + (index >> 3)] |= 1 << (index & 7)
-    return pos + size
-
-
-def reply_length(function: int, buf: "Buffer", pos: int = 0, end: "int | None" = None) -> "int | None":
-    """How many bytes the reply's PDU at `buf[pos:end]` will have, or None while its first bytes do not tell.
-
-    `function` is the request's. A reply to another request (a late one) gets the length of its own function, so that it is
-    consumed whole; a function code that no reply of ours can carry stays None.
-    """
-    if end is None:
-        end = len(buf)
-    if end <= pos:
-        return None
-    got = buf[pos]
-    if got & 0x80:
-        return 2
-    if READ_COILS <= got <= READ_INPUT_REGISTERS:
-        return 2 + buf[pos + 1] if end > pos + 1 else None
-    if got in _WRITES:
-        return 5
-    return None
 
 
 def check_function(buf: "Buffer", pos: int, end: int, function: int) -> None:
@@ -121,11 +72,10 @@ def check_function(buf: "Buffer", pos: int, end: int, function: int) -> None:
     got = buf[pos]
     if got == function:
         return
-    if got != function | 0x80:
-        raise ModbusWrongReply(f"function {got} answered, {function} asked")
-    if end - pos != 2:
-        raise ModbusWrongReply(f"an exception of {end - pos} bytes")
-    raise ModbusException(function, buf[pos + 1])
+    if got == function | 0x80:
+        same("length", end - pos, 2)
+        raise ModbusException(function, buf[pos + 1])
+    same("function", got, function)
 
 
 def check_reply(buf: "Buffer", pos: int, end: int, function: int, address: int, count_or_value: int) -> int:
@@ -136,43 +86,30 @@ def check_reply(buf: "Buffer", pos: int, end: int, function: int, address: int, 
     Raises ModbusException, ModbusWrongReply (function, byte count, echo) or ModbusPartial. Allocates nothing when all is well.
     """
     check_function(buf, pos, end, function)
-    if function <= READ_INPUT_REGISTERS:
-        size = (count_or_value + 7) >> 3 if function <= READ_DISCRETE_INPUTS else count_or_value << 1
-        if end - pos < 2:
-            raise ModbusPartial("a reply without its byte count")
-        if buf[pos + 1] != size:
-            raise ModbusWrongReply(f"{buf[pos + 1]} bytes answered, {size} asked")
-        if end - pos < 2 + size:
-            raise ModbusPartial(f"{end - pos - 2} bytes of {size} came")
-        if end - pos > 2 + size:
-            raise ModbusWrongReply(f"{end - pos - 2 - size} bytes too many")
+    length = 5
+    if function <= _READ_INPUT_REGISTERS:
+        length = 2 + ((count_or_value + 7) >> 3 if function <= _READ_DISCRETE_INPUTS else count_or_value << 1)
+        if end > pos + 1:
+            same("byte count", buf[pos + 1], length - 2)
+    if end - pos < length:
+        raise ModbusPartial(f"{end - pos} bytes of {length} came")
+    same("length", end - pos, length)
+    if function <= _READ_INPUT_REGISTERS:
         return pos + 2
-    if end - pos < 5:
-        raise ModbusPartial(f"{end - pos} bytes of 5 came")
-    if end - pos > 5:
-        raise ModbusWrongReply(f"{end - pos - 5} bytes too many")
-    got = buf[pos + 1] << 8 | buf[pos + 2]
-    if got != address:
-        raise ModbusWrongReply(f"address {got} answered, {address} asked")
-    wanted = count_or_value if function >= WRITE_MULTIPLE_COILS else _single(function, count_or_value)
-    got = buf[pos + 3] << 8 | buf[pos + 4]
-    if got != wanted:
-        raise ModbusWrongReply(f"{got} confirmed at address {address}, {wanted} asked")
+    if function == _WRITE_SINGLE_COIL and count_or_value:
+        count_or_value = 0xFF00
+    same("address", buf[pos + 1] << 8 | buf[pos + 2], address)
+    same("value", buf[pos + 3] << 8 | buf[pos + 4], count_or_value)
     return pos + 1
 
 
-def _single(function: int, value: int) -> int:
-    if function == WRITE_SINGLE_COIL:
-        return COIL_ON if value else COIL_OFF
-    if function != WRITE_SINGLE_REGISTER:
-        raise ValueError(f"function {function} does not write a single value")
-    if value < 0 or value > 0xFFFF:
-        raise ValueError(f"register value {value} is not in 0..65535")
-    return value
+def same(what: str, got: int, asked: int) -> None:
+    """ModbusWrongReply unless what came is what was asked."""
+    if got != asked:
+        raise ModbusWrongReply(f"{what} {got} answered, {asked} asked")
 
 
-def _check_span(address: int, count: int, most: int) -> None:
-    if count < 1 or count > most:
-        raise ValueError(f"{count} at once; 1 to {most} are possible")
-    if address < 0 or address + count > 0x10000:
-        raise ValueError(f"{count} from address {address} leave 0..65535")
+def within(what: str, value: int, least: int, most: int) -> None:
+    """ValueError for what the protocol cannot carry."""
+    if value < least or value > most:
+        raise ValueError(f"{what} {value} is not in {least}..{most}")

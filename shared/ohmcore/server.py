@@ -2,26 +2,25 @@
 
 from struct import pack_into
 
-from ohmcore.errors import ModbusException, ModbusPartial
-from ohmcore.pdu import (
+from ohmcore.coils import (
     COIL_OFF,
     COIL_ON,
     MAX_READ_BITS,
-    MAX_READ_REGISTERS,
     MAX_WRITE_BITS,
-    MAX_WRITE_REGISTERS,
     READ_COILS,
     READ_DISCRETE_INPUTS,
-    READ_INPUT_REGISTERS,
     WRITE_MULTIPLE_COILS,
-    WRITE_MULTIPLE_REGISTERS,
     WRITE_SINGLE_COIL,
-    WRITE_SINGLE_REGISTER,
 )
+from ohmcore.errors import ModbusException, ModbusPartial
+from ohmcore.pdu import READ_INPUT_REGISTERS, WRITE_MULTIPLE_REGISTERS, WRITE_SINGLE_REGISTER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ohmcore.pdu import Buffer, WritableBuffer
+
+MAX_READ_REGISTERS = 125
+MAX_WRITE_REGISTERS = 123
 
 
 def request_length(buf: "Buffer", pos: int = 0, end: "int | None" = None) -> "int | None":

@@ -3,7 +3,7 @@
 from struct import pack_into
 
 from ohmcore.errors import ModbusPartial, ModbusTimeout, ModbusWrongReply
-from ohmcore.pdu import MAX_PDU, check_function
+from ohmcore.pdu import check_function, same, within
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,8 +21,7 @@ def next_transaction(transaction: int) -> int:
 
 def build(buf: "WritableBuffer", transaction: int, unit: int, end_of_pdu: int) -> int:
     """Puts the header before the PDU at `buf[7:end_of_pdu]`. Returns the frame's length, which is `end_of_pdu`."""
-    if unit < 0 or unit > 255:
-        raise ValueError(f"unit {unit} is not in 0..255")
+    within("unit", unit, 0, 255)
     pack_into(">HHHB", buf, 0, transaction & 0xFFFF, 0, end_of_pdu - 6, unit)
     return end_of_pdu
 
@@ -37,7 +36,7 @@ def expected_length(buf: "Buffer", n: int) -> int:
     if buf[2] or buf[3]:
         raise ModbusWrongReply(f"protocol {buf[2] << 8 | buf[3]} is not MODBUS")
     length = buf[4] << 8 | buf[5]
-    if length < 2 or length > MAX_PDU + 1:
+    if length < 2 or length > MAX_FRAME - 6:
         raise ModbusWrongReply(f"a frame of {length} bytes")
     return 6 + length
 
@@ -57,18 +56,9 @@ def verify(buf: "Buffer", n: int, transaction: int, unit: int, function: int) ->
         raise ModbusTimeout(f"unit {unit} does not answer")
     length = expected_length(buf, n)
     if length == 0 or n < length:
-        raise ModbusPartial(f"{n} bytes of {length if length else 'an unknown number'} came")
-    if n != length:
-        raise ModbusWrongReply(f"{n} bytes came, the frame says {length}")
-    got = buf[0] << 8 | buf[1]
-    if got != transaction:
-        raise ModbusWrongReply(f"transaction {got} answered, {transaction} asked")
-    if buf[6] != unit:
-        raise ModbusWrongReply(f"unit {buf[6]} answered, {unit} asked")
+        raise ModbusPartial(f"{n} bytes of {length or '?'} came")
+    same("length", n, length)
+    same("transaction", buf[0] << 8 | buf[1], transaction)
+    same("unit", buf[6], unit)
     check_function(buf, PDU_START, n, function)
     return n
-
-
-def check(buf: "Buffer", n: int, transaction: int, unit: int, function: int) -> "tuple[int, int]":
-    """`verify`, returning (start, end) of the PDU."""
-    return PDU_START, verify(buf, n, transaction, unit, function)

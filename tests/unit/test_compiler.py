@@ -7,7 +7,7 @@ from typing import Any
 import msgpack
 import pytest
 
-from ohmcore.frames import pack_data
+from ohmcore.gateway import pack_data
 from ohmcore.pack import Packer
 from ohmstead.profiles import library
 from ohmstead.profiles.compiler import MAX_FRAME, frame_bound, line_cost, period_name, periods, poll_groups

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from ohmcore import registers
 from ohmcore.errors import FrameError
+from ohmcore.kinds import WORDS
 from ohmstead.profiles.decode import Decoder, UnknownRange
 from ohmstead.profiles.model import Profile
 
@@ -80,7 +81,7 @@ def test_garbage_ranges_do_not_fill_the_memory() -> None:
 @pytest.mark.parametrize("order", ["big", "little"])
 @given(raw=st.binary(min_size=8, max_size=8))
 def test_integers_agree_with_ohmcore_in_either_order(kind: str, order: str, raw: bytes) -> None:
-    size = registers.WORDS[kind]
+    size = WORDS[kind]
     assert one(raw[: 2 * size], **{"as": kind, "order": order}) == registers.decode(kind, raw, 0, size, order)
 
 
@@ -88,7 +89,7 @@ def test_integers_agree_with_ohmcore_in_either_order(kind: str, order: str, raw:
 @pytest.mark.parametrize("order", ["big", "little"])
 @given(raw=st.binary(min_size=8, max_size=8))
 def test_floats_agree_with_ohmcore_and_are_absent_when_they_are_no_number(kind: str, order: str, raw: bytes) -> None:
-    size = registers.WORDS[kind]
+    size = WORDS[kind]
     expected = registers.decode(kind, raw, 0, size, order)
     assert isinstance(expected, float)
     assert one(raw[: 2 * size], **{"as": kind, "order": order}) == (expected if math.isfinite(expected) else None)

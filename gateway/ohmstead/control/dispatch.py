@@ -10,9 +10,8 @@ from typing import Any, NamedTuple, Protocol
 import structlog
 
 from ohmcore.errors import ModbusError
-from ohmcore.frames import pack_command
+from ohmcore.gateway import pack_command, seal
 from ohmcore.pack import Packer
-from ohmcore.seal import seal
 from ohmstead.control.target import Target
 from ohmstead.errors import Reason, Rejected
 from ohmstead.messages import Publisher

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_DOWN, Decimal
 
-from ohmcore import registers
+from ohmcore import kinds
 from ohmstead.errors import Reason, Rejected
 from ohmstead.profiles.model import Profile, RawLimits
 
@@ -60,7 +60,7 @@ class Target:
 
     def registers(self, raw: int) -> list[int]:
         """The registers that hold a raw value, as they are written."""
-        octets = registers.encode(self.register_kind, raw, self.words, self.word_order)
+        octets = kinds.encode(self.register_kind, raw, self.words, self.word_order)
         return [int.from_bytes(octets[at : at + 2], "big") for at in range(0, len(octets), 2)]
 
     def in_words(self, raw: int) -> str:

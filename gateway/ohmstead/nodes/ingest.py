@@ -24,7 +24,8 @@ import structlog
 from msgpack import packb, unpackb  # type: ignore[import-untyped] # it comes without types
 
 from ohmcore.errors import FrameError, PackError
-from ohmcore.frames import PROTOCOL, parse_data, parse_event, parse_hello
+from ohmcore.frames import PROTOCOL
+from ohmcore.gateway import parse_data, parse_event, parse_hello
 from ohmcore.pack import unpack
 from ohmstead.errors import OhmsteadError
 from ohmstead.messages import Message, Messenger

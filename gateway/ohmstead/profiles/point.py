@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationInfo, field_validator, model_validator
 
-from ohmcore.registers import WORDS
+from ohmcore.kinds import WORDS
 from ohmstead.profiles.decoders import DECODERS
 from ohmstead.profiles.formula import Formula, FormulaError
 from ohmstead.units import Span, span

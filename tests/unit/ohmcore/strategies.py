@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from ohmcore.registers import WORDS
+from ohmcore.kinds import WORDS
 
 scalars = (
     st.none()

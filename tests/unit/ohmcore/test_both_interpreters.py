@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ohmcore import frames, rtu, server
+from ohmcore import frames, gateway, rtu, server
+from ohmcore.kinds import WORDS, encode
 from ohmcore.pack import Packer
-from ohmcore.registers import WORDS, encode
 
 from .strategies import keys, kinds, messages, orders, scalars, without_maps
 from .suite import answers
@@ -182,7 +182,7 @@ def test_frames_sound_and_broken(
     read: list[tuple[int, int, bytes]],
 ) -> None:
     packer = Packer(bytearray(2048))
-    frames.pack_data(packer, boot, seq, uptime, device, group, frames.GOOD, read)
+    gateway.pack_data(packer, boot, seq, uptime, device, group, frames.GOOD, read)
     raw = bytearray(packer.message())
     here = agree(interpreter, "frame", bytes(raw))
     assert isinstance(here, list)

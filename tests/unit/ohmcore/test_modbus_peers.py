@@ -15,6 +15,7 @@ from pymodbus.pdu import register_message as registers
 from pymodbus.pdu.exceptionresponse import ExceptionResponse
 
 from ohmcore import pdu, rtu, server, tcp
+from ohmcore.coils import build_write_multiple_coils
 from ohmcore.crc import crc16
 from ohmcore.errors import ModbusCrcError, ModbusError, ModbusException, ModbusPartial, ModbusTimeout, ModbusWrongReply
 
@@ -55,10 +56,11 @@ def requests(draw: st.DrawFn) -> Request:
     if function == 15:
         coils = draw(st.lists(st.booleans(), min_size=1, max_size=min(room, 1968)))
         several = bits.WriteMultipleCoilsRequest(address=address, bits=coils)
-        return several, lambda buf, pos: pdu.build_write_multiple_coils(buf, pos, address, coils)
+        return several, lambda buf, pos: build_write_multiple_coils(buf, pos, address, coils)
     values = draw(st.lists(words, min_size=1, max_size=min(room, 123)))
     many = registers.WriteMultipleRegistersRequest(address=address, registers=values)
-    return many, lambda buf, pos: pdu.build_write_multiple_registers(buf, pos, address, values)
+    raw = b"".join(value.to_bytes(2, "big") for value in values)
+    return many, lambda buf, pos: pdu.build_write_multiple_registers(buf, pos, address, raw)
 
 
 Reply = tuple[ModbusPDU, int, int, int]
@@ -103,12 +105,12 @@ def understood(frame: bytes, unit: int, function: int, address: int, asked: int)
     buf = bytearray(rtu.MAX_FRAME)
     n = 0
     while n < len(frame):
-        expected = rtu.expected_length(buf, n, function)
+        expected = rtu.expected_length(buf, n)
         if expected and n >= expected:
             break
         buf[n] = frame[n]
         n += 1
-    start, end = rtu.check(buf, n, unit, function)
+    start, end = rtu.PDU_START, rtu.verify(buf, n, unit, function)
     return bytes(buf[pdu.check_reply(buf, start, end, function, address, asked) : end])
 
 
@@ -167,7 +169,7 @@ def test_replies_over_tcp_say_the_same(reply: Reply, unit: int, transaction: int
     theirs, function, address, asked = reply
     frame = over_tcp(theirs, unit, transaction)
     assert tcp.expected_length(frame, 6) == len(frame)
-    start, end = tcp.check(frame, len(frame), transaction, unit, function)
+    start, end = tcp.PDU_START, tcp.verify(frame, len(frame), transaction, unit, function)
     payload = frame[pdu.check_reply(frame, start, end, function, address, asked) : end]
     _, decoded = FramerSocket(CLIENT).handleFrame(frame, unit, transaction)
     assert decoded is not None
@@ -205,7 +207,7 @@ def test_refusals_are_the_same(function: int, code: int, unit: int, transaction:
     assert bytes(buf[: rtu.build(buf, unit, server.build_exception(buf, 1, function, code))]) == frame
     frame = over_tcp(ExceptionResponse(function, code), unit, transaction)
     with pytest.raises(ModbusException):
-        tcp.check(frame, len(frame), transaction, unit, function)
+        tcp.verify(frame, len(frame), transaction, unit, function)
 
 
 @given(replies(), units)
@@ -228,7 +230,7 @@ def test_a_wrong_bit_anywhere_is_seen(reply: Reply, unit: int) -> None:
         for bit in range(8):
             broken = bytearray(frame)
             broken[byte] ^= 1 << bit
-            length = rtu.expected_length(broken, 3, function) or len(frame)
+            length = rtu.expected_length(broken, 3) or len(frame)
             if length < len(frame) and crc16(broken, 0, length) == 0:
                 continue  # the bit made it look shorter, and one in 65536 of such beginnings has a right checksum
             with pytest.raises(ModbusPartial if length > len(frame) else ModbusCrcError):
@@ -257,10 +259,10 @@ def test_a_late_reply_over_tcp_is_never_taken_for_ours(reply: Reply, its: int, o
     theirs, function, _, _ = reply
     frame = over_tcp(theirs, unit, its)
     if its == ours:
-        tcp.check(frame, len(frame), ours, unit, function)
+        tcp.verify(frame, len(frame), ours, unit, function)
     else:
         with pytest.raises(ModbusWrongReply):
-            tcp.check(frame, len(frame), ours, unit, function)
+            tcp.verify(frame, len(frame), ours, unit, function)
 
 
 @given(st.binary(max_size=300), st.sampled_from([1, 2, 3, 4, 5, 6, 15, 16]), units)
@@ -273,7 +275,7 @@ def test_noise_is_a_modbus_error_and_nothing_else(noise: bytes, function: int, u
 def test_noise_over_tcp_is_a_modbus_error_and_nothing_else(noise: bytes, header: bool, unit: int) -> None:
     frame = b"\0\1\0\0" + noise if header else noise
     with pytest.raises(ModbusError):
-        pdu.check_reply(frame, tcp.check(frame, len(frame), 1, unit, 3)[0], len(frame), 3, 0, 130)
+        pdu.check_reply(frame, tcp.PDU_START, tcp.verify(frame, len(frame), 1, unit, 3), 3, 0, 130)
 
 
 @given(st.binary(max_size=260))

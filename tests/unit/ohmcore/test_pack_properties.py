@@ -103,11 +103,11 @@ def test_a_buffer_too_small_shows_no_half_message(value: object, data: st.DataOb
         packer.value(value)
     assert packer.length == 0
     with pytest.raises(PackError):
-        packer.nil()
+        packer.value(None)
     assert packer.message() == b""
     packer.reset()
     if packer.buffer:
-        packer.nil()
+        packer.value(None)
         assert packer.message() == b"\xc0"
 
 

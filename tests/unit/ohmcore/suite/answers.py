@@ -8,14 +8,14 @@ import sys
 from binascii import hexlify, unhexlify
 from struct import pack, unpack
 
-from ohmcore import crc, errors, frames, pdu, registers, rtu
+from ohmcore import crc, errors, frames, gateway, kinds, pdu, registers, rtu
 from ohmcore import pack as messagepack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_PARSERS: "Any" = (frames.parse_data, frames.parse_event, frames.parse_hello, frames.parse_ack, frames.parse_command)
+_PARSERS: "Any" = (gateway.parse_data, gateway.parse_event, gateway.parse_hello, frames.parse_ack, frames.parse_command)
 _ERRORS = (ValueError, errors.ModbusError, errors.FrameError, errors.PackError)
 
 
@@ -62,7 +62,7 @@ def _crc(raw: bytes) -> int:
 
 
 def _encode(kind: str, value: "Any", words: int, order: str) -> bytes:
-    return registers.encode(kind, value, words, order)
+    return kinds.encode(kind, value, words, order)
 
 
 def _pack(value: object, size: int) -> bytes:
@@ -92,7 +92,7 @@ def _frame(raw: bytes) -> "list[object]":
 
 
 def _reply(raw: bytes, unit: int, function: int, address: int, count: int) -> "list[int]":
-    start, end = rtu.check(raw, len(raw), unit, function)
+    start, end = rtu.PDU_START, rtu.verify(raw, len(raw), unit, function)
     return [start, end, pdu.check_reply(raw, start, end, function, address, count)]
 
 

@@ -49,7 +49,7 @@ def test_watching_and_checking_a_reply_takes_nothing() -> None:
     n = rtu.build(buf, 252, server.build_read_reply(buf, 1, 3, bytes(120)))
 
     def turn() -> None:
-        assert rtu.expected_length(buf, 3, 3) == n
+        assert rtu.expected_length(buf, 3) == n
         end = rtu.verify(buf, n, 252, 3)
         assert pdu.check_reply(buf, rtu.PDU_START, end, 3, 11000, 60) == 3
 

@@ -156,7 +156,12 @@ def test_a_buffer_may_be_filled_to_the_last_byte() -> None:
 
 def test_what_never_fits_its_length_is_refused() -> None:
     packer = Packer(bytearray(10))
-    for write, count in ((packer.array, 65536), (packer.map, 65536), (packer.str, "x" * 65536), (packer.bin, bytes(65536))):
+    for write, count in (
+        (packer.array, 65536),
+        (packer.value, dict.fromkeys(range(65536))),
+        (packer.str, "x" * 65536),
+        (packer.bin, bytes(65536)),
+    ):
         packer.reset()
         says("longer than 65535", raises(PackError, write, count))
 

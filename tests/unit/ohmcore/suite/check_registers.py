@@ -1,4 +1,5 @@
-from ohmcore.registers import WORDS, decode, encode
+from ohmcore.kinds import WORDS, encode
+from ohmcore.registers import decode
 from tests.unit.ohmcore.suite.expect import raises, says
 
 TYPE_CHECKING = False

@@ -1,8 +1,9 @@
 from binascii import hexlify
 
 from ohmcore.errors import FrameError
+from ohmcore.gateway import seal
 from ohmcore.pack import unpack
-from ohmcore.seal import hmac_sha256, seal, unseal
+from ohmcore.seal import hmac_sha256, unseal
 from tests.unit.ohmcore.suite.expect import raises, says
 
 TYPE_CHECKING = False

@@ -1,4 +1,4 @@
-from ohmcore import pdu, server
+from ohmcore import coils, pdu, server
 from ohmcore.errors import ModbusException, ModbusPartial
 from tests.unit.ohmcore.suite.expect import raises
 
@@ -19,10 +19,10 @@ def test_a_server_reads_what_a_client_builds() -> None:
     assert server.parse_request(buf, 1, end) == (5, 500, 0xFF00, end)
     end = pdu.build_write_single(buf, 1, 6, 500, 77)
     assert server.parse_request(buf, 1, end) == (6, 500, 77, end)
-    end = pdu.build_write_multiple_registers(buf, 1, 500, [1, 2, 3])
+    end = pdu.build_write_multiple_registers(buf, 1, 500, bytes(6))
     assert server.parse_request(buf, 1, end) == (16, 500, 3, 7)
     assert server.request_length(buf, 1, end) == end - 1
-    end = pdu.build_write_multiple_coils(buf, 1, 500, [1] * 9)
+    end = coils.build_write_multiple_coils(buf, 1, 500, [1] * 9)
     assert server.parse_request(buf, 1, end) == (15, 500, 9, 7)
 
 

@@ -36,34 +36,34 @@ def test_what_is_not_modbus_has_lost_its_step() -> None:
 
 
 def test_a_sound_reply_gives_its_pdu() -> None:
-    assert tcp.check(reply(), 11, 7, 255, 3) == (7, 11)
+    assert tcp.verify(reply(), 11, 7, 255, 3) == 11
     assert tcp.transaction(reply(0xFFFE)) == 0xFFFE
     assert pdu.check_reply(reply(), 7, 11, 3, 0, 1) == 9
 
 
 def test_silence_and_cut_off_replies() -> None:
-    raises(ModbusTimeout, tcp.check, reply(), 0, 7, 255, 3)
+    raises(ModbusTimeout, tcp.verify, reply(), 0, 7, 255, 3)
     for n in range(1, 11):
-        raises(ModbusPartial, tcp.check, reply(), n, 7, 255, 3)
+        raises(ModbusPartial, tcp.verify, reply(), n, 7, 255, 3)
 
 
 def test_the_reply_to_another_transaction_or_of_another_unit_is_wrong() -> None:
-    says("transaction 6 answered, 7 asked", raises(ModbusWrongReply, tcp.check, reply(6), 11, 7, 255, 3))
-    says("unit 1 answered, 255 asked", raises(ModbusWrongReply, tcp.check, reply(7, 1), 11, 7, 255, 3))
-    raises(ModbusWrongReply, tcp.check, reply(), 11, 7, 255, 4)
-    raises(ModbusWrongReply, tcp.check, reply() + b"x", 12, 7, 255, 3)
+    says("transaction 6 answered, 7 asked", raises(ModbusWrongReply, tcp.verify, reply(6), 11, 7, 255, 3))
+    says("unit 1 answered, 255 asked", raises(ModbusWrongReply, tcp.verify, reply(7, 1), 11, 7, 255, 3))
+    raises(ModbusWrongReply, tcp.verify, reply(), 11, 7, 255, 4)
+    raises(ModbusWrongReply, tcp.verify, reply() + b"x", 12, 7, 255, 3)
 
 
 def test_a_refusal_has_its_code() -> None:
     buf = bytearray(16)
     n = tcp.build(buf, 7, 255, server.build_exception(buf, tcp.PDU_START, 3, 11))
-    refusal = raises(ModbusException, tcp.check, buf, n, 7, 255, 3)
+    refusal = raises(ModbusException, tcp.verify, buf, n, 7, 255, 3)
     assert (refusal.code, refusal.name) == (11, "gateway target device failed to respond")
 
 
 def test_units_and_transactions_up_to_their_last() -> None:
     for transaction, unit in ((0, 0), (65535, 255), (0x0102, 1)):
-        assert tcp.check(reply(transaction, unit), 11, transaction, unit, 3) == (7, 11)
+        assert tcp.verify(reply(transaction, unit), 11, transaction, unit, 3) == 11
 
 
 def test_the_shortest_and_the_longest_frame() -> None:
