@@ -12,24 +12,15 @@ import asyncio
 
 from ohmnode import start
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from hal import Hal
-
-
-def hal() -> "Hal":
-    """Of the machine this runs on."""
+if __name__ == "__main__":
     if sys.platform == "esp32":
         from hal.esp32 import Esp32Hal
 
-        return Esp32Hal()
-    from hal.unix import UnixHal
+        asyncio.run(start.run(Esp32Hal()))
+    elif len(sys.argv) == 2:
+        from hal.unix import UnixHal
 
-    if len(sys.argv) != 2:
+        sys.exit(asyncio.run(start.run(UnixHal(sys.argv[1]))))
+    else:
         print("usage: micropython firmware/main.py <state directory>")
         sys.exit(64)
-    return UnixHal(sys.argv[1])
-
-
-if __name__ == "__main__":
-    sys.exit(asyncio.run(start.run(hal())))

@@ -1,6 +1,8 @@
 """What the node needs of the machine it runs on. One module per machine; `main.py` picks it, everything else is handed it."""
 
-TYPE_CHECKING = False
+from ohmcore import const
+
+TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from typing import Any, Protocol
 

@@ -9,7 +9,9 @@ import time
 import machine
 import network
 
-TYPE_CHECKING = False
+from ohmcore import const
+
+TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
@@ -24,7 +26,7 @@ _CAUSES = {
     machine.SOFT_RESET: "soft",
 }
 _PARITY = {"N": None, "E": 0, "O": 1}
-_BUFFER = 512
+_BUFFER = const(512)
 
 
 class Uart:

@@ -2,13 +2,13 @@
 
 import gc
 
-from ohmcore import pdu, rtu
+from ohmcore import const, pdu, rtu
 from ohmcore.errors import ModbusError, ModbusException
 from ohmnode.line import Line
 from ohmnode.schedule import Device, Group, Schedule, payload_size
 from ohmnode.waiter import Waiter
 
-TYPE_CHECKING = False
+TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from typing import Any
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 COUNTERS = ("requests", "ok", "no_answer", "partial", "crc", "exception", "wrong", "late_bytes", "retries")
 
-_BEAT_MS = 1000
-_QUIET_MS = 30
+_BEAT_MS = const(1000)
+_QUIET_MS = const(30)
 
 
 class Bus:

@@ -5,12 +5,13 @@ refused with a word. A newer command for the same control replaces one that stil
 live is not written any more.
 """
 
+from ohmcore import const
 from ohmcore.errors import FrameError, PackError
 from ohmcore.frames import parse_command
 from ohmcore.pack import unpack
 from ohmcore.seal import unseal
 
-TYPE_CHECKING = False
+TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
     from ohmnode.schedule import Device
 
 _FILE = "command.counter"
-_AHEAD = 64
-_OFTEN_MS = 60000
-_IDS = 32
+_AHEAD = const(64)
+_OFTEN_MS = const(60000)
+_IDS = const(32)
 
 
 class Control:

@@ -5,10 +5,11 @@
 
 from hashlib import sha256
 
+from ohmcore import const
 from ohmcore.errors import PackError
 from ohmcore.pack import unpack
 
-TYPE_CHECKING = False
+TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from typing import Any
 
@@ -18,10 +19,10 @@ CURRENT = "config.ohm"
 LAST_GOOD = "config.good"
 
 _MAGIC = b"OHM1"
-_HEAD = 36
-_MOST = 8192
-_DEPTH = 10
-_ITEMS = 2048
+_HEAD = const(36)
+_MOST = const(8192)
+_DEPTH = const(10)
+_ITEMS = const(2048)
 _NEEDED = (("site", str), ("node", str), ("mqtt", dict), ("buses", list), ("spool", dict), ("bus_report_ms", int))
 
 

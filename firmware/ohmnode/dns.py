@@ -1,10 +1,12 @@
 """One question to a name server: the IPv4 address of a host (RFC 1035). Pure; the link sends and receives."""
 
+from ohmcore import const
+
 PORT = 53
 MOST = 512
 
-_A = 1
-_CNAME_POINTER = 0xC0
+_A = const(1)
+_CNAME_POINTER = const(0xC0)
 
 
 def question(host: str, number: int) -> bytes:

@@ -9,19 +9,19 @@ An RTU answer does not say which request it belongs to. What keeps a late one fr
 
 import asyncio
 
-from ohmcore import pdu, rtu
+from ohmcore import const, pdu, rtu
 from ohmcore.errors import ModbusCrcError, ModbusError, ModbusException, ModbusTimeout, ModbusWrongReply
 from ohmnode.waiter import Waiter
 
-TYPE_CHECKING = False
+TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from hal import Hal, Uart
 
-_GAP_MS = 40  # a USB adapter hands over what it has every 16 ms: a shorter silence within a frame is no end
-_LAPSE_MS = 3000
-_BABBLE_MS = 500
-_BUFFER = 264
-_HEAD = 3  # unit, function, byte count: enough to know the length of an answer
+_GAP_MS = const(40)  # a USB adapter hands over what it has every 16 ms: a shorter silence within a frame is no end
+_LAPSE_MS = const(3000)
+_BABBLE_MS = const(500)
+_BUFFER = const(264)
+_HEAD = const(3)  # unit, function, byte count: enough to know the length of an answer
 
 
 class Line:
@@ -85,7 +85,7 @@ class Line:
         answered = False  # by this unit, be it with a refusal or with a wrong checksum
         try:
             while True:
-                n = await self._frame(function, hal.ticks_diff(deadline, hal.ticks_ms()))
+                n = await self._frame(hal.ticks_diff(deadline, hal.ticks_ms()))
                 try:
                     pdu_end = rtu.verify(self.rx, n, unit, function)
                     start = pdu.check_reply(self.rx, rtu.PDU_START, pdu_end, function, address, value)
@@ -138,7 +138,7 @@ class Line:
             now = self._hal.ticks_ms()
             self._owed = [owed for owed in self._owed if owed[0] != unit and self._hal.ticks_diff(owed[3], now) > 0]
 
-    async def _frame(self, function: int, first_ms: int) -> int:
+    async def _frame(self, first_ms: int) -> int:
         """Collects one frame into `rx`, no byte more than its length says; returns how many came before the line fell silent."""
         await self._waiter.readable(self._uart.stream, max(first_ms, 0))
         view = self._head
@@ -150,7 +150,7 @@ class Line:
                 n += got
                 silent = 0
                 if n == wanted == _HEAD:
-                    wanted = min(rtu.expected_length(self.rx, n, function), _BUFFER) or _BUFFER
+                    wanted = min(rtu.expected_length(self.rx, n), _BUFFER) or _BUFFER
                 if n >= wanted:
                     return n
                 view = self._rx[n:wanted]

@@ -4,28 +4,28 @@ import asyncio
 
 import umqtt.simple
 
-from ohmnode.packets import Pipe
+from ohmcore import const
 from ohmnode.session import Session
 from ohmnode.waiter import Waiter
 
-TYPE_CHECKING = False
+TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
     from hal import Hal
-    from ohmnode.clock import Clock
     from ohmnode.mailbox import Mailbox
     from ohmnode.outbox import Outbox
+    from ohmnode.packets import Pipe
     from ohmnode.resolver import Resolver
     from ohmnode.spool import Spool
     from ohmnode.supervisor import Ward
     from ohmnode.vitals import Vitals
 
-_STEADY_MS = 10000
-_FIRST_MS = 1000
-_MOST_MS = 30000
-_STEP_MS = 500
+_STEADY_MS = const(10000)
+_FIRST_MS = const(1000)
+_MOST_MS = const(30000)
+_STEP_MS = const(500)
 
 
 class Link:
@@ -34,9 +34,9 @@ class Link:
     def __init__(
         self,
         hal: "Hal",
-        clock: "Clock",
         content: "dict[str, Any]",
         outbox: "Outbox",
+        pipe: "Pipe",
         vitals: "Vitals",
         mailbox: "Mailbox",
         hello: "Callable[[], memoryview]",
@@ -50,21 +50,20 @@ class Link:
         self.keepalive_ms = int(mqtt.get("keepalive") or 30) * 1000
         self.connected = False
         self.connections = 0
-        self.pipe = Pipe()
+        self.pipe = pipe
         self.hello = hello
-        self.clock = clock
         self.mailbox = mailbox
         self.vitals = vitals
         self.spool: "Spool" = outbox.spool
         self._hal = hal
-        self._outbox = outbox
+        self.outbox = outbox
         self._servers = mqtt["servers"]
         self._resolver: "Resolver | None" = None
         self._waiter: "Waiter | None" = None
         outbox.added = self.wake
 
     def log(self, words: str) -> None:
-        self._outbox.log("link", words)
+        self.outbox.log("link", words)
 
     def wake(self) -> None:
         """Something waits to be sent."""
@@ -77,7 +76,7 @@ class Link:
         self.connections += 1
         self.spool.connected()
         self.vitals.refresh()
-        self._outbox.report_dropped()
+        self.outbox.report_dropped()
 
     async def run(self, ward: "Ward") -> None:
         """For ever, with growing pauses while no session lasts."""

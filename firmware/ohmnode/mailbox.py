@@ -1,17 +1,17 @@
 """What comes down from the gateway. Nothing in it can stop a task: what makes no sense is counted, with the reason, and dropped."""
 
+from ohmcore import const
 from ohmcore.errors import FrameError, PackError
 from ohmcore.frames import parse_ack
 from ohmcore.pack import unpack
 
-TYPE_CHECKING = False
+TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from ohmnode.commands import Commands
     from ohmnode.outbox import Outbox
-    from ohmnode.spool import Spool
 
-_ACK_BYTES = 64
-_COMMAND_BYTES = 1024
+_ACK_BYTES = const(64)
+_COMMAND_BYTES = const(1024)
 
 
 class Mailbox:
@@ -20,13 +20,12 @@ class Mailbox:
     `refused` counts by reason. `stop`: the emergency stop's level, None: never heard.
     """
 
-    def __init__(self, root: bytes, outbox: "Outbox", spool: "Spool", commands: "Commands | None") -> None:
+    def __init__(self, root: bytes, outbox: "Outbox", commands: "Commands | None") -> None:
         self.refused: "dict[str, int]" = {}
         self.acks = 0
         self.stop: "int | None" = None
         self._root = root
         self._outbox = outbox
-        self._spool = spool
         self._commands = commands
 
     def take(self, topic: bytes, body: bytes) -> None:
@@ -60,7 +59,7 @@ class Mailbox:
             return
         if boot != self._outbox.boot:
             self.refuse("ack of another boot")
-        elif not self._spool.acknowledge(seq):
+        elif not self._outbox.spool.acknowledge(seq):
             self.refuse("ack of what was not sent")
         else:
             self.acks += 1

@@ -4,40 +4,37 @@ import asyncio
 import gc
 import sys
 
-from ohmcore import frames
+from ohmcore import const, frames
 from ohmcore.pack import Packer
 from ohmnode import VERSION, configuration
 from ohmnode.bus import Bus
-from ohmnode.clock import Clock
 from ohmnode.link import Link, root_of
 from ohmnode.mailbox import Mailbox
-from ohmnode.outbox import Outbox
 from ohmnode.supervisor import Supervisor
 from ohmnode.vitals import Vitals
 
-TYPE_CHECKING = False
+TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from hal import Hal
     from ohmnode.commands import Commands
     from ohmnode.configuration import Configuration
-    from ohmnode.spool import Spool
+    from ohmnode.outbox import Outbox
+    from ohmnode.packets import Pipe
     from ohmnode.supervisor import Ward
 
-_BUS_LIMIT_MS = 20000
-_LINK_LIMIT_MS = 25000
-_REPORT_LIMIT_MS = 10000
-_GOOD_AFTER_MS = 60000
-_HELLO = 384
+_BUS_LIMIT_MS = const(20000)
+_LINK_LIMIT_MS = const(25000)
+_REPORT_LIMIT_MS = const(10000)
+_GOOD_AFTER_MS = const(60000)
+_HELLO = const(384)
 
 
 class Node:
-    def __init__(self, hal: "Hal", configured: "Configuration", spool: "Spool") -> None:
+    def __init__(self, hal: "Hal", configured: "Configuration", outbox: "Outbox", pipe: "Pipe") -> None:
         content = configured.content
         self._hal = hal
         self._configured = configured
-        self._clock = Clock(hal)
-        boot = (int.from_bytes(hal.random(4), "big") & frames.MAX_BOOT) or 1
-        self._outbox = Outbox(self._clock, spool, boot)
+        self._outbox = outbox
         self._vitals = Vitals()
         key = content.get("key")
         self._commands: "Commands | None" = None
@@ -47,9 +44,9 @@ class Node:
             self._commands = Commands(hal, self._outbox, key, "{}/{}/command".format(content["site"], content["node"]).encode())
         self._capabilities = ["rtu", "vitals"] + (["commands"] if key else [])
         self._buses = [Bus(hal, bus, self._outbox, self._vitals, self._commands) for bus in content["buses"]]
-        self._mailbox = Mailbox(root_of(content), self._outbox, spool, self._commands)
+        self._mailbox = Mailbox(root_of(content), outbox, self._commands)
         self._packer = Packer(bytearray(_HELLO))
-        self._link = Link(hal, self._clock, content, self._outbox, self._vitals, self._mailbox, self._hello)
+        self._link = Link(hal, content, outbox, pipe, self._vitals, self._mailbox, self._hello)
         self._supervisor = Supervisor(hal, self._outbox)
         self._report_ms = max(content["bus_report_ms"], 100)
 
@@ -78,7 +75,7 @@ class Node:
             self._packer,
             "{} {} {}".format(VERSION, self._hal.name, ".".join([str(part) for part in sys.implementation.version[:3]])),
             outbox.boot,
-            self._clock.uptime_ms(),
+            self._outbox.uptime_ms(),
             self._configured.fingerprint,
             "-",
             self._hal.reset_cause(),
@@ -91,11 +88,11 @@ class Node:
         """Counters now and then; the configuration becomes the last good one when it has worked for a while."""
         good_after = self._hal.setting("good_after_ms", _GOOD_AFTER_MS)
         good = self._configured.source != configuration.CURRENT
-        due = self._clock.uptime_ms() + self._report_ms
+        due = self._outbox.uptime_ms() + self._report_ms
         while True:
             ward.beat()
             await asyncio.sleep_ms(min(self._report_ms, 500))
-            now = self._clock.uptime_ms()
+            now = self._outbox.uptime_ms()
             if not good and now >= good_after and self._link.connected and not self._supervisor.restarts():
                 good = True
                 if configuration.keep_as_good(self._hal, self._configured.fingerprint):

@@ -1,37 +1,46 @@
 """Makes frames of what was read and of what happened, numbers them and puts them into the spool; prints one plain line for people."""
 
-from ohmcore import frames
+from ohmcore import const, frames
 from ohmcore.errors import PackError
 from ohmcore.pack import Packer
 
-TYPE_CHECKING = False
+TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-    from ohmnode.clock import Clock
+    from hal import Hal
     from ohmnode.schedule import Device, Group
     from ohmnode.spool import Spool
 
-_FRAME = 1152
-_QUIET_MS = 10000
+_FRAME = const(1152)
+_QUIET_MS = const(10000)
 
 
 class Outbox:
     """`added` is called whenever something waits to be sent. The boot id tells one life of the node from the next."""
 
-    def __init__(self, clock: "Clock", spool: "Spool", boot: int) -> None:
-        self.boot = boot
+    def __init__(self, hal: "Hal", spool: "Spool") -> None:
+        self.boot = (int.from_bytes(hal.random(4), "big") & frames.MAX_BOOT) or 1
         self.spool = spool
+        self._hal = hal
+        self._last = hal.ticks_ms()
+        self._uptime_ms = 0
         self.added: "Callable[[], None] | None" = None
-        self._clock = clock
         self._packer = Packer(bytearray(_FRAME))
         self._view = memoryview(self._packer.buffer)
         self._quiet: "dict[str, list[int]]" = {}
 
+    def uptime_ms(self) -> int:
+        """Milliseconds since the node started; counts on where the port's ticks wrap (every 2**30 ms on an ESP32)."""
+        now = self._hal.ticks_ms()
+        self._uptime_ms += self._hal.ticks_diff(now, self._last)
+        self._last = now
+        return self._uptime_ms
+
     def log(self, task: str, words: str) -> None:
         """`uptime task words`, for whoever looks at the console."""
-        ms = self._clock.uptime_ms()
+        ms = self.uptime_ms()
         print(f"{ms // 1000:7d}.{ms % 1000:03d} {task}: {words}")
 
     def snapshot(self, device: "Device", group: "Group") -> bool:
@@ -42,7 +51,7 @@ class Outbox:
         packer = self._packer
         total = len(group.reads)
         quality = frames.GOOD if good == total else frames.PARTIAL
-        frames.begin_data(packer, self.boot, self.spool.next_seq, self._clock.uptime_ms(), device.name, group.name, quality, good)
+        frames.begin_data(packer, self.boot, self.spool.next_seq, self.uptime_ms(), device.name, group.name, quality, good)
         for i in range(total):
             if group.good[i]:
                 read = group.reads[i]
@@ -53,7 +62,7 @@ class Outbox:
     def event(self, device: str, kind: str, detail: "Mapping[str, object]") -> None:
         """Something happened on `device`, or on the node itself if that is empty."""
         try:
-            frames.pack_event(self._packer, self.boot, self.spool.next_seq, self._clock.uptime_ms(), device, kind, detail)
+            frames.pack_event(self._packer, self.boot, self.spool.next_seq, self.uptime_ms(), device, kind, detail)
         except PackError as refused:
             self.log("outbox", f"no event {kind}: {refused}")
             return
@@ -61,7 +70,7 @@ class Outbox:
 
     def refuse(self, kind: str, device: str, reason: str, detail: "dict[str, Any]") -> None:
         """Something came that is not to be believed or done. A flood of it makes one event in 10 s and reason, with the count."""
-        now = self._clock.uptime_ms()
+        now = self.uptime_ms()
         state = self._quiet.get(reason)
         if state is None:
             if len(self._quiet) >= 16:

@@ -4,7 +4,9 @@ umqtt reads and writes in small steps and waits for each. Here it talks to two b
 packet leaves in one piece, and it reads only while a whole packet is there. The link moves the bytes between buffers and socket.
 """
 
-TYPE_CHECKING = False
+from ohmcore import const
+
+TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from hal import Socket
 
@@ -13,9 +15,9 @@ PUBLISH = 0x30
 SUBACK = 0x90
 PINGRESP = 0xD0
 
-_IN = 1536  # a packet that is larger is skipped and counted; the largest that makes sense is a command
-_OUT = 1536
-_HEAD = 5  # of a packet, at most: type and four bytes of length
+_IN = const(1536)  # a packet that is larger is skipped and counted; the largest that makes sense is a command
+_OUT = const(1536)
+_HEAD = const(5)  # of a packet, at most: type and four bytes of length
 
 
 class BrokenError(OSError):

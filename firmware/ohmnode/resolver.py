@@ -2,15 +2,16 @@
 
 import asyncio
 
+from ohmcore import const
 from ohmnode import dns
 
-TYPE_CHECKING = False
+TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from hal import Hal, Socket
     from ohmnode.waiter import Waiter
 
-_TRIES = 3
-_TRY_MS = 2000
+_TRIES = const(3)
+_TRY_MS = const(2000)
 
 
 class Resolver:

@@ -6,16 +6,18 @@ waited long goes before any. Equal ones take turns. A device that does not answe
 growing intervals, in a gap between the others' reads while there is one; its first answer brings it back.
 """
 
-TYPE_CHECKING = False
+from ohmcore import const
+
+TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from hal import Hal
 
     Read = list[int]  # function, address, count
 
-_FAILURES = 3
-_PROBE_FIRST_MS = 1000
-_PROBE_MOST_MS = 30000
-_IDLE_MS = 60000
+_FAILURES = const(3)
+_PROBE_FIRST_MS = const(1000)
+_PROBE_MOST_MS = const(30000)
+_IDLE_MS = const(60000)
 
 
 class Group:

@@ -5,10 +5,11 @@ import errno
 
 import umqtt.simple
 
+from ohmcore import const
 from ohmnode import packets
 from ohmnode.packets import BrokenError, Doorway
 
-TYPE_CHECKING = False
+TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from typing import Any
 
@@ -17,13 +18,13 @@ if TYPE_CHECKING:
     from ohmnode.supervisor import Ward
     from ohmnode.waiter import Waiter
 
-_CONNECT_MS = 5000
-_ANSWER_MS = 5000
-_TLS_MS = 15000
-_PACE_MS = 20  # between frames of the backlog, so that what is new goes first
-_IDLE_MS = 500
-_HELLO_MS = 30000
-_BURST = 8
+_CONNECT_MS = const(5000)
+_ANSWER_MS = const(5000)
+_TLS_MS = const(15000)
+_PACE_MS = const(20)  # between frames of the backlog, so that what is new goes first
+_IDLE_MS = const(500)
+_HELLO_MS = const(30000)
+_BURST = const(8)
 
 
 class Session:
@@ -193,7 +194,7 @@ class Session:
     def _next(self) -> bool:
         """Hands umqtt one message to send, the most urgent. False: nothing waits, or only what has to wait for its turn."""
         link = self._link
-        now_s = link.clock.uptime_ms() // 1000
+        now_s = link.outbox.uptime_ms() // 1000
         frame = link.spool.due(now_s, True)
         if frame is None:
             vital = link.vitals.take()

@@ -7,12 +7,14 @@ Time is in whole seconds of uptime. Storage behind it (flash) would take what a 
 
 from array import array
 
-TYPE_CHECKING = False
+from ohmcore import const
+
+TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     Frame = tuple["Ring", int]
 
-_RANGES = 24  # runs of dropped numbers that are kept apart before events between them are given up as well
-_RESEND_MOST_S = 120
+_RANGES = const(24)  # runs of dropped numbers that are kept apart before events between them are given up as well
+_RESEND_MOST_S = const(120)
 NEVER = 0
 
 

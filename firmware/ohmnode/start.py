@@ -1,17 +1,22 @@
-"""What comes first: the configuration, and the one large buffer while the memory is still in one piece. Then the node itself."""
+"""What comes first: the configuration, and the large buffers while the memory is still in one piece. Then the node itself."""
 
 import asyncio
+import gc
 
+from ohmcore import const
 from ohmnode import configuration
 from ohmnode.configuration import ConfigurationError
+from ohmnode.outbox import Outbox
+from ohmnode.packets import Pipe
 from ohmnode.spool import Spool
 
-TYPE_CHECKING = False
+TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from hal import Hal
 
-_RESEND_MS = 15000
-_BAD_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
+_RESEND_MS = const(15000)
+_BAD_CONFIGURATION = const(78)  # EX_CONFIG of sysexits.h
+_TIDY_BYTES = const(4096)
 
 
 async def run(hal: "Hal") -> int:
@@ -26,8 +31,14 @@ async def run(hal: "Hal") -> int:
     size = configured.content["spool"]
     resend_ms = hal.setting("resend_ms", _RESEND_MS)
     resend_s = (resend_ms + resend_ms * hal.random(1)[0] // 1024) // 1000  # of many nodes each has its own
-    spool = Spool(size["frames"], size["bytes"], max(resend_s, 1))
+    outbox = Outbox(hal, Spool(size["frames"], size["bytes"], max(resend_s, 1)))
+    pipe = Pipe()
 
+    # Loading code leaves garbage between what stays; collected often, it leaves no holes.
+    gc.threshold(_TIDY_BYTES)
     from ohmnode.node import Node
 
-    return await Node(hal, configured, spool).run()
+    node = Node(hal, configured, outbox, pipe)
+    gc.collect()
+    gc.threshold(-1)
+    return await node.run()

@@ -3,19 +3,21 @@
 import asyncio
 import gc
 
-TYPE_CHECKING = False
+from ohmcore import const
+
+TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from hal import Hal
     from ohmnode.outbox import Outbox
 
-_PULSE_MS = 25
-_CHECK_MS = 500
-_WATCHDOG_MS = 30000
-_FIRST_MS = 1000
-_MOST_MS = 30000
-_STEADY_MS = 60000
+_PULSE_MS = const(25)
+_CHECK_MS = const(500)
+_WATCHDOG_MS = const(30000)
+_FIRST_MS = const(1000)
+_MOST_MS = const(30000)
+_STEADY_MS = const(60000)
 
 
 class Ward:

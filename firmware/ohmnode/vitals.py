@@ -1,8 +1,9 @@
 """The few points that a node decodes itself, so that they reach whoever needs them with the gateway dead."""
 
+from ohmcore import const
 from ohmcore.registers import decode
 
-TYPE_CHECKING = False
+TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from typing import Any
 

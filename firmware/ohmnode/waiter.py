@@ -7,7 +7,9 @@ an alarm clock and moves it about in the queue of asyncio, as `Task.cancel` does
 import asyncio
 from asyncio import core  # type: ignore[attr-defined] # the stub lacks it
 
-TYPE_CHECKING = False
+from ohmcore import const
+
+TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 

@@ -7,8 +7,8 @@ from typing import Any
 import msgpack  # type: ignore[import-untyped] # it comes without types
 import pytest
 
-from ohmcore.seal import seal
-from tests.unit.node_modules import FakeClock, FakeHal, commands, outbox, schedule, spool
+from tests.integration.node_harness import seal
+from tests.unit.node_modules import FakeHal, commands, outbox, schedule, spool
 
 KEY, CONTEXT = b"k" * 32, b"home/cellar/command"
 LIMIT = {"name": "limit", "function": 6, "address": 25103, "words": 1, "min": 0, "max": 1000, "step": 10, "allowed": None}
@@ -19,7 +19,7 @@ class Desk:
     def __init__(self, hal: FakeHal | None = None, key: bytes = KEY) -> None:
         self.hal = hal or FakeHal()
         self.device = schedule.Device("mtec", 252, 500, 1, 20, [])
-        box = outbox.Outbox(FakeClock(self.hal), spool.Spool(100, 16384), 1)
+        box = outbox.Outbox(self.hal, spool.Spool(100, 16384))
         self.events: list[tuple[str, str, dict[str, Any]]] = []
         box.event = lambda device, kind, detail: self.events.append((device, kind, dict(detail)))
         self.commands = commands.Commands(self.hal, box, key, CONTEXT)
