@@ -13,7 +13,7 @@ import asyncio
 import gc
 
 from hal.unix import UnixHal
-from ohmnode import bus, node
+from ohmnode import bus, start
 
 
 class Probe:
@@ -31,4 +31,4 @@ class Probe:
 
 
 bus.gc = Probe()
-sys.exit(asyncio.run(node.run(UnixHal(sys.argv[1]))))
+sys.exit(asyncio.run(start.run(UnixHal(sys.argv[1]))))
