@@ -59,6 +59,8 @@ def page(browser: Browser, gateway: Gateway) -> Iterator[Page]:
     opened.on("console", lambda said: complaints.append(said.text) if "Content Security Policy" in said.text else None)
     opened.goto(f"http://127.0.0.1:{gateway.web}/")
     expect(opened.locator("#link")).to_have_text("live")
+    expect(opened.locator("details")).not_to_have_attribute("open", "")  # a phone shows the picture first
+    opened.locator("details summary").click()
     yield opened
     context.close()
     assert complaints == []
@@ -144,6 +146,7 @@ def test_nothing_runs_out_of_the_window(page: Page, width: int) -> None:
 
 def test_the_values_fold_by_keyboard_and_stay_folded_while_the_page_lives(page: Page) -> None:
     summary = page.locator("details summary")
+    expect(page.locator("details")).to_have_attribute("open", "")
     summary.focus()
     page.keyboard.press("Enter")
     expect(page.locator("details")).not_to_have_attribute("open", "")

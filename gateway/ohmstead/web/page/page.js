@@ -3,6 +3,7 @@
 import { draw, kilowatts } from './flow.js';
 
 const QUIET_MS = 12000; // the gateway says something at least every five seconds
+const WIDE = 760; // px; narrower, all values are folded away at first
 const byId = (id) => document.getElementById(id);
 let latest = null;
 let received = 0;
@@ -151,7 +152,7 @@ function show(now) {
     byId('trouble').hidden = list.length === 0;
     byId('trouble').replaceChildren(make('ul', {}, ...list.map((text) => make('li', { text }))));
   }
-  byId('devices').replaceChildren(...now.devices.map((device) => deviceSection(device, first || opened.has(device.name))));
+  byId('devices').replaceChildren(...now.devices.map((device) => deviceSection(device, first ? window.innerWidth >= WIDE : opened.has(device.name))));
   byId('health').replaceChildren(...now.nodes.map(nodeCard), gatewayCard(now));
   if (focused) document.querySelector(`details[data-device="${CSS.escape(focused)}"] summary`)?.focus({ preventScroll: true });
 }
