@@ -63,7 +63,6 @@ def test_the_node_learns_its_name_its_key_and_its_broker(home: Config) -> None:
     assert content["key"] == bytes.fromhex("00ff" * 16)
     assert content["mqtt"] == {"servers": [["192.0.2.2", 1884]], "user": "cellar", "password": "007", "keepalive": 30, "tls": False}
     assert content["wifi"] == {"ssid": "At home", "password": "secret"}
-    assert content["spool"] == {"frames": 200, "bytes": 16384}
 
 
 def test_what_a_node_does_not_have_of_its_own_is_the_gateway_s(home: Config) -> None:
@@ -112,6 +111,15 @@ def test_controls_have_raw_limits_narrowed_by_the_owner(home: Config) -> None:
     assert (controls["charge_limit"]["min"], controls["charge_limit"]["max"]) == (0, 1000)
     assert controls["mode"]["allowed"] == [257, 258, 259, 512]
     assert controls["grid_inject_switch"]["allowed"] == [0, 1]
+
+
+def test_the_spool_has_room_for_a_minute_and_a_half_of_readings_and_for_what_happens(home: Config) -> None:
+    spool = read_node_config(node_config(home, "cellar"))["spool"]
+    groups = device(home, "cellar")["groups"]
+    minute = sum(60_000 // group["period_ms"] + 1 for group in groups)
+    registers = sum((60_000 // group["period_ms"] + 1) * sum(read[2] for read in group["reads"]) for group in groups)
+    assert minute <= spool["frames"] - 16 <= 200
+    assert 2 * registers <= spool["bytes"] * 3 // 4 <= 16384, "the node keeps a quarter for events"
 
 
 def test_a_read_only_device_has_no_controls(home: Config) -> None:

@@ -14,7 +14,7 @@ from ohmcore.errors import PackError
 from ohmcore.pack import Packer, unpack
 from ohmstead.config.model import Config, DeviceConfig, NodeConfig
 from ohmstead.errors import ConfigurationError, Mistake, OhmsteadError
-from ohmstead.profiles.compiler import PARITY, PollGroup, line_cost
+from ohmstead.profiles.compiler import PARITY, PollGroup, frame_bound, line_cost
 from ohmstead.profiles.model import Line, Profile
 from ohmstead.profiles.point import Point
 
@@ -30,7 +30,9 @@ MAX_ITEMS = 2048
 _DIGEST = 32
 _DEFAULT_UART = 1
 _KEEPALIVE_S = 30
-_SPOOL = {"frames": 200, "bytes": 16384}
+_BUFFER_S = 90
+_SPOOL_EVENTS, _EVENT_BYTES = 16, 128
+_SPOOL_MOST_FRAMES, _SPOOL_MOST_BYTES = 200, 16384
 _BUS_REPORT_MS = 60_000
 
 
@@ -92,9 +94,20 @@ def _content(config: Config, name: str, node: NodeConfig) -> dict[str, Any]:
         },
         "wifi": {"ssid": node.wifi.ssid, "password": node.wifi.password} if node.wifi else None,
         "buses": [_bus(config, node, config.devices_of(name))],
-        "spool": _SPOOL,
+        "spool": _spool(config, name),
         "bus_report_ms": _BUS_REPORT_MS,
     }
+
+
+def _spool(config: Config, node: str) -> dict[str, int]:
+    """Room for what the node reads in `_BUFFER_S` seconds and for what happens meanwhile. A board's memory is small: no more than that."""
+    count, octets = _SPOOL_EVENTS, _SPOOL_EVENTS * _EVENT_BYTES
+    for device in config.devices_of(node):
+        for group in config.poll_groups(device):
+            frames = math.ceil(_BUFFER_S / group.period_s)
+            count += frames
+            octets += frames * frame_bound(group.reads, device, group.name)
+    return {"frames": min(count, _SPOOL_MOST_FRAMES), "bytes": min(octets, _SPOOL_MOST_BYTES)}
 
 
 def _bus(config: Config, node: NodeConfig, devices: list[str]) -> dict[str, Any]:
