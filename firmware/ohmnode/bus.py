@@ -32,14 +32,14 @@ class Bus:
         self.counters: "dict[str, dict[str, int]]" = {}
         self.opened = 0
         self._hal = hal
-        self._spec = spec
+        self._port = spec
         self._outbox = outbox
         self._vitals = vitals
         self._commands = commands
         self._waiter: "Waiter | None" = None
         self._busy = False  # since the last collection of garbage
         now = hal.ticks_ms()
-        self.devices = [self._device(device, now) for device in spec["devices"]]
+        self.devices = [self._device(device, now) for device in spec.pop("devices")]
         self.schedule = Schedule(hal, self.devices)
 
     def _device(self, spec: "dict[str, Any]", now: int) -> Device:
@@ -61,7 +61,7 @@ class Bus:
 
     async def run(self, ward: "Ward") -> None:
         """For ever. Raises what the line raises when its device goes (OSError), to be started again."""
-        spec = self._spec
+        spec = self._port
         bits = 10 + (1 if spec.get("parity", "N") != "N" else 0) + (1 if spec.get("stop", 1) == 2 else 0)
         waiter = self._waiter = Waiter()
         line = None

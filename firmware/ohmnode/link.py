@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ohmnode.supervisor import Ward
     from ohmnode.vitals import Vitals
 
+_ANSWER_MS = const(5000)  # what a broker may take for one
 _STEADY_MS = const(10000)
 _FIRST_MS = const(1000)
 _MOST_MS = const(30000)
@@ -48,6 +49,7 @@ class Link:
         self.password = (mqtt.get("password") or "").encode()
         self.tls = bool(mqtt.get("tls"))
         self.keepalive_ms = int(mqtt.get("keepalive") or 30) * 1000
+        self.answer_ms = hal.setting("answer_ms", _ANSWER_MS)
         self.connected = False
         self.connections = 0
         self.pipe = pipe
@@ -118,9 +120,8 @@ class Link:
                 session.close()
 
     async def _address(self, host: str, waiter: Waiter) -> str:
-        known = self._hal.known_host(host)
-        if known is not None:
-            return known
+        if host.replace(".", "").isdigit():
+            return host
         if self._resolver is None:
             from ohmnode.resolver import Resolver  # memory that most nodes need not spend
 

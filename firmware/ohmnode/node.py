@@ -49,6 +49,8 @@ class Node:
         self._link = Link(hal, content, outbox, pipe, self._vitals, self._mailbox, self._hello)
         self._supervisor = Supervisor(hal, self._outbox)
         self._report_ms = max(content["bus_report_ms"], 100)
+        self._wifi = content.get("wifi")
+        configured.content = {}  # all that is needed of it has been taken
 
     async def run(self) -> int:
         """For ever; returns an exit code where the machine has somebody to give up to."""
@@ -61,7 +63,7 @@ class Node:
         if configured.complaint:
             cause["complaint"] = configured.complaint[:120]
         outbox.event("", "restart", cause)
-        self._hal.network_start(configured.content.get("wifi"))
+        self._hal.network_start(self._wifi)
         for bus in self._buses:
             self._supervisor.add(bus.name, bus.run, _BUS_LIMIT_MS)
         self._supervisor.add("link", self._link.run, _LINK_LIMIT_MS)

@@ -27,7 +27,7 @@ class Resolver:
 
     async def resolve(self, host: str, waiter: "Waiter") -> str:
         """The IPv4 address of `host`; OSError when nobody knows it within a few seconds."""
-        found = self._found.get(host)
+        found = self._hal.known_host(host) or self._found.get(host)
         if found is None:
             found = await self._ask(host, waiter)
             self._found[host] = found

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ohmnode.waiter import Waiter
 
 _CONNECT_MS = const(5000)
-_ANSWER_MS = const(5000)
 _TLS_MS = const(15000)
 _PACE_MS = const(20)  # between frames of the backlog, so that what is new goes first
 _IDLE_MS = const(500)
@@ -89,7 +88,7 @@ class Session:
         setattr(umqtt.simple, "socket", Doorway(self._pipe))  # where umqtt finds its connection
         self._pipe.expect(b"\x20\x02\x00\x00")
         self._client.connect()
-        await self._flush(_TLS_MS if self._tls else _ANSWER_MS)
+        await self._flush(_TLS_MS if self._tls else self._link.answer_ms)
         code = await self._answer(packets.CONNACK, 1)
         if code:
             raise BrokenError(f"the broker refuses this node, code {code}")
@@ -97,13 +96,13 @@ class Session:
     async def _announce(self) -> None:
         link = self._link
         self._client.publish(link.root + b"up/online", b"online", retain=True)
-        await self._flush(_ANSWER_MS)
+        await self._flush(self._link.answer_ms)
         await self._hello()
         for topic in (b"down/+", b"stop"):
             pid = self._client.pid + 1
             self._pipe.expect(bytes((packets.SUBACK, 3, pid >> 8, pid & 0xFF, 0)))
             self._client.subscribe(link.root + topic)
-            await self._flush(_ANSWER_MS)
+            await self._flush(self._link.answer_ms)
             if await self._answer(packets.SUBACK, 2) & 0x80:
                 raise BrokenError("the broker refuses a subscription")
 
@@ -111,7 +110,7 @@ class Session:
         self._told = self._hal.ticks_ms()
         self._gaps_told = self._link.spool.dropped_count
         self._client.publish(self._link.root + b"up/hello", self._link.hello(), retain=True)
-        await self._flush(_ANSWER_MS)
+        await self._flush(self._link.answer_ms)
 
     async def _flush(self, ms: int) -> None:
         deadline = self._hal.ticks_add(self._hal.ticks_ms(), ms)
@@ -125,7 +124,7 @@ class Session:
 
     async def _answer(self, kind: int, position: int) -> int:
         """Waits for a packet of this kind and returns a byte of its body; other packets are dealt with on the way."""
-        deadline = self._hal.ticks_add(self._hal.ticks_ms(), _ANSWER_MS)
+        deadline = self._hal.ticks_add(self._hal.ticks_ms(), self._link.answer_ms)
         while True:
             while True:
                 got = self._pipe.packet()

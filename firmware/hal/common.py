@@ -1,0 +1,62 @@
+"""What the machines have in common: ticks, sockets that never wait, files that are whole or not there."""
+
+import errno
+import gc
+import os
+import socket
+import time
+
+from ohmcore import const
+
+TYPE_CHECKING = const(False)
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from hal import Socket
+
+
+class CommonHal:
+    """`folder`: the state directory; it holds the configuration and what has to survive a restart."""
+
+    def __init__(self, folder: str) -> None:
+        self.ticks_ms: "Callable[[], Any]" = time.ticks_ms
+        self.ticks_diff: "Callable[[Any, Any], int]" = time.ticks_diff
+        self.ticks_add: "Callable[[Any, int], Any]" = time.ticks_add
+        self.random: "Callable[[int], bytes]" = os.urandom
+        self.memory_free: "Callable[[], int]" = gc.mem_free
+        self._folder = folder
+
+    def open_socket(self, stream: bool) -> "Socket":
+        opened = socket.socket(socket.AF_INET, socket.SOCK_STREAM if stream else socket.SOCK_DGRAM)
+        opened.setblocking(False)
+        return opened
+
+    def address(self, ip: str, port: int) -> "Any":
+        """Of numbers only: nothing is looked up."""
+        return socket.getaddrinfo(ip, port)[0][-1]
+
+    def wrap_tls(self, connection: "Socket", host: str) -> "Socket":
+        """Certificates are verified against `ca.der` of the state directory; without that file the line is encrypted and no more."""
+        from hal import secure
+
+        return secure.wrap(connection, host, self.read("ca.der"))
+
+    def read(self, name: str) -> "bytes | None":
+        """A file of the state directory; None if it is not there."""
+        try:
+            with open(f"{self._folder}/{name}", "rb") as file:
+                content: bytes = file.read()
+                return content
+        except OSError as failure:
+            if failure.errno == errno.ENOENT:
+                return None
+            raise
+
+    def write(self, name: str, content: bytes) -> None:
+        """Whole or not at all: a power cut leaves the file as it was before or as it is after."""
+        path = f"{self._folder}/{name}"
+        with open(path + ".tmp", "wb") as file:
+            file.write(content)
+            file.flush()
+        os.rename(path + ".tmp", path)
