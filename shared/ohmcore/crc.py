@@ -2,23 +2,17 @@
 
 from array import array
 
-TYPE_CHECKING = False
+from ohmcore import const
+
+TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     Buffer = bytes | bytearray | memoryview
 
-
-def _table() -> "array[int]":
-    table = array("H", bytes(512))
-    for byte in range(256):
-        crc = byte
-        for _ in range(8):
-            crc = (crc >> 1) ^ 0xA001 if crc & 1 else crc >> 1
-        table[byte] = crc
-    return table
-
-
-_TABLE = _table()
-del _table  # a node has use for its bytes
+# What four bits make of the checksum. Eight at once would be a third faster and take half a kilobyte of a node's memory.
+_TABLE = array(
+    "H",
+    (0x0000, 0xCC01, 0xD801, 0x1400, 0xF001, 0x3C00, 0x2800, 0xE401, 0xA001, 0x6C00, 0x7800, 0xB401, 0x5000, 0x9C01, 0x8801, 0x4400),
+)
 
 
 def crc16(buffer: "Buffer", start: int, end: int) -> int:
@@ -26,5 +20,7 @@ def crc16(buffer: "Buffer", start: int, end: int) -> int:
     table = _TABLE
     crc = 0xFFFF
     for position in range(start, end):
-        crc = (crc >> 8) ^ table[(crc ^ buffer[position]) & 0xFF]
+        crc ^= buffer[position]
+        crc = crc >> 4 ^ table[crc & 0xF]
+        crc = crc >> 4 ^ table[crc & 0xF]
     return crc

@@ -54,7 +54,7 @@ class ModbusException(ModbusError):  # noqa: N818 - the name says what came, and
         names = _REFUSALS.split("|")
         self.function = function
         self.code = code
-        self.name = (names[code - 1] if 0 < code <= len(names) else "") or "unknown exception"
+        self.name = (names[code - 1] if 0 < code <= len(names) else "") or "unknown"
         self.permanent = code in (1, 2, 3)
         super().__init__(f"function {function} refused: {self.name} ({code})")
 

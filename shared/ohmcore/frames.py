@@ -85,7 +85,7 @@ def parse_command(frame: object) -> "Command":
     """(id, counter, device, control, words, ttl ms)."""
     _, identity, counter, device, control, words, ttl_ms = fields(frame, "command", 7)
     if not isinstance(words, bytes) or not 2 <= len(words) <= 246 or len(words) & 1:
-        raise FrameError("words: not 1 to 123 registers")
+        raise wrong("words", "registers")
     return (
         text(identity, "id") if isinstance(identity, str) else integer(identity, "id", 0),
         integer(counter, "counter", 1),
@@ -99,43 +99,39 @@ def parse_command(frame: object) -> "Command":
 def fields(frame: object, kind: str, count: int) -> "Sequence[object]":
     """The `count` fields of a message, the protocol included."""
     found = array(frame, kind)
-    if not found or type(found[0]) is not int:
-        raise FrameError(f"{kind}: no protocol")
-    if found[0] != _PROTOCOL:
-        raise FrameError(f"{kind}: protocol {found[0]}, not {_PROTOCOL}")
-    if len(found) != count:
-        raise FrameError(f"{kind}: {len(found)} fields, not {count}")
+    integer(found[0] if found else None, "protocol", _PROTOCOL, _PROTOCOL)
+    integer(len(found), "fields", count, count)
     return found
 
 
 def array(value: object, field: str) -> "Sequence[object]":
     if not isinstance(value, (list, tuple)):
-        raise FrameError(f"{field}: not an array")
+        raise wrong(field, "an array")
     return value
 
 
 def integer(value: object, field: str, least: int, most: int = _MAX_COUNT) -> int:
     if type(value) is not int:
-        raise FrameError(f"{field}: not an integer")
+        raise wrong(field, "an integer")
     if value < least or value > most:
         raise FrameError(f"{field}: {value} is not in {least}..{most}")
     return value
 
 
-def text(value: object, field: str) -> str:
-    if not isinstance(value, str):
-        raise FrameError(f"{field}: not text")
-    if len(value) > _MAX_NAME:
-        raise FrameError(f"{field}: longer than {_MAX_NAME} characters")
+def text(value: object, field: str, least: int = 0) -> str:
+    if not isinstance(value, str) or not least <= len(value) <= _MAX_NAME:
+        raise wrong(field, "text" if least == 0 else "a name")
     return value
 
 
 def name(value: object, field: str) -> str:
-    """What devices, controls, groups and kinds are called."""
-    found = text(value, field)
-    if not found:
-        raise FrameError(f"{field}: empty")
+    """What devices, controls, groups and kinds are called: 1 to 64 of a-z, 0-9, _, - and ."""
+    found = text(value, field, 1)
     for character in found:
-        if character not in "abcdefghijklmnopqrstuvwxyz0123456789_-.":
-            raise FrameError(f"{field}: not of a-z, 0-9, _, - and .")
+        if not ("a" <= character <= "z" or character in "0123456789_-."):
+            raise wrong(field, "a name")
     return found
+
+
+def wrong(field: str, wanted: str) -> FrameError:
+    return FrameError(f"{field}: not {wanted}")

@@ -4,7 +4,7 @@ See `ohmcore.frames`; a node never loads this.
 """
 
 from ohmcore.errors import FrameError
-from ohmcore.frames import GOOD, MAX_BOOT, PARTIAL, PROTOCOL, add_range, array, begin_data, fields, integer, name, text
+from ohmcore.frames import GOOD, MAX_BOOT, PARTIAL, PROTOCOL, add_range, array, begin_data, fields, integer, name, text, wrong
 from ohmcore.pack import Packer
 from ohmcore.seal import hmac_sha256
 
@@ -48,7 +48,7 @@ def parse_event(frame: object) -> "EventFrame":
     kind = name(found[5], "kind")
     detail = found[6]
     if not isinstance(detail, dict):
-        raise FrameError("detail: not a map")
+        raise wrong("detail", "a map")
     for key in detail:
         if not isinstance(key, str):
             raise FrameError("detail: a key that is no text")
@@ -56,7 +56,7 @@ def parse_event(frame: object) -> "EventFrame":
         for item in array(detail.get("ranges"), "detail.ranges"):
             span = array(item, "detail.ranges")
             if len(span) != 2:
-                raise FrameError("detail.ranges: not [first, last]")
+                raise wrong("detail.ranges", "[first, last]")
             integer(span[1], "detail.ranges", integer(span[0], "detail.ranges", 1), MAX_COUNT)
     return boot, seq, uptime_ms, device, kind, detail
 
@@ -66,7 +66,7 @@ def parse_hello(frame: object) -> "Hello":
     found = fields(frame, "hello", 9)
     config_hash = found[4]
     if not isinstance(config_hash, bytes) or len(config_hash) != 8:
-        raise FrameError("config_hash: not 8 bytes")
+        raise wrong("config_hash", "8 bytes")
     return (
         text(found[1], "firmware"),
         integer(found[2], "boot", 1, MAX_BOOT),
@@ -124,11 +124,11 @@ def _stamp(found: "Sequence[object]") -> "tuple[int, int, int]":
 def _range(item: object) -> "tuple[int, int, bytes]":
     pair = array(item, "ranges")
     if len(pair) != 2:
-        raise FrameError("ranges: not [range, bytes]")
+        raise wrong("ranges", "[range, bytes]")
     span = integer(pair[0], "ranges", 0x10000, 0x4FFFF)
     raw = pair[1]
     if not isinstance(raw, bytes) or not 1 <= len(raw) <= MAX_RANGE_BYTES:
-        raise FrameError(f"ranges: not 1 to {MAX_RANGE_BYTES} bytes")
+        raise wrong("ranges", f"1 to {MAX_RANGE_BYTES} bytes")
     function = span >> 16
     address = span & 0xFFFF
     if function > 2 and len(raw) & 1:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # The type byte whose length has 8 bits; the next ones have 16, 32 and 64. Arrays and maps have none of 8 bits.
 _BIN = const(0xC4)
 _UINT = const(0xCC)
+_INT = const(0xD0)
 _STR = const(0xD9)
 _ARRAY = const(0xDB)
 _MAP = const(0xDD)
@@ -46,26 +47,13 @@ class Packer:
 
     def int(self, value: "Int") -> None:
         """An integer in the shortest form, -2**63 to 2**64 - 1."""
-        if value >= 0:
-            self._head(value, 0x80, 0, _UINT, 0)
-        elif value >= -0x20:
-            self.buffer[self._claim(1)] = value & 0xFF
-        elif value >= -0x80:
-            pack_into(">Bb", self.buffer, self._claim(2), 0xD0, value)
-        elif value >= -0x8000:
-            pack_into(">Bh", self.buffer, self._claim(3), 0xD1, value)
-        elif value >> 31 == -1:
-            pack_into(">Bi", self.buffer, self._claim(5), 0xD2, value)
-        elif value >> 63 == -1:
-            pack_into(">Bq", self.buffer, self._claim(9), 0xD3, value)
-        else:
-            raise self._refusal("beyond 64 bits")
+        self._head(value, 0x80 if value >= -0x20 else value, 0, _UINT if value >= 0 else _INT, 0)
 
     def str(self, text: "Text") -> None:
         """Text, as UTF-8."""
         size = _utf8_size(text)
         if size < 0:
-            raise self._refusal("half a surrogate pair")
+            raise self._refusal("surrogate")
         pos = self._head(size, 0x20, 0xA0, _STR, size)
         buffer = self.buffer
         if size != len(text):
@@ -81,7 +69,7 @@ class Packer:
             end = len(raw)
         size = end - start
         if start < 0 or size < 0 or end > len(raw):
-            raise self._refusal("a part outside its bytes")
+            raise self._refusal("outside")
         pos = self._head(size, 0, 0, _BIN, size)
         self.buffer[pos : pos + size] = raw if size == len(raw) else memoryview(raw)[start:end]
 
@@ -111,42 +99,33 @@ class Packer:
                 self.value(key)
                 self.value(value[key])
         else:
-            raise self._refusal("a type that MessagePack has not")
+            raise self._refusal("no type")
 
     def _head(self, number: "Int", few: "Int", short: "Int", code: "Int", follow: "Int") -> "Int":
         """Packs a number, or a length: below `few` in the type byte itself, `short`. Claims `follow` bytes after it, returns where."""
-        size = 2
-        form = ">BB"
-        if number < few:
-            size = 1
-        elif number >= 0x100 or code >= _ARRAY:
-            size = 3
-            form = ">BH"
-            code += 1
-            if number >= 0x10000:
-                if code != _UINT + 1:
-                    raise self._refusal("longer than 65535")
-                if number >> 64:
-                    raise self._refusal("beyond 64 bits")
-                if number >> 32:
-                    size = 9
-                    form = ">BQ"
-                    code += 2
-                else:
-                    size = 5
-                    form = ">BI"
-                    code += 1
-        pos = self._claim(size + follow)
-        if size == 1:
-            self.buffer[pos] = short | number
-        else:
-            pack_into(form, self.buffer, pos, code, number)
-        return pos + size
+        width = 0
+        if number >= few:
+            most = 8 if _UINT <= code <= _INT else 2
+            width = 1
+            while number >> (8 * width - (number < 0)) not in (0, -1) or (width == 1 and code >= _ARRAY):
+                width *= 2
+                code += 1
+                if width > most:
+                    raise self._refusal("too long")
+        buffer = self.buffer
+        pos = self._claim(1 + width + follow)
+        buffer[pos] = code if width else (short | number) & 0xFF
+        pos += 1
+        while width:
+            width -= 1
+            buffer[pos] = number >> (8 * width) & 0xFF
+            pos += 1
+        return pos
 
     def _claim(self, size: "Int") -> "Int":
         pos = self.length
         if pos + size > self._size:
-            raise self._refusal("the buffer is full" if self._size >= 0 else "refused: not reset after a failure")
+            raise self._refusal("full" if self._size >= 0 else "not reset")
         self.length = pos + size
         return pos
 
@@ -164,11 +143,11 @@ def unpack(buffer: "Buffer", max_depth: int = 6, max_items: int = 256, max_bytes
     nothing else, for whatever is broken or beyond a limit: cut off, followed by more bytes, ext types, doubled keys, broken UTF-8.
     """
     if len(buffer) > max_bytes:
-        raise PackError(f"{len(buffer)} bytes, more than {max_bytes}")
+        raise PackError("too long")
     reader = _Reader(buffer, max_items)
     value = reader.value(max_depth)
     if reader.pos != len(buffer):
-        raise reader.refusal(f"{len(buffer) - reader.pos} bytes after the end")
+        raise reader.refusal("more bytes")
     return value
 
 
@@ -181,7 +160,7 @@ class _Reader:
     def value(self, depth: int) -> object:
         self._items -= 1
         if self._items < 0:
-            raise self.refusal("too many values")
+            raise self.refusal("too many")
         head = self._buffer[self._take(1)]
         if head < 0x80:
             return head
@@ -199,36 +178,37 @@ class _Reader:
             return self._octets(self._number(1 << (head - _BIN)), False)
         if head == 0xCA or head == 0xCB:
             return unpack_from(">f" if head == 0xCA else ">d", self._buffer, self._take(4 if head == 0xCA else 8))[0]
-        if _UINT <= head <= 0xCF:
-            return self._number(1 << (head - _UINT))
-        if 0xD0 <= head <= 0xD3:
-            bits = 8 << (head - 0xD0)
+        if _UINT <= head <= 0xD3:
+            bits = 8 << (head & 3)
             number = self._number(bits >> 3)
-            return number - (1 << bits) if number >> (bits - 1) else number
+            return number - (1 << bits) if head >= _INT and number >> (bits - 1) else number
         if _STR <= head <= 0xDB:
             return self._octets(self._number(1 << (head - _STR)), True)
         if head >= 0xDC:
             return self._several(self._number(4 if head & 1 else 2), depth, head >= 0xDE)
-        raise self.refusal(f"type 0x{head:02x} is not allowed")
+        raise self.refusal("no type")
 
     def _several(self, count: int, depth: int, keyed: bool) -> object:
         values = 2 * count if keyed else count
         if depth < 1:
             raise self.refusal("too deep")
         if values > self._items:
-            raise self.refusal("too many values")
+            raise self.refusal("too many")
         if values > len(self._buffer) - self.pos:
             raise self.refusal("cut off")
         depth -= 1
         if not keyed:
-            return [self.value(depth) for _ in range(count)]
+            items = []
+            for _ in range(count):
+                items.append(self.value(depth))  # noqa: PERF401 - a comprehension is a function more
+            return items
         found: dict[object, object] = {}
         for _ in range(count):
             key = self.value(depth)
             if not isinstance(key, str) and type(key) is not int:
-                raise self.refusal("a key that is neither text nor integer")
+                raise self.refusal("key type")
             if key in found:
-                raise self.refusal("a doubled key")
+                raise self.refusal("key twice")
             found[key] = self.value(depth)
         return found
 
@@ -242,7 +222,7 @@ class _Reader:
         except UnicodeError:
             size = -1
         if size < 0 or _utf8_size(decoded) != size:  # MicroPython takes surrogates, and longer forms than needed
-            raise self.refusal("broken UTF-8")
+            raise self.refusal("not UTF-8")
         return decoded
 
     def _number(self, size: int) -> int:

@@ -54,7 +54,7 @@ def build_write_multiple_registers(buf: "WritableBuffer", pos: int, address: int
     """A request to write registers from `address` on (function 16); `words` as they go over the line, two bytes each, high byte first."""
     size = len(words)
     if size & 1:
-        raise ValueError("half a register")
+        raise ValueError("half word")
     within("bytes", size, 2, _MAX_WRITE_BYTES)
     within("address", address, 0, 0x10000 - (size >> 1))
     pack_into(">BHHB", buf, pos, _WRITE_MULTIPLE_REGISTERS, address, size >> 1, size)
@@ -67,8 +67,7 @@ def build_write_multiple_registers(buf: "WritableBuffer", pos: int, address: int
 
 def check_function(buf: "Buffer", pos: int, end: int, function: int) -> None:
     """That the PDU at `buf[pos:end]` carries `function`; raises ModbusException for a refusal, ModbusWrongReply for any other."""
-    if end <= pos:
-        raise ModbusPartial("an empty reply")
+    complete(end - pos, 1)
     got = buf[pos]
     if got == function:
         return
@@ -91,8 +90,7 @@ def check_reply(buf: "Buffer", pos: int, end: int, function: int, address: int, 
         length = 2 + ((count_or_value + 7) >> 3 if function <= _READ_DISCRETE_INPUTS else count_or_value << 1)
         if end > pos + 1:
             same("byte count", buf[pos + 1], length - 2)
-    if end - pos < length:
-        raise ModbusPartial(f"{end - pos} bytes of {length} came")
+    complete(end - pos, length)
     same("length", end - pos, length)
     if function <= _READ_INPUT_REGISTERS:
         return pos + 2
@@ -101,6 +99,12 @@ def check_reply(buf: "Buffer", pos: int, end: int, function: int, address: int, 
     same("address", buf[pos + 1] << 8 | buf[pos + 2], address)
     same("value", buf[pos + 3] << 8 | buf[pos + 4], count_or_value)
     return pos + 1
+
+
+def complete(n: int, length: int) -> None:
+    """ModbusPartial when too little came."""
+    if n < length:
+        raise ModbusPartial(f"{n} bytes of {length} came")
 
 
 def same(what: str, got: int, asked: int) -> None:

@@ -2,8 +2,8 @@
 
 from ohmcore import const
 from ohmcore.crc import crc16
-from ohmcore.errors import ModbusCrcError, ModbusPartial, ModbusTimeout
-from ohmcore.pdu import check_function, same, within
+from ohmcore.errors import ModbusCrcError, ModbusTimeout
+from ohmcore.pdu import check_function, complete, same, within
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -50,13 +50,12 @@ def verify(buf: "Buffer", n: int, unit: int, function: int) -> int:
     function or with a wrong byte count) or ModbusException (the unit refuses).
     """
     if n == 0:
-        raise ModbusTimeout(f"unit {unit} does not answer")
+        raise ModbusTimeout("no answer")
     length = expected_length(buf, n)
-    if n < _SHORTEST or n < length:
-        raise ModbusPartial(f"{n} bytes of {length or '?'} came")
+    complete(n, length or _SHORTEST)
     end = n - 2
     if crc16(buf, 0, end) != buf[end] | buf[end + 1] << 8:
-        raise ModbusCrcError(f"wrong checksum over {n} bytes")
+        raise ModbusCrcError("checksum")
     same("unit", buf[0], unit)
     check_function(buf, _PDU_START, end, function)
     same("length", n, length)

@@ -20,7 +20,7 @@ _MAC = const(32)
 def hmac_sha256(key: "Buffer", *parts: "Buffer") -> bytes:
     """The 32 bytes of HMAC-SHA256 over the concatenated `parts`. Raises ValueError for an empty key."""
     if not key:
-        raise ValueError("an empty key")
+        raise ValueError("no key")
     if len(key) > _BLOCK:
         key = sha256(key).digest()
     pad = bytearray(_BLOCK)
@@ -52,6 +52,6 @@ def unseal(key: "Buffer", context: "Buffer", sealed: "Buffer") -> bytes:
             for i in range(_MAC):
                 difference |= mac[i] ^ wanted[i]
             if difference:
-                raise FrameError("seal: the mac does not fit")
+                raise FrameError("wrong seal")
             return body
-    raise FrameError("seal: not [body, mac]")
+    raise FrameError("no seal")

@@ -2,8 +2,8 @@
 
 from struct import pack_into
 
-from ohmcore.errors import ModbusPartial, ModbusTimeout, ModbusWrongReply
-from ohmcore.pdu import check_function, same, within
+from ohmcore.errors import ModbusTimeout, ModbusWrongReply
+from ohmcore.pdu import check_function, complete, same, within
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,10 +53,9 @@ def verify(buf: "Buffer", n: int, transaction: int, unit: int, function: int) ->
     ModbusException. A reply with another transaction is a late one: skip it and read on.
     """
     if n == 0:
-        raise ModbusTimeout(f"unit {unit} does not answer")
+        raise ModbusTimeout("no answer")
     length = expected_length(buf, n)
-    if length == 0 or n < length:
-        raise ModbusPartial(f"{n} bytes of {length or '?'} came")
+    complete(n, length or 7)
     same("length", n, length)
     same("transaction", buf[0] << 8 | buf[1], transaction)
     same("unit", buf[6], unit)

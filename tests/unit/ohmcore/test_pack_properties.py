@@ -67,7 +67,7 @@ def test_a_message_cut_off_anywhere_is_refused(value: object, data: st.DataObjec
 
 @given(messages, st.binary(min_size=1, max_size=4))
 def test_bytes_after_a_message_are_refused(value: object, more: bytes) -> None:
-    with pytest.raises(PackError, match="after the end"):
+    with pytest.raises(PackError, match="more bytes"):
         unpack(packed(value) + more, **UNLIMITED)
 
 
@@ -129,7 +129,7 @@ def test_text_is_utf8_exactly_where_cpython_says_so(raw: bytes) -> None:
     try:
         text = raw.decode()
     except UnicodeDecodeError:
-        with pytest.raises(PackError, match="broken UTF-8"):
+        with pytest.raises(PackError, match="not UTF-8"):
             unpack(message)
     else:
         assert unpack(message) == text

@@ -79,10 +79,10 @@ def test_another_protocol_is_named() -> None:
         (frames.parse_ack, ACK),
         (frames.parse_command, COMMAND),
     ):
-        refused(parse, changed(frame, 0, 2), "protocol 2, not 1")
-        refused(parse, changed(frame, 0, True), "no protocol")
-        refused(parse, tuple(frame) * 2, "fields, not")
-        refused(parse, frame[:-1], "fields, not")
+        refused(parse, changed(frame, 0, 2), "protocol: 2 is not in 1..1")
+        refused(parse, changed(frame, 0, True), "protocol: not an integer")
+        refused(parse, tuple(frame) * 2, "fields: ")
+        refused(parse, frame[:-1], "fields: ")
         everything: Any = (None, 5, "text", b"bytes", {}, [], {0: 1})
         for nonsense in everything:
             raises(FrameError, parse, nonsense)
@@ -111,9 +111,9 @@ def test_the_text_says_which_field_and_why() -> None:
     refused(gateway.parse_data, changed(DATA, 1, 0), "boot: 0 is not in 1..2147483647")
     refused(gateway.parse_data, changed(DATA, 1, 1 << 31), "boot: 2147483648 is not in")
     refused(gateway.parse_data, changed(DATA, 2, 0), "seq: 0 is not in")
-    refused(gateway.parse_data, changed(DATA, 4, ""), "device: empty")
-    refused(gateway.parse_data, changed(DATA, 4, "M-TEC"), "device: not of a-z")
-    refused(gateway.parse_data, changed(DATA, 4, "../x"), "device: not of a-z")
+    refused(gateway.parse_data, changed(DATA, 4, ""), "device: not a name")
+    refused(gateway.parse_data, changed(DATA, 4, "M-TEC"), "device: not a name")
+    refused(gateway.parse_data, changed(DATA, 4, "../x"), "device: not a name")
     refused(gateway.parse_data, changed(DATA, 6, 2), "quality: 2 is not in 0..1")
     refused(gateway.parse_hello, changed(HELLO, 4, b"1234567"), "config_hash: not 8 bytes")
     refused(gateway.parse_hello, changed(HELLO, 7, [1]), "capabilities: not text")
@@ -153,7 +153,7 @@ def test_dropped_spans_run_forward() -> None:
 
 def test_a_command_writes_whole_registers() -> None:
     for words in (b"", b"\0", b"\0\0\0", bytes(248)):
-        refused(frames.parse_command, changed(COMMAND, 5, words), "words: not 1 to 123 registers")
+        refused(frames.parse_command, changed(COMMAND, 5, words), "words: not registers")
     refused(frames.parse_command, changed(COMMAND, 6, 0), "ttl_ms: 0 is not in")
     refused(frames.parse_command, changed(COMMAND, 2, 0), "counter: 0 is not in")
 

@@ -52,7 +52,7 @@ def test_integers_take_their_shortest_form() -> None:
 
 def test_integers_beyond_64_bits_are_refused() -> None:
     for value in (1 << 64, -(1 << 63) - 1, 1 << 200, -(1 << 200)):
-        says("beyond 64 bits", raises(PackError, packed, value))
+        says("too long", raises(PackError, packed, value))
 
 
 def test_nothing_and_truth() -> None:
@@ -135,7 +135,7 @@ def test_half_a_surrogate_pair_is_refused() -> None:
 def test_a_full_buffer_leaves_no_half_message() -> None:
     packer = Packer(bytearray(4))
     packer.int(1)
-    says("the buffer is full, at byte 1", raises(PackError, packer.str, "four"))
+    says("full, at byte 1", raises(PackError, packer.str, "four"))
     assert packer.length == 0
     raises(PackError, packer.int, 1)
     assert packer.length == 0
@@ -163,7 +163,7 @@ def test_what_never_fits_its_length_is_refused() -> None:
         (packer.bin, bytes(65536)),
     ):
         packer.reset()
-        says("longer than 65535", raises(PackError, write, count))
+        says("too long", raises(PackError, write, count))
 
 
 def test_a_message_cut_off_anywhere_is_refused() -> None:
@@ -173,12 +173,12 @@ def test_a_message_cut_off_anywhere_is_refused() -> None:
 
 
 def test_more_after_the_end_is_refused() -> None:
-    says("1 bytes after the end, at byte 1", raises(PackError, unpack, b"\x01\x02"))
+    says("more bytes, at byte 1", raises(PackError, unpack, b"\x01\x02"))
 
 
 def test_ext_types_and_the_unused_byte_are_refused() -> None:
     for head in (0xC1, 0xC7, 0xC8, 0xC9, 0xD4, 0xD5, 0xD6, 0xD7, 0xD8):
-        says("is not allowed", raises(PackError, unpack, bytes([head]) + bytes(20)))
+        says("no type, at byte 1", raises(PackError, unpack, bytes([head]) + bytes(20)))
 
 
 def test_deeper_than_allowed_is_refused() -> None:
@@ -192,8 +192,8 @@ def test_deeper_than_allowed_is_refused() -> None:
 
 def test_more_values_than_allowed_are_refused() -> None:
     assert size_of(unpack(b"\xdc\x00\xff" + bytes(255))) == 255
-    says("too many values", raises(PackError, unpack, b"\xdc\x01\x00" + bytes(256)))
-    says("too many values", raises(PackError, unpack, b"\x92\x92\x01\x01\x01", 6, 4))
+    says("too many", raises(PackError, unpack, b"\xdc\x01\x00" + bytes(256)))
+    says("too many", raises(PackError, unpack, b"\x92\x92\x01\x01\x01", 6, 4))
     assert unpack(b"\x92\x92\x01\x01\x01", 6, 5) == [[1, 1], 1]
     raises(PackError, unpack, b"\x81\x01\x01", 6, 2)
 
@@ -204,20 +204,20 @@ def test_a_length_that_lies_is_refused_at_once() -> None:
 
 
 def test_more_bytes_than_allowed_are_refused() -> None:
-    says("4097 bytes, more than 4096", raises(PackError, unpack, b"\xc5\x0f\xfe" + bytes(4094)))
+    says("too long", raises(PackError, unpack, b"\xc5\x0f\xfe" + bytes(4094)))
     assert size_of(unpack(b"\xc5\x0f\xfd" + bytes(4093))) == 4093
     assert size_of(unpack(b"\xc5\x0f\xfe" + bytes(4094), max_bytes=4097)) == 4094
 
 
 def test_keys_are_text_or_integers_and_come_once() -> None:
     for key in (b"\x90", b"\x80", b"\xc0", b"\xc3", b"\xc4\x01x", b"\xcb" + bytes(8)):
-        says("neither text nor integer", raises(PackError, unpack, b"\x81" + key + b"\x01"))
-    says("a doubled key", raises(PackError, unpack, b"\x82\xa1a\x01\xa1a\x02"))
-    says("a doubled key", raises(PackError, unpack, b"\x82\x01\x01\xcc\x01\x02"))
+        says("key type", raises(PackError, unpack, b"\x81" + key + b"\x01"))
+    says("key twice", raises(PackError, unpack, b"\x82\xa1a\x01\xa1a\x02"))
+    says("key twice", raises(PackError, unpack, b"\x82\x01\x01\xcc\x01\x02"))
 
 
 def test_broken_utf8_is_refused() -> None:
     for raw in (b"\x80", b"\xff", b"\xc2", b"\xc0\x80", b"\xc1\xbf", b"\xe0\x80\x80", b"\xed\xa0\x80", b"\xf0\x80\x80\x80"):
-        says("broken UTF-8", raises(PackError, unpack, bytes([0xA0 | len(raw)]) + raw))
+        says("not UTF-8", raises(PackError, unpack, bytes([0xA0 | len(raw)]) + raw))
     for raw in (b"\xf4\x90\x80\x80", b"\xf5\x80\x80\x80", b"\xe2\x82", b"\xe2\x28\xa1", b"\xe2\x82\x28", b"a\xc3("):
         raises(PackError, unpack, bytes([0xA0 | len(raw)]) + raw)

@@ -110,7 +110,7 @@ def test_a_refusal_has_its_code_and_name() -> None:
     assert refusal.counter == "exception"
     says("function 3 refused: illegal data address (2)", refusal)
     assert not raises(ModbusException, pdu.check_reply, b"\x90\x06", 0, 2, 16, 0, 1).permanent
-    assert raises(ModbusException, pdu.check_reply, b"\x83\x63", 0, 2, 3, 0, 1).name == "unknown exception"
+    assert raises(ModbusException, pdu.check_reply, b"\x83\x63", 0, 2, 3, 0, 1).name == "unknown"
 
 
 def test_a_write_is_answered_by_its_echo() -> None:
