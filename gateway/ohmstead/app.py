@@ -32,9 +32,7 @@ from ohmstead.nodes.fleet import Event, Fleet
 from ohmstead.nodes.ingest import Ingest
 from ohmstead.observe.latest import Latest
 from ohmstead.observe.overview import Overview
-from ohmstead.profiles.compiler import periods, poll_groups
 from ohmstead.profiles.decode import Decoder
-from ohmstead.profiles.planner import TcpCost
 from ohmstead.publish.bridge import Bridge
 from ohmstead.publish.device import DeviceOutlets, device_outlets, retired_devices
 from ohmstead.publish.home_assistant import bridge_topic
@@ -77,8 +75,9 @@ class Gateway:
         self.config = config
         self.clock = clock = clock or Clock()
         self.profiles = {device: config.profile(device) for device in config.devices}
-        self.decoders = {device: Decoder(profile, config.zone) for device, profile in self.profiles.items()}
-        self.periods = {device: periods(profile, config.devices[device].every) for device, profile in self.profiles.items()}
+        self.scans = {device: config.poll_groups(device) for device in config.devices}
+        self.decoders = {device: Decoder(profile, config.zone, self.scans[device]) for device, profile in self.profiles.items()}
+        self.periods = {device: config.periods(device) for device in config.devices}
         self.store = self._open_store()
         self.writer = Writer(self.store, flush=config.store.flush)
         self.stream = Stream(_subscriber_failed)
@@ -91,6 +90,7 @@ class Gateway:
             stream=self.stream,
             writer=self.writer,
             messenger=self.mqtt,
+            periods={device: {scan.name: scan.period_s for scan in scans} for device, scans in self.scans.items()},
             boots=self.store.boots(),
             mono=clock.mono,
             wall=clock.wall,
@@ -143,8 +143,7 @@ class Gateway:
             timeout_s=line.timeout,
             retries=line.retries,
         )
-        groups = poll_groups(profile, TcpCost(), chosen.every, device)
-        return ModbusSource(device, endpoint, groups, self.decoders[device], self._emit, wall=self.clock.wall)
+        return ModbusSource(device, endpoint, self.scans[device], self.decoders[device], self._emit, wall=self.clock.wall)
 
     def _emit(self, snapshot: Snapshot) -> None:
         self.writer.record(snapshot)

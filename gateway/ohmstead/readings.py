@@ -35,8 +35,8 @@ class Reading(NamedTuple):
 class Snapshot(NamedTuple):
     """What one poll group of one device said at one moment, decoded and with its calculated points.
 
-    `values` maps a point's id to its value in the point's unit. `live` is False for a frame that arrives late from a spool:
-    it belongs into the store, not onto a state topic.
+    `values` maps a point's id to its value in the point's unit. `live` is False for a frame that arrives so late from a spool that
+    a newer one is due: it belongs into the store, not onto a state topic. `age` is how many seconds it was under way.
     """
 
     device: str
@@ -45,6 +45,7 @@ class Snapshot(NamedTuple):
     quality: Quality
     values: Mapping[str, Value]
     live: bool = True
+    age: float = 0.0
 
     def readings(self, units: Mapping[str, str]) -> Iterator[Reading]:
         """Each value as a `Reading`; `units` maps a point's id to its unit (absent: no unit)."""

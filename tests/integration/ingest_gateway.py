@@ -21,7 +21,7 @@ log = structlog.get_logger(service="test")
 class Count:
     """A device with one point, the number that its frame carries."""
 
-    def decode(self, function: int, address: int, buf: bytes) -> dict[str, Value]:
+    def decode(self, function: int, address: int, buf: bytes, scan: str = "") -> dict[str, Value]:
         return {"number": int.from_bytes(buf, "big")}
 
     def calculate(self, values: dict[str, Value], time: float) -> None:

@@ -30,7 +30,7 @@ SLOW = PollGroup("1h", 3600.0, 1, (Read(3, 300, 1),), ("slow",))
 class Registers:
     """A decoder that says each register's number and value."""
 
-    def decode(self, function: int, address: int, registers: bytes) -> Mapping[str, Value]:
+    def decode(self, function: int, address: int, registers: bytes, scan: str) -> Mapping[str, Value]:
         words = struct.unpack(f">{len(registers) // 2}H", registers)
         return {f"r{address + offset}": word for offset, word in enumerate(words)}
 

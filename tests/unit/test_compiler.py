@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgpack
@@ -10,8 +11,9 @@ import pytest
 from ohmcore.gateway import pack_data
 from ohmcore.pack import Packer
 from ohmstead.profiles import library
-from ohmstead.profiles.compiler import MAX_FRAME, frame_bound, line_cost, period_name, periods, poll_groups
-from ohmstead.profiles.model import Line, Profile
+from ohmstead.profiles.compiler import MAX_FRAME, PollGroup, frame_bound, line_cost, period_name, periods, poll_groups
+from ohmstead.profiles.decode import Decoder
+from ohmstead.profiles.model import Line, Point, Profile
 from ohmstead.profiles.planner import LineCost, Read, TcpCost, seconds
 
 COST = LineCost.of_line(9600, turnaround_s=0.02)
@@ -106,6 +108,28 @@ def test_points_of_other_groups_may_be_read_over() -> None:
     fast, slow = poll_groups(meter, COST)
     assert fast.reads == (Read(3, 1, 3),)
     assert slow.reads == (Read(3, 2, 1),), "a group keeps to its own scan"
+
+
+def test_what_a_scan_reads_over_is_not_its_own_and_no_group_comes_in_pieces(mtec: Profile) -> None:
+    scans = poll_groups(mtec, COST, {"now-base": 2.0})
+    over = {point.id for scan in scans for point in _inside(mtec, scan) if point.group not in scan.groups}
+    assert {"ac_voltage_a", "grid_power"} <= over, "else this test tests nothing"
+    decoder = Decoder(mtec, scans=scans)
+    for scan in scans:
+        values = {point for read in scan.reads for point in decoder.decode(read.function, read.address, bytes(2 * read.count), scan.name)}
+        mine = {point.id for point in mtec.points.values() if point.table and point.group in scan.groups}
+        assert {point for point in values if not point.endswith(".raw")} == mine
+    (read, *_) = scans[0].reads
+    elsewhere = decoder.decode(read.function, read.address, bytes(2 * read.count), "7s")
+    assert set(elsewhere) == {p.id for p in _inside(mtec, replace(scans[0], reads=(read,)))}, "a node with another plan: all counts"
+
+
+def _inside(profile: Profile, scan: PollGroup) -> list[Point]:
+    return [
+        point
+        for point in profile.points.values()
+        if any(read.function == point.function and read.address <= point.address and point.last <= read.last for read in scan.reads)
+    ]
 
 
 def test_gaps_outside_the_readable_ranges_are_left_out() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,7 +17,8 @@ from msgpack import Timestamp, packb, unpackb  # type: ignore[import-untyped] # 
 from ohmcore.errors import FrameError
 from ohmstead.messages import Handler, Message
 from ohmstead.nodes.fleet import Event, Fleet
-from ohmstead.nodes.ingest import REASONS, Ingest
+from ohmstead.nodes.inbox import REASONS
+from ohmstead.nodes.ingest import Ingest
 from ohmstead.readings import Quality, Snapshot, Stream, Value
 from ohmstead.store.sqlite import SqliteStore
 from ohmstead.store.writer import Writer
@@ -32,6 +35,7 @@ class Broker:
     def __init__(self) -> None:
         self.sent: list[tuple[str, bytes]] = []
         self.handlers: dict[str, Handler] = {}
+        self.connect: Callable[[], None] = lambda: None
 
     def publish(self, topic: str, payload: str | bytes, *, retain: bool = False, qos: int = 0) -> None:
         assert isinstance(payload, bytes)
@@ -41,7 +45,8 @@ class Broker:
     def subscribe(self, pattern: str, handler: Handler, *, qos: int = 0) -> None:
         self.handlers[pattern] = handler
 
-    def on_connect(self, callback: Callable[[], None]) -> None: ...
+    def on_connect(self, callback: Callable[[], None]) -> None:
+        self.connect = callback
 
     def acknowledged(self) -> list[list[int]]:
         """The acknowledgements of the node `cellar`, without their time."""
@@ -51,7 +56,7 @@ class Broker:
 class Profile:
     """One register a range, at the addresses 100 to 199; `double` is calculated; 150 breaks the decoder."""
 
-    def decode(self, function: int, address: int, buf: bytes) -> dict[str, Value]:
+    def decode(self, function: int, address: int, buf: bytes, scan: str = "") -> dict[str, Value]:
         if not 100 <= address < 200:
             raise FrameError(f"function {function}, {len(buf) // 2} registers from {address}: no point")
         if address == 150:
@@ -87,6 +92,7 @@ class Gateway:
             stream=stream,
             writer=self.writer,
             messenger=self.broker,
+            periods={"mtec": {"10s": 10.0, "5min": 300.0}},
             boots=self.store.boots(),
             mono=lambda: self.now,
             wall=lambda: ORIGIN + self.now,
@@ -228,6 +234,24 @@ async def test_a_replayed_hour_is_stored_where_it_happened_and_is_not_live(gatew
     assert [snapshot.live for snapshot in gateway.snapshots] == [False] * 356 + [True] * 4, "the last half minute is live"
 
 
+async def test_what_is_read_seldom_is_current_until_its_next_reading_is_due_and_says_its_age(gateway: Gateway) -> None:
+    gateway.send(hello(uptime=1000), kind="hello")
+    gateway.send(data(1, 690, group="5min"), data(2, 710, group="5min"), data(3, 980, group="5min"), data(4, 960))
+    assert [(snapshot.group, snapshot.live, round(snapshot.age)) for snapshot in gateway.snapshots] == [
+        ("5min", False, 310),
+        ("5min", True, 290),
+        ("5min", True, 20),
+        ("10s", False, 40),
+    ]
+
+
+async def test_a_reading_of_minutes_ago_does_not_say_that_the_device_is_there_now(gateway: Gateway) -> None:
+    gateway.send(hello(uptime=1000), kind="hello")
+    gateway.send(data(1, 900, group="5min"))
+    assert gateway.snapshots[0].live
+    assert gateway.fleet.device_online("mtec") is None
+
+
 async def test_an_old_frame_between_live_ones_is_stored_but_not_published(gateway: Gateway) -> None:
     gateway.send(data(5, 100))
     gateway.now += 10
@@ -297,6 +321,45 @@ async def test_a_node_that_comes_back_hears_at_once_how_far_the_store_is(gateway
     gateway.now += 1
     gateway.send(hello(first_seq=1), kind="hello")
     assert gateway.broker.acknowledged() == [[1, BOOT, 2]]
+
+
+async def test_whenever_the_gateway_is_connected_each_node_hears_how_far_its_boot_is_settled(gateway: Gateway) -> None:
+    gateway.send(data(1), data(2, 101))
+    await gateway.committed()
+    await asyncio.to_thread(gateway.stop)
+    gateway.start()
+    gateway.broker.connect()
+    assert gateway.broker.acknowledged() == [[1, BOOT, 2]], "known from the store, before the node says anything"
+    gateway.send(data(1, boot=8))
+    gateway.now += 1
+    gateway.broker.connect()
+    assert sorted(gateway.broker.acknowledged()[1:]) == [[1, BOOT, 2], [1, 8, 0]]
+    assert all(topic.startswith("ohm/home/node/cellar/") for topic, _ in gateway.broker.sent), "of the attic nothing is known"
+
+
+async def test_a_node_that_was_there_before_the_gateway_hears_at_once_that_nothing_is_settled(gateway: Gateway) -> None:
+    gateway.send(hello(), kind="hello", retain=True)
+    assert gateway.broker.acknowledged() == [[1, BOOT, 0]]
+
+
+async def test_a_hello_that_would_settle_frames_no_node_can_have_made_is_refused(gateway: Gateway) -> None:
+    gateway.send(hello(first_seq=2**40), kind="hello")
+    assert gateway.ingest.refused["future"] == 1
+    gateway.send(data(1))
+    await gateway.committed()
+    assert gateway.broker.acknowledged() == [[1, BOOT, 1]]
+    assert gateway.values("p100") == [1]
+
+
+async def test_whatever_a_report_counts_with_is_kept_as_json_and_shown_as_numbers(gateway: Gateway) -> None:
+    report: dict[str, Any] = {"ok": 5, "crc": float("nan"), "wrong": -1, "partial": b"\xff", "late_bytes": [float("inf"), {"deep": b"\x01"}]}
+    gateway.send(event(1, "bus", 100, "mtec", **report), event(2, "bus", 100, **report), kind="event")
+    await gateway.committed()
+    node = gateway.fleet.nodes["cellar"]
+    assert node.bus == node.devices["mtec"].bus == {"ok": 5}
+    kept = gateway.store.events()[0].detail
+    assert kept == {"ok": 5, "crc": None, "wrong": -1, "partial": "ff", "late_bytes": [None, {"deep": "01"}]}
+    assert json.loads(json.dumps(gateway.events[0].detail, allow_nan=False)) == kept
 
 
 async def test_events_are_numbered_handed_out_once_and_kept(gateway: Gateway) -> None:

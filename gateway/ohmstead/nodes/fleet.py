@@ -97,10 +97,15 @@ class Fleet:
             case "online" | "offline" if device is not None:
                 device.seen(event.kind == "online", event.time)
             case "bus" if device is not None:
-                device.bus = event.detail
+                device.bus = _counters(event.detail)
             case "bus":
-                node.bus = event.detail
+                node.bus = _counters(event.detail)
             case "restart":
                 node.restarts += 1
             case "dropped":
                 node.given_up += sum(last - first + 1 for first, last in event.detail.get("ranges", ()))
+
+
+def _counters(detail: Mapping[str, Any]) -> dict[str, int]:
+    """What counts in a bus report; whatever else somebody put into it is not shown."""
+    return {name: count for name, count in detail.items() if type(count) is int and count >= 0}

@@ -17,63 +17,41 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol
 
 import structlog
-from msgpack import packb, unpackb  # type: ignore[import-untyped] # it comes without types
+from msgpack import packb  # type: ignore[import-untyped] # it comes without types
 
-from ohmcore.errors import FrameError, PackError
+from ohmcore.errors import FrameError
 from ohmcore.frames import PROTOCOL
-from ohmcore.gateway import parse_data, parse_event, parse_hello
-from ohmcore.pack import unpack
-from ohmstead.errors import OhmsteadError
 from ohmstead.messages import Message, Messenger
+from ohmstead.nodes import inbox
 from ohmstead.nodes.anchor import Anchors
-from ohmstead.nodes.fleet import Event, Fleet, Hello, NodeState
+from ohmstead.nodes.fleet import Event, Fleet, NodeState
+from ohmstead.nodes.inbox import REASONS, RefusedError
 from ohmstead.readings import Quality, Snapshot, Stream, Value
 from ohmstead.store.protocol import Acknowledgements, Anchor, Boot, BootKey, Frame, NodeEvent
 from ohmstead.store.writer import Writer
 
 log = structlog.get_logger(service="ingest")
 
-MAX_FRAME_BYTES = 4096
 LATE_S = 30.0
-"""A frame that was under way for longer than this is history: stored, and published as not live."""
+"""A frame that was under way for longer than this, and longer than until its group's next one, is history: stored, and published as
+not live. What is read once an hour is still the newest there is after half an hour."""
 
-_MAX_ITEMS = 64
-_MAX_UPTIME_MS = 20 * 366 * 86_400_000
 _ACK_PAUSE_S = 0.25
 _LOG_PAUSE_S = 60.0
 _BOOTS = 1_000
 _MAX_PENDING_EVENTS = 10_000
 
-REASONS = (
-    *("garbage", "truncated", "oversized", "wrong protocol", "retained", "future"),
-    *("unknown node", "unknown device", "unknown range", "undecodable"),
-)
-"""Why a message, or a part of it, was refused."""
-
 _QUALITIES = (Quality.GOOD, Quality.PARTIAL)
-_unpack_data = partial(unpackb, use_list=False, max_array_len=_MAX_ITEMS, max_map_len=_MAX_ITEMS)
-
-Checked = TypeVar("Checked")
-
-
-class _RefusedError(OhmsteadError):
-    """A message goes no further; `reason` is one of `REASONS`."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.detail = detail
 
 
 class Decoding(Protocol):
     """What a device's profile does for us."""
 
-    def decode(self, function: int, address: int, buf: bytes) -> Mapping[str, Value]:
-        """The points of one range; FrameError if it covers none."""
+    def decode(self, function: int, address: int, buf: bytes, scan: str = "") -> Mapping[str, Value]:
+        """The points of one range that was read for the poll group `scan`; FrameError if it covers none."""
         ...
 
     def calculate(self, values: dict[str, Value], time: float) -> None:
@@ -110,7 +88,8 @@ class _Sound(NamedTuple):
 class Ingest:
     """Takes the messages of all nodes of a site. `start` once in the event loop; everything else runs there as well.
 
-    `decoders`: one for each device behind a node. `boots`: what the store remembers. `mono` and `wall` are the clocks, in seconds.
+    `decoders`: one for each device behind a node. `periods`: per device how often each of its poll groups is read, in seconds.
+    `boots`: what the store remembers, the newest first. `mono` and `wall` are the clocks, in seconds.
     `refused` counts by reason, `replayed` the frames that came again after they had been settled.
     """
 
@@ -123,6 +102,7 @@ class Ingest:
         stream: Stream,
         writer: Writer,
         messenger: Messenger,
+        periods: Mapping[str, Mapping[str, float]] | None = None,
         boots: Sequence[Boot] = (),
         mono: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
@@ -137,10 +117,12 @@ class Ingest:
         self._stream = stream
         self._writer = writer
         self._messenger = messenger
+        self._periods = periods or {}
         self._mono = mono
         self._wall = wall
         self._anchors = Anchors(boots, mono=mono(), wall=wall())
         self._boots: dict[BootKey, _Boot] = {(boot.node, boot.boot): _Boot(boot.contiguous) for boot in boots}
+        self._before = {boot.node: boot.boot for boot in reversed(boots)}
         self._routes: dict[str, tuple[NodeState, str]] = {}
         self._newest: dict[tuple[str, str], tuple[int, int, float]] = {}  # (device, group) → boot, uptime ms, UTC of what was published
         self._subscribers: list[Callable[[Event], None]] = []
@@ -161,6 +143,7 @@ class Ingest:
 
         self._writer.on_commit(committed)
         self._messenger.subscribe(f"{self._root}/+/up/#", self.handle)
+        self._messenger.on_connect(self.greet)
 
     def on_event(self, subscriber: Callable[[Event], None]) -> None:
         """`subscriber` gets each event of a node once, as soon as it comes; after a restart of the gateway perhaps again."""
@@ -190,7 +173,7 @@ class Ingest:
                     self._hello(node, payload, retain, mono)
                 elif kind == "online":
                     node.online = payload == b"online"
-            except _RefusedError as refusal:
+            except RefusedError as refusal:
                 self._refuse(refusal.reason, node, refusal.detail)
         if sound or self._first_seqs:
             self._take(sound, mono, wall)
@@ -210,14 +193,14 @@ class Ingest:
         return route
 
     def _data(self, node: NodeState, payload: bytes, retain: bool, mono: float) -> _Sound | None:
-        boot, seq, uptime_ms, device, group, quality, ranges = _parse(payload, parse_data, _unpack_data)
+        boot, seq, uptime_ms, device, group, quality, ranges = inbox.data(payload)
         key = (node.name, boot)
         if self._is_news(node, key, seq, uptime_ms, retain, mono) is None:
             return None
         return _Sound(node, key, seq, uptime_ms, device, payload, group, quality, ranges)
 
     def _event(self, node: NodeState, payload: bytes, retain: bool, mono: float) -> _Sound | None:
-        boot, seq, uptime_ms, device, kind, detail = _parse(payload, parse_event, unpack)
+        boot, seq, uptime_ms, device, kind, detail = inbox.event(payload)
         key = (node.name, boot)
         known = self._is_news(node, key, seq, uptime_ms, retain, mono)
         if known is None:
@@ -231,9 +214,7 @@ class Ingest:
     def _is_news(self, node: NodeState, key: BootKey, seq: int, uptime_ms: int, retain: bool, mono: float) -> _Boot | None:
         """The frame's boot; None if the store has settled the frame already: then the node missed an acknowledgement."""
         if retain:
-            raise _RefusedError("retained", "nobody keeps frames in the broker")
-        if uptime_ms > _MAX_UPTIME_MS:
-            raise _RefusedError("future", f"up for {uptime_ms} ms")
+            raise RefusedError("retained", "nobody keeps frames in the broker")
         known = self._boots.get(key) or self._new_boot(key)
         if seq <= known.settled:
             self.replayed += 1
@@ -251,9 +232,7 @@ class Ingest:
 
     def _hello(self, node: NodeState, payload: bytes, retain: bool, mono: float) -> None:
         """A broker's retained copy says what the node holds, not when it said so: good for everything but the time."""
-        hello = Hello(*_parse(payload, parse_hello, unpack))
-        if hello.uptime_ms > _MAX_UPTIME_MS:
-            raise _RefusedError("future", f"up for {hello.uptime_ms} ms")
+        hello = inbox.hello(payload)
         key = (node.name, hello.boot)
         known = self._boots.get(key) or self._new_boot(key)
         if not retain or node.hello is None:
@@ -261,7 +240,7 @@ class Ingest:
         if not retain:
             self._anchors.heard(key, hello.uptime_ms * 0.001, mono)
         self._first_seqs[key] = max(hello.first_seq, self._first_seqs.get(key, 0))
-        if known.settled:
+        if retain or known.settled:  # a copy says that the node was there before us: it waits
             self._ack_due.add(key)
 
     # What is sound
@@ -304,7 +283,7 @@ class Ingest:
         try:
             for function, address, raw in item.ranges:
                 try:
-                    values.update(decoder.decode(function, address, raw))
+                    values.update(decoder.decode(function, address, raw, item.group))
                 except FrameError as error:
                     quality = Quality.PARTIAL
                     self._refuse("unknown range", item.node, str(error))
@@ -319,11 +298,12 @@ class Ingest:
         newest = self._newest.get((device, item.group))
         if newest is None or (item.uptime_ms > newest[1] if boot == newest[0] else at > newest[2]):
             self._newest[device, item.group] = (boot, item.uptime_ms, at)
-            live = wall - at <= LATE_S
-            if live:
+            age = wall - at
+            if age <= LATE_S:
                 state.last_frame = at
                 state.seen(True, at)
-            self._stream.publish(Snapshot(device, item.group, at, _QUALITIES[quality], values, live))
+            live = age <= LATE_S or age <= self._periods.get(device, {}).get(item.group, 0.0)
+            self._stream.publish(Snapshot(device, item.group, at, _QUALITIES[quality], values, live, age))
         return values
 
     def _hand_out(self, event: Event) -> None:
@@ -348,6 +328,14 @@ class Ingest:
             log.warning("refused", reason=reason, node=name, detail=detail[:200], times=self._since_logged.pop(key))
 
     # Acknowledgements out
+
+    def greet(self) -> None:
+        """We are connected and hear the nodes: each is told how far its boot is settled, 0 if nothing is, and may send at once what it
+        sent to nobody before."""
+        for node in self.fleet.nodes.values():
+            boots = {node.hello.boot if node.hello else 0, node.boot, self._before.get(node.name, 0)}
+            self._ack_due.update((node.name, boot) for boot in boots if boot)
+        self._acknowledge()
 
     def settled(self, settled: Acknowledgements) -> None:
         """The store has committed: tell the nodes, a few times a second at most."""
@@ -384,19 +372,3 @@ class Ingest:
             self._messenger.publish(f"{self._root}/{node}/down/ack", packb((PROTOCOL, boot, seq, round(self._wall() * 1000))))
             if node in self.fleet.nodes:
                 self.fleet.nodes[node].acknowledged = seq
-
-
-def _parse(payload: bytes, check: Callable[[object], Checked], unpacked: Callable[[bytes], object]) -> Checked:
-    """Unpacks within limits and checks every field; `_RefusedError` says what is wrong."""
-    if len(payload) > MAX_FRAME_BYTES:
-        raise _RefusedError("oversized", f"{len(payload)} bytes")
-    try:
-        frame = unpacked(payload)
-    except (ValueError, PackError) as error:
-        text = str(error)
-        raise _RefusedError("truncated" if "incomplete" in text or "cut off" in text else "garbage", text) from error
-    try:
-        return check(frame)
-    except FrameError as error:
-        foreign = isinstance(frame, (list, tuple)) and frame and isinstance(frame[0], int) and frame[0] != PROTOCOL
-        raise _RefusedError("wrong protocol" if foreign else "garbage", str(error)) from error

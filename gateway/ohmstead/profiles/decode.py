@@ -7,11 +7,11 @@ What cannot be a value (NaN, infinity, outside `valid`) is absent.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Collection, Iterable, MutableMapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from struct import Struct
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from ohmcore import registers
@@ -20,6 +20,9 @@ from ohmstead.profiles.decoders import DECODERS
 from ohmstead.profiles.formula import Formula, dependency_order
 from ohmstead.profiles.model import Point, Profile
 from ohmstead.readings import Value
+
+if TYPE_CHECKING:
+    from ohmstead.profiles.compiler import PollGroup
 
 Convert = Callable[[Any], Value | None]
 
@@ -46,12 +49,17 @@ class _Layout:
 
 
 class Decoder:
-    """Decodes what devices of one profile say. `zone` is the home's time zone, for `clock` points."""
+    """Decodes what devices of one profile say. `zone` is the home's time zone, for `clock` points. `scans` are its poll groups: of a
+    range that was read as planned for one of them only the points of that poll group's `groups` are taken. A scan reads over
+    registers of other groups where that is cheaper; those have a scan of their own, in which their group is whole."""
 
-    def __init__(self, profile: Profile, zone: tzinfo | None = None) -> None:
+    def __init__(self, profile: Profile, zone: tzinfo | None = None, scans: Iterable[PollGroup] = ()) -> None:
         self.profile = profile
         self._zone = zone or ZoneInfo("UTC")
-        self._layouts: dict[tuple[int, int, int], _Layout] = {}
+        self._layouts: dict[tuple[int, int, int, str], _Layout] = {}
+        self._planned: dict[tuple[int, int, int, str], Collection[str]] = {
+            (read.function, read.address, 2 * read.count, scan.name): frozenset(scan.groups) for scan in scans for read in scan.reads
+        }
         self._points = {
             function: sorted((point for point in profile.points.values() if point.function == function), key=lambda point: point.address)
             for function in (3, 4)
@@ -66,13 +74,15 @@ class Decoder:
             if point.clock
         ]
 
-    def decode(self, function: int, address: int, buf: bytes | bytearray | memoryview) -> dict[str, Value]:
-        """The values of all points whose registers lie wholly in the range that begins at `address`.
+    def decode(self, function: int, address: int, buf: bytes | bytearray | memoryview, scan: str = "") -> dict[str, Value]:
+        """The values of the points whose registers lie wholly in the range that begins at `address`: those of the poll group `scan`
+        if the range is one of its planned reads, else all of them.
 
         `function` is the Modbus function that read it, `buf` two bytes a register, high byte first.
         Raises UnknownRange when the range holds no point, FrameError when `buf` is no whole number of registers.
         """
-        layout = self._layouts.get((function, address, len(buf))) or self._layout(function, address, len(buf))
+        read = (function, address, len(buf), scan)
+        layout = self._layouts.get(read) or self._layout(read)
         values: dict[str, Value] = {}
         for (point, divisor, convert), raw in zip(layout.fields, layout.struct.unpack(buf), strict=True):
             if convert is not None:
@@ -101,17 +111,21 @@ class Decoder:
                 if not others.isdisjoint(values):
                     values[name] = datetime.fromtimestamp(time, self._zone).strftime(pattern)
 
-    def _layout(self, function: int, address: int, size: int) -> _Layout:
+    def _layout(self, key: tuple[int, int, int, str]) -> _Layout:
+        function, address, size, _ = key
         if size % 2:
             raise FrameError(f"{size} bytes are no whole number of registers")
         end = address + size // 2
-        inside = [point for point in self._points.get(function, []) if address <= point.address and point.last < end]
+        groups = self._planned.get(key, self.profile.groups)
+        inside = [
+            point for point in self._points.get(function, []) if address <= point.address and point.last < end and point.group in groups
+        ]
         if not inside:
             raise UnknownRange(f"function {function}, {size // 2} registers from {address}: no point of {self.profile.id}")
         layout = _laid_out(inside, address, end)
         if len(self._layouts) >= _MAX_LAYOUTS:
             self._layouts.clear()
-        self._layouts[function, address, size] = layout
+        self._layouts[key] = layout
         return layout
 
 

@@ -51,7 +51,7 @@ class Endpoint(NamedTuple):
 class ReadingDecoder(Protocol):
     """The part of `profiles.decode.Decoder` that a source needs."""
 
-    def decode(self, function: int, address: int, registers: bytes, /) -> Mapping[str, Value]: ...
+    def decode(self, function: int, address: int, registers: bytes, scan: str, /) -> Mapping[str, Value]: ...
 
     def calculate(self, values: dict[str, Value], time: float, /) -> None: ...
 
@@ -205,7 +205,7 @@ class ModbusSource:
                 quality = Quality.PARTIAL
                 self._has_gap(read, error)
                 continue
-            values.update(self._decode(read, octets))
+            values.update(self._decode(group, read, octets))
             self._gaps.discard(read)
         if values:
             now = self._wall()
@@ -213,9 +213,9 @@ class ModbusSource:
             self._emit(Snapshot(self.device, group.name, now, quality, values))
         return self.online is not False
 
-    def _decode(self, read: Read, octets: bytes) -> Mapping[str, Value]:
+    def _decode(self, group: PollGroup, read: Read, octets: bytes) -> Mapping[str, Value]:
         try:
-            return self._decoder.decode(read.function, read.address, octets)
+            return self._decoder.decode(read.function, read.address, octets, group.name)
         except FrameError as error:
             self._has_gap(read, error)
             return {}
