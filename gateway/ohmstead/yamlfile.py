@@ -47,11 +47,13 @@ for _tag, _pattern, _first in (
 
 @dataclass(frozen=True)
 class Document:
-    """A YAML file as plain values (`value`), and the line of everything in it."""
+    """A YAML file as plain values (`value`), and the line of everything in it. `mistakes`: keys that stand twice (the first counts),
+    for who wants to look for more before he refuses it."""
 
     file: str
     value: Any
     _lines: Mapping[tuple[str, ...], int] = field(repr=False)
+    mistakes: tuple[Mistake, ...] = ()
 
     def line(self, path: Iterable[str | int]) -> int:
         """The line (from 1) of the key or item at `path`; of the nearest thing around it when there is no such key."""
@@ -61,8 +63,9 @@ class Document:
         return self._lines.get(parts, 1)
 
 
-def read(path: Path | str, shown_as: str | None = None) -> Document:
-    """Reads the file at `path`. Raises ConfigurationError with all mistakes of its form; they name `shown_as` or the path."""
+def read(path: Path | str, shown_as: str | None = None, *, strict: bool = True) -> Document:
+    """Reads the file at `path`. Raises ConfigurationError with all mistakes of its form; they name `shown_as` or the path. Unless
+    `strict`, keys that stand twice are left to the document's `mistakes`."""
     name = shown_as or str(path)
     try:
         content = Path(path).read_bytes()
@@ -71,13 +74,13 @@ def read(path: Path | str, shown_as: str | None = None) -> Document:
     if len(content) > _MAX_BYTES:
         raise ConfigurationError([Mistake(name, 0, "", f"is larger than {_MAX_BYTES // 1000} kB")])
     try:
-        return parse(content.decode(), name)
+        return parse(content.decode(), name, strict=strict)
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise ConfigurationError([Mistake(name, line, "", "is not UTF-8 text from here on")]) from error
 
 
-def parse(text: str, file: str) -> Document:
+def parse(text: str, file: str, *, strict: bool = True) -> Document:
     """Like `read`, from a text; `file` is the name that mistakes carry."""
     try:
         node = yaml.compose(text, Loader=_CoreLoader)
@@ -92,9 +95,9 @@ def parse(text: str, file: str) -> Document:
         raise ConfigurationError([Mistake(file, 0, "", "is nested too deeply")]) from error
     walk = _Walk(file)
     value = None if node is None else walk.value(node, ())
-    if walk.mistakes:
-        raise ConfigurationError(walk.mistakes)
-    return Document(file, value, walk.lines)
+    if walk.mistakes or (strict and walk.repeated):
+        raise ConfigurationError([*walk.mistakes, *walk.repeated])
+    return Document(file, value, walk.lines, tuple(walk.repeated))
 
 
 class _Walk:
@@ -102,6 +105,7 @@ class _Walk:
 
     def __init__(self, file: str) -> None:
         self.mistakes: list[Mistake] = []
+        self.repeated: list[Mistake] = []
         self.lines: dict[tuple[str, ...], int] = {}
         self._file = file
         self._open: set[int] = set()
@@ -137,7 +141,8 @@ class _Walk:
                 key = str(key_node.value)
             below = (*path, str(key))
             if key in mapping:
-                self._mistake(key_node, below, f"stands here a second time; the first is in line {self.lines[below]}")
+                text = f"stands here a second time; the first is in line {self.lines[below]}"
+                self.repeated.append(Mistake(self._file, key_node.start_mark.line + 1, ".".join(below), text))
                 continue
             self.lines[below] = key_node.start_mark.line + 1
             mapping[key] = self.value(value_node, below)

@@ -89,6 +89,16 @@ def test_what_is_wrong_in_one_place_is_told_in_plain_words(write: Write, text: s
     assert told in "\n".join(mistakes(write(text)))
 
 
+def test_a_key_that_stands_twice_hides_no_other_mistake(write: Write) -> None:
+    text = "site: home\nsite: HOME!\nmqtt:\n  pasword: x\ndevices:\n  mtec: {profile: mtec-energybutlr, via: tcp://a}\nwebb: {}\n"
+    assert [mistake.split(" ")[0] for mistake in mistakes(write(text))] == [
+        "ohmstead.yaml:2:",
+        "ohmstead.yaml:4:",
+        "ohmstead.yaml:6:",
+        "ohmstead.yaml:7:",
+    ], "of the two sites the first counts, so the second is no other mistake"
+
+
 @pytest.mark.parametrize(
     ("keys", "told"),
     [

@@ -352,7 +352,13 @@ async def test_a_hello_that_would_settle_frames_no_node_can_have_made_is_refused
 
 
 async def test_whatever_a_report_counts_with_is_kept_as_json_and_shown_as_numbers(gateway: Gateway) -> None:
-    report: dict[str, Any] = {"ok": 5, "crc": float("nan"), "wrong": -1, "partial": b"\xff", "late_bytes": [float("inf"), {"deep": b"\x01"}]}
+    report: dict[str, Any] = {
+        "ok": 5,
+        "crc": float("nan"),
+        "wrong": -1,
+        "partial": b"\xff",
+        "late_bytes": [float("inf"), {"deep": b"\x01"}],
+    }
     gateway.send(event(1, "bus", 100, "mtec", **report), event(2, "bus", 100, **report), kind="event")
     await gateway.committed()
     node = gateway.fleet.nodes["cellar"]

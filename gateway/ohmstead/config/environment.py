@@ -33,14 +33,18 @@ class Override(NamedTuple):
 
 
 def as_written(text: str) -> Any:
-    """YAML with every scalar as the text it is written as; a key with nothing after it is absent. The form must be sound."""
+    """YAML with every scalar as the text it is written as; a key with nothing after it is absent. The form must be sound; of a key
+    that stands twice the first counts."""
     node = yaml.compose(text, Loader=yaml.SafeLoader)
     return None if node is None else _as_written(node)
 
 
 def _as_written(node: yaml.Node) -> Any:
     if isinstance(node, yaml.MappingNode):
-        values = {str(key.value): _as_written(value) for key, value in node.value}
+        values: dict[str, Any] = {}
+        for key, value in node.value:
+            if str(key.value) not in values:
+                values[str(key.value)] = _as_written(value)
         return {key: value for key, value in values.items() if value is not None}
     if isinstance(node, yaml.SequenceNode):
         return [_as_written(item) for item in node.value]

@@ -33,8 +33,8 @@ def load(path: Path | str, environ: Mapping[str, str] = MappingProxyType({})) ->
     variable that made it.
     """
     path = Path(path)
-    document = yamlfile.read(path)
-    draft = _Draft(document, path.resolve().parent)
+    document = yamlfile.read(path, strict=False)
+    draft = _Draft(document, path.resolve().parent, mistakes=list(document.mistakes))
     draft.read(as_written(path.read_text(encoding="utf-8")))
     draft.override(environ)
     draft.refuse_sources()
