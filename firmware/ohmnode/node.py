@@ -75,14 +75,16 @@ class Node:
         outbox = self._outbox
         frames.pack_hello(
             self._packer,
-            "{} {} {}".format(VERSION, self._hal.name, ".".join([str(part) for part in sys.implementation.version[:3]])),
-            outbox.boot,
-            self._outbox.uptime_ms(),
-            self._configured.fingerprint,
-            "-",
-            self._hal.reset_cause(),
-            self._capabilities,
-            outbox.spool.first_seq(),
+            (
+                "{} {} {}".format(VERSION, self._hal.name, ".".join([str(part) for part in sys.implementation.version[:3]])),
+                outbox.boot,
+                self._outbox.uptime_ms(),
+                self._configured.fingerprint,
+                "-",
+                self._hal.reset_cause(),
+                self._capabilities,
+                outbox.spool.first_seq(),
+            ),
         )
         return memoryview(self._packer.buffer)[: self._packer.length]
 

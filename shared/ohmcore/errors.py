@@ -1,6 +1,6 @@
 """What can go wrong on a bus and on the wire.
 
-Every error of a bus names the counter it belongs to in the node's bus report, and says whether asking again can help.
+Every error of a bus names the counter it belongs to in the node's bus report.
 """
 
 # By code, from 1 on.
@@ -11,13 +11,9 @@ _REFUSALS = (
 
 
 class ModbusError(Exception):
-    """A request that got no usable answer.
-
-    `counter`: the counter of the bus report it belongs to. `permanent`: true when the same request cannot succeed later.
-    """
+    """A request that got no usable answer. `counter`: the counter of the bus report it belongs to."""
 
     counter = "wrong"
-    permanent = False
 
 
 class ModbusTimeout(ModbusError):  # noqa: N818 - the name says what came, and is the field's word
@@ -55,7 +51,6 @@ class ModbusException(ModbusError):  # noqa: N818 - the name says what came, and
         self.function = function
         self.code = code
         self.name = (names[code - 1] if 0 < code <= len(names) else "") or "unknown"
-        self.permanent = code in (1, 2, 3)
         super().__init__(f"function {function} refused: {self.name} ({code})")
 
 

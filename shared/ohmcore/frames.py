@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from ohmcore.pack import Buffer, Packer
 
+    Hello = tuple[str, int, int, Buffer, str, str, Sequence[str], int]
     Ack = tuple[int, int, int]
     Command = tuple[int | str, int, str, str, bytes, int]
 
@@ -59,20 +60,13 @@ def pack_event(packer: "Packer", boot: int, seq: int, uptime_ms: int, device: st
     packer.value((_PROTOCOL, boot, seq, uptime_ms, device, kind, detail))
 
 
-def pack_hello(
-    packer: "Packer",
-    firmware: str,
-    boot: int,
-    uptime_ms: int,
-    config_hash: "Buffer",
-    slot: str,
-    reset_cause: str,
-    capabilities: "Sequence[str]",
-    first_seq: int,
-) -> None:
-    """What the node is. `config_hash`: the first 8 bytes of its configuration's SHA-256; `first_seq`: the lowest it still holds."""
+def pack_hello(packer: "Packer", hello: "Hello") -> None:
+    """What the node is; the fields as `gateway.parse_hello` gives them.
+
+    The configuration's hash is the first 8 bytes of its SHA-256, the first seq the lowest that the node still holds.
+    """
     packer.reset()
-    packer.value((_PROTOCOL, firmware, boot, uptime_ms, config_hash, slot, reset_cause, capabilities, first_seq))
+    packer.value((_PROTOCOL,) + hello)
 
 
 def parse_ack(frame: object) -> "Ack":
@@ -104,34 +98,34 @@ def fields(frame: object, kind: str, count: int) -> "Sequence[object]":
     return found
 
 
-def array(value: object, field: str) -> "Sequence[object]":
+def array(value: object, key: str) -> "Sequence[object]":
     if not isinstance(value, (list, tuple)):
-        raise wrong(field, "an array")
+        raise wrong(key, "an array")
     return value
 
 
-def integer(value: object, field: str, least: int, most: int = _MAX_COUNT) -> int:
+def integer(value: object, key: str, least: int, most: int = _MAX_COUNT) -> int:
     if type(value) is not int:
-        raise wrong(field, "an integer")
+        raise wrong(key, "an integer")
     if value < least or value > most:
-        raise FrameError(f"{field}: {value} is not in {least}..{most}")
+        raise FrameError(f"{key}: {value} is not in {least}..{most}")
     return value
 
 
-def text(value: object, field: str, least: int = 0) -> str:
+def text(value: object, key: str, least: int = 0) -> str:
     if not isinstance(value, str) or not least <= len(value) <= _MAX_NAME:
-        raise wrong(field, "text" if least == 0 else "a name")
+        raise wrong(key, "text" if least == 0 else "a name")
     return value
 
 
-def name(value: object, field: str) -> str:
+def name(value: object, key: str) -> str:
     """What devices, controls, groups and kinds are called: 1 to 64 of a-z, 0-9, _, - and ."""
-    found = text(value, field, 1)
+    found = text(value, key, 1)
     for character in found:
         if not ("a" <= character <= "z" or character in "0123456789_-."):
-            raise wrong(field, "a name")
+            raise wrong(key, "a name")
     return found
 
 
-def wrong(field: str, wanted: str) -> FrameError:
-    return FrameError(f"{field}: not {wanted}")
+def wrong(key: str, kind: str) -> FrameError:
+    return FrameError(f"{key}: not {kind}")

@@ -13,9 +13,9 @@ _OPEN = ("str", "bit", "byte")
 _INFINITY = float("inf")
 
 
-def decode_text(kind: str, buf: "Buffer", offset: int, words: int, word_order: str) -> str:
+def decode(kind: str, buf: "Buffer", offset: int, words: int, order: str) -> str:
     """`registers.decode` of "str", "dat" and "byte"; and its ValueError of whatever cannot be decoded."""
-    _check(kind, words, word_order)
+    _check(kind, words, order)
     end = offset + 2 * words
     if offset < 0 or end > len(buf):
         raise ValueError(f"{words} registers from byte {offset} leave a buffer of {len(buf)} bytes")
@@ -31,7 +31,7 @@ def decode_text(kind: str, buf: "Buffer", offset: int, words: int, word_order: s
     return _decimals(buf, offset, offset + 4) + "  " + _decimals(buf, offset + 4, end)
 
 
-def encode(kind: str, value: "Value", words: int = 0, word_order: str = "big") -> bytes:
+def encode(kind: str, value: "Value", words: int = 0, order: str = "big") -> bytes:
     """The registers of `value`, high byte first: the inverse of `registers.decode`. `words` 0 means the kind's own number.
 
     Integers must be ints and fit; floats must fit their width; text must be ASCII and fit, and is filled up with NULs; `dat` and `byte`
@@ -39,7 +39,7 @@ def encode(kind: str, value: "Value", words: int = 0, word_order: str = "big") -
     """
     if not words and kind in WORDS:
         words = WORDS[kind]
-    _check(kind, words, word_order)
+    _check(kind, words, order)
     if kind == "str":
         return _text_bytes(value, 2 * words)
     if kind == "dat":
@@ -47,22 +47,22 @@ def encode(kind: str, value: "Value", words: int = 0, word_order: str = "big") -
     if kind == "byte":
         return _decimal_bytes(value, 2 * words)
     if kind == "f32" or kind == "f64":
-        return _ordered(_float_bytes(kind, value), word_order)
-    return _ordered(_integer_bytes(kind, value, 2 * words), word_order)
+        return _ordered(_float_bytes(kind, value), order)
+    return _ordered(_integer_bytes(kind, value, 2 * words), order)
 
 
-def _check(kind: str, words: int, word_order: str) -> None:
+def _check(kind: str, words: int, order: str) -> None:
     least = WORDS.get(kind)
     if least is None:
         raise ValueError(f"unknown kind {kind}")
     if words < least or (words != least and kind not in _OPEN):
         raise ValueError(f"{kind} has {least} registers, not {words}")
-    if word_order != "big" and word_order != "little":
-        raise ValueError(f"unknown word order {word_order}")
+    if order != "big" and order != "little":
+        raise ValueError(f"unknown word order {order}")
 
 
-def _ordered(raw: bytes, word_order: str) -> bytes:
-    if word_order == "big":
+def _ordered(raw: bytes, order: str) -> bytes:
+    if order == "big":
         return raw
     turned = bytearray()
     for position in range(len(raw) - 2, -2, -2):

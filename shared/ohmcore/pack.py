@@ -53,7 +53,7 @@ class Packer:
         """Text, as UTF-8."""
         size = _utf8_size(text)
         if size < 0:
-            raise self._refusal("surrogate")
+            raise self.refusal("surrogate")
         pos = self._head(size, 0x20, 0xA0, _STR, size)
         buffer = self.buffer
         if size != len(text):
@@ -69,7 +69,7 @@ class Packer:
             end = len(raw)
         size = end - start
         if start < 0 or size < 0 or end > len(raw):
-            raise self._refusal("outside")
+            raise self.refusal("outside")
         pos = self._head(size, 0, 0, _BIN, size)
         self.buffer[pos : pos + size] = raw if size == len(raw) else memoryview(raw)[start:end]
 
@@ -99,22 +99,22 @@ class Packer:
                 self.value(key)
                 self.value(value[key])
         else:
-            raise self._refusal("no type")
+            raise self.refusal("no type")
 
-    def _head(self, number: "Int", few: "Int", short: "Int", code: "Int", follow: "Int") -> "Int":
-        """Packs a number, or a length: below `few` in the type byte itself, `short`. Claims `follow` bytes after it, returns where."""
+    def _head(self, number: "Int", limit: "Int", base: "Int", code: "Int", extra: "Int") -> "Int":
+        """Packs a number, or a length: below `limit` in the type byte itself, on `base`. Claims `extra` bytes after it, returns where."""
         width = 0
-        if number >= few:
+        if number >= limit:
             most = 8 if _UINT <= code <= _INT else 2
             width = 1
             while number >> (8 * width - (number < 0)) not in (0, -1) or (width == 1 and code >= _ARRAY):
                 width *= 2
                 code += 1
                 if width > most:
-                    raise self._refusal("too long")
+                    raise self.refusal("too long")
         buffer = self.buffer
-        pos = self._claim(1 + width + follow)
-        buffer[pos] = code if width else (short | number) & 0xFF
+        pos = self._claim(1 + width + extra)
+        buffer[pos] = code if width else (base | number) & 0xFF
         pos += 1
         while width:
             width -= 1
@@ -125,27 +125,27 @@ class Packer:
     def _claim(self, size: "Int") -> "Int":
         pos = self.length
         if pos + size > self._size:
-            raise self._refusal("full" if self._size >= 0 else "not reset")
+            raise self.refusal("full" if self._size >= 0 else "not reset")
         self.length = pos + size
         return pos
 
-    def _refusal(self, why: "Text") -> PackError:
+    def refusal(self, reason: "Text") -> PackError:
         at = self.length
         self.length = 0
         self._size = -1
-        return PackError(f"{why}, at byte {at}")
+        return PackError(f"{reason}, at byte {at}")
 
 
-def unpack(buffer: "Buffer", max_depth: int = 6, max_items: int = 256, max_bytes: int = 4096) -> object:
+def unpack(buffer: "Buffer", depth: int = 6, items: int = 256, size: int = 4096) -> object:
     """The one value that `buffer` holds: None, bool, int, float, str, bytes, list or dict.
 
-    `max_depth`: arrays and maps within each other. `max_items`: values of the whole message, keys included. Raises PackError, and
+    `depth`: arrays and maps within each other. `items`: values of the whole message, keys included. `size`: bytes. Raises PackError, and
     nothing else, for whatever is broken or beyond a limit: cut off, followed by more bytes, ext types, doubled keys, broken UTF-8.
     """
-    if len(buffer) > max_bytes:
+    if len(buffer) > size:
         raise PackError("too long")
-    reader = _Reader(buffer, max_items)
-    value = reader.value(max_depth)
+    reader = _Reader(buffer, items)
+    value = reader.value(depth)
     if reader.pos != len(buffer):
         raise reader.refusal("more bytes")
     return value
@@ -154,14 +154,14 @@ def unpack(buffer: "Buffer", max_depth: int = 6, max_items: int = 256, max_bytes
 class _Reader:
     def __init__(self, buffer: "Buffer", items: int) -> None:
         self.pos = 0
-        self._buffer = buffer
-        self._items = items
+        self.buffer = buffer
+        self.items = items
 
     def value(self, depth: int) -> object:
-        self._items -= 1
-        if self._items < 0:
+        self.items -= 1
+        if self.items < 0:
             raise self.refusal("too many")
-        head = self._buffer[self._take(1)]
+        head = self.buffer[self.take(1)]
         if head < 0x80:
             return head
         if head >= 0xE0:
@@ -175,29 +175,29 @@ class _Reader:
         if head == 0xC2 or head == 0xC3:
             return head == 0xC3
         if _BIN <= head <= 0xC6:
-            return self._octets(self._number(1 << (head - _BIN)), False)
+            return self._octets(self.number(1 << (head - _BIN)), False)
         if head == 0xCA or head == 0xCB:
-            return unpack_from(">f" if head == 0xCA else ">d", self._buffer, self._take(4 if head == 0xCA else 8))[0]
+            return unpack_from(">f" if head == 0xCA else ">d", self.buffer, self.take(4 if head == 0xCA else 8))[0]
         if _UINT <= head <= 0xD3:
             bits = 8 << (head & 3)
-            number = self._number(bits >> 3)
+            number = self.number(bits >> 3)
             return number - (1 << bits) if head >= _INT and number >> (bits - 1) else number
         if _STR <= head <= 0xDB:
-            return self._octets(self._number(1 << (head - _STR)), True)
+            return self._octets(self.number(1 << (head - _STR)), True)
         if head >= 0xDC:
-            return self._several(self._number(4 if head & 1 else 2), depth, head >= 0xDE)
+            return self._several(self.number(4 if head & 1 else 2), depth, head >= 0xDE)
         raise self.refusal("no type")
 
-    def _several(self, count: int, depth: int, keyed: bool) -> object:
-        values = 2 * count if keyed else count
+    def _several(self, count: int, depth: int, keys: bool) -> object:
+        values = 2 * count if keys else count
         if depth < 1:
             raise self.refusal("too deep")
-        if values > self._items:
+        if values > self.items:
             raise self.refusal("too many")
-        if values > len(self._buffer) - self.pos:
+        if values > len(self.buffer) - self.pos:
             raise self.refusal("cut off")
         depth -= 1
-        if not keyed:
+        if not keys:
             items = []
             for _ in range(count):
                 items.append(self.value(depth))  # noqa: PERF401 - a comprehension is a function more
@@ -213,8 +213,8 @@ class _Reader:
         return found
 
     def _octets(self, size: int, text: bool) -> "bytes | str":
-        start = self._take(size)
-        raw = bytes(self._buffer[start : self.pos])
+        start = self.take(size)
+        raw = bytes(self.buffer[start : self.pos])
         if not text:
             return raw
         try:
@@ -225,22 +225,22 @@ class _Reader:
             raise self.refusal("not UTF-8")
         return decoded
 
-    def _number(self, size: int) -> int:
+    def number(self, size: int) -> int:
         number = 0
-        start = self._take(size)  # not within range(): MicroPython looks at its end first
+        start = self.take(size)  # not within range(): MicroPython looks at its end first
         for pos in range(start, self.pos):
-            number = number << 8 | self._buffer[pos]
+            number = number << 8 | self.buffer[pos]
         return number
 
-    def _take(self, size: int) -> int:
+    def take(self, size: int) -> int:
         start = self.pos
-        if size > len(self._buffer) - start:
+        if size > len(self.buffer) - start:
             raise self.refusal("cut off")
         self.pos = start + size
         return start
 
-    def refusal(self, why: str) -> PackError:
-        return PackError(f"{why}, at byte {self.pos}")
+    def refusal(self, reason: str) -> PackError:
+        return PackError(f"{reason}, at byte {self.pos}")
 
 
 def _utf8_size(text: str) -> int:

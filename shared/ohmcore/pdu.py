@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     WritableBuffer = bytearray | memoryview
 
 READ_HOLDING_REGISTERS = 3
-READ_INPUT_REGISTERS = 4
 WRITE_SINGLE_REGISTER = 6
-WRITE_MULTIPLE_REGISTERS = 16
 
 _READ_COILS = const(1)
 _READ_DISCRETE_INPUTS = const(2)
@@ -77,27 +75,27 @@ def check_function(buf: "Buffer", pos: int, end: int, function: int) -> None:
     same("function", got, function)
 
 
-def check_reply(buf: "Buffer", pos: int, end: int, function: int, address: int, count_or_value: int) -> int:
+def check_reply(buf: "Buffer", pos: int, end: int, function: int, address: int, value: int) -> int:
     """That the PDU at `buf[pos:end]` answers exactly this request; returns the position of the payload's first byte.
 
-    Reads: `count_or_value` is the count asked; the payload is 2 bytes a register, or a bit a coil, and ends at `end`.
+    Reads: `value` is the count asked; the payload is 2 bytes a register, or a bit a coil, and ends at `end`.
     Writes: it is the value (function 5, 6) or the quantity (15, 16); the payload is the echo of address and value.
     Raises ModbusException, ModbusWrongReply (function, byte count, echo) or ModbusPartial. Allocates nothing when all is well.
     """
     check_function(buf, pos, end, function)
     length = 5
     if function <= _READ_INPUT_REGISTERS:
-        length = 2 + ((count_or_value + 7) >> 3 if function <= _READ_DISCRETE_INPUTS else count_or_value << 1)
+        length = 2 + ((value + 7) >> 3 if function <= _READ_DISCRETE_INPUTS else value << 1)
         if end > pos + 1:
             same("byte count", buf[pos + 1], length - 2)
     complete(end - pos, length)
     same("length", end - pos, length)
     if function <= _READ_INPUT_REGISTERS:
         return pos + 2
-    if function == _WRITE_SINGLE_COIL and count_or_value:
-        count_or_value = 0xFF00
+    if function == _WRITE_SINGLE_COIL and value:
+        value = 0xFF00
     same("address", buf[pos + 1] << 8 | buf[pos + 2], address)
-    same("value", buf[pos + 3] << 8 | buf[pos + 4], count_or_value)
+    same("value", buf[pos + 3] << 8 | buf[pos + 4], value)
     return pos + 1
 
 
@@ -107,13 +105,13 @@ def complete(n: int, length: int) -> None:
         raise ModbusPartial(f"{n} bytes of {length} came")
 
 
-def same(what: str, got: int, asked: int) -> None:
+def same(name: str, value: int, asked: int) -> None:
     """ModbusWrongReply unless what came is what was asked."""
-    if got != asked:
-        raise ModbusWrongReply(f"{what} {got} answered, {asked} asked")
+    if value != asked:
+        raise ModbusWrongReply(f"{name} {value} answered, {asked} asked")
 
 
-def within(what: str, value: int, least: int, most: int) -> None:
+def within(name: str, value: int, least: int, most: int) -> None:
     """ValueError for what the protocol cannot carry."""
     if value < least or value > most:
-        raise ValueError(f"{what} {value} is not in {least}..{most}")
+        raise ValueError(f"{name} {value} is not in {least}..{most}")

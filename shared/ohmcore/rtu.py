@@ -11,20 +11,19 @@ if TYPE_CHECKING:
 
 PDU_START = 1
 """Where the PDU begins in a frame: build it there, then call `build`."""
-MAX_FRAME = 256
 
 _PDU_START = const(1)
 _SHORTEST = const(4)
 
 
-def build(buf: "WritableBuffer", unit: int, end_of_pdu: int) -> int:
-    """Makes a frame of the PDU at `buf[1:end_of_pdu]`: unit before it, CRC after it. Returns the frame's length."""
+def build(buf: "WritableBuffer", unit: int, end: int) -> int:
+    """Makes a frame of the PDU at `buf[1:end]`: unit before it, CRC after it. Returns the frame's length."""
     within("unit", unit, 0, 255)
     buf[0] = unit
-    crc = crc16(buf, 0, end_of_pdu)
-    buf[end_of_pdu] = crc & 0xFF
-    buf[end_of_pdu + 1] = crc >> 8
-    return end_of_pdu + 2
+    crc = crc16(buf, 0, end)
+    buf[end] = crc & 0xFF
+    buf[end + 1] = crc >> 8
+    return end + 2
 
 
 def expected_length(buf: "Buffer", n: int) -> int:

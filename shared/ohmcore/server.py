@@ -13,11 +13,14 @@ from ohmcore.coils import (
     WRITE_SINGLE_COIL,
 )
 from ohmcore.errors import ModbusException, ModbusPartial
-from ohmcore.pdu import READ_INPUT_REGISTERS, WRITE_MULTIPLE_REGISTERS, WRITE_SINGLE_REGISTER
+from ohmcore.pdu import WRITE_SINGLE_REGISTER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ohmcore.pdu import Buffer, WritableBuffer
+
+READ_INPUT_REGISTERS = 4
+WRITE_MULTIPLE_REGISTERS = 16
 
 MAX_READ_REGISTERS = 125
 MAX_WRITE_REGISTERS = 123

@@ -16,7 +16,7 @@ from ohmcore.pack import Packer, unpack
 from .strategies import depth, items, messages
 
 ROOM = 1 << 20
-UNLIMITED = {"max_depth": 60, "max_items": 1 << 20, "max_bytes": ROOM}
+UNLIMITED = {"depth": 60, "items": 1 << 20, "size": ROOM}
 
 
 def packed(value: object, room: int = ROOM) -> bytes:
@@ -49,7 +49,7 @@ def test_single_precision_floats_are_read(value: float) -> None:
 @given(messages)
 def test_a_message_just_within_every_limit_is_read_and_one_less_is_not(value: object) -> None:
     raw = packed(value)
-    limits = {"max_depth": depth(value), "max_items": items(value), "max_bytes": len(raw)}
+    limits = {"depth": depth(value), "items": items(value), "size": len(raw)}
     assert exactly(unpack(raw, **limits)) == exactly(value)
     for name, limit in limits.items():
         if limit:

@@ -50,7 +50,7 @@ def test_a_data_frame_may_be_packed_piece_by_piece() -> None:
 def test_an_event_an_ack_a_hello_and_a_command() -> None:
     assert unpack(packed(frames.pack_event, 77, 6, 120001, "mtec", "bus", EVENT[6])) == EVENT
     assert gateway.parse_event(EVENT) == (77, 6, 120001, "mtec", "bus", EVENT[6])
-    assert unpack(packed(frames.pack_hello, "0.1.0", 77, 1000, b"12345678", "a", "power on", ["modbus", "spool"], 1)) == HELLO
+    assert unpack(packed(frames.pack_hello, ("0.1.0", 77, 1000, b"12345678", "a", "power on", ["modbus", "spool"], 1))) == HELLO
     assert gateway.parse_hello(HELLO) == ("0.1.0", 77, 1000, b"12345678", "a", "power on", ("modbus", "spool"), 1)
     assert unpack(packed(gateway.pack_ack, 77, 6, 1735689600000)) == ACK
     assert frames.parse_ack(ACK) == (77, 6, 1735689600000)

@@ -206,7 +206,7 @@ def test_a_length_that_lies_is_refused_at_once() -> None:
 def test_more_bytes_than_allowed_are_refused() -> None:
     says("too long", raises(PackError, unpack, b"\xc5\x0f\xfe" + bytes(4094)))
     assert size_of(unpack(b"\xc5\x0f\xfd" + bytes(4093))) == 4093
-    assert size_of(unpack(b"\xc5\x0f\xfe" + bytes(4094), max_bytes=4097)) == 4094
+    assert size_of(unpack(b"\xc5\x0f\xfe" + bytes(4094), size=4097)) == 4094
 
 
 def test_keys_are_text_or_integers_and_come_once() -> None:

@@ -22,7 +22,7 @@ def test_reads_are_function_address_count() -> None:
     assert built(pdu.build_read, coils.READ_COILS, 0x13, 0x13) == b"\x01\x00\x13\x00\x13"
     assert built(pdu.build_read, coils.READ_DISCRETE_INPUTS, 0xC4, 0x16) == b"\x02\x00\xc4\x00\x16"
     assert built(pdu.build_read, pdu.READ_HOLDING_REGISTERS, 0x6B, 3) == b"\x03\x00\x6b\x00\x03"
-    assert built(pdu.build_read, pdu.READ_INPUT_REGISTERS, 8, 1) == b"\x04\x00\x08\x00\x01"
+    assert built(pdu.build_read, 4, 8, 1) == b"\x04\x00\x08\x00\x01"
 
 
 def test_a_coil_is_on_or_off() -> None:
@@ -106,10 +106,9 @@ def test_the_reply_of_another_function_is_a_wrong_reply() -> None:
 def test_a_refusal_has_its_code_and_name() -> None:
     refusal = raises(ModbusException, pdu.check_reply, b"\x83\x02", 0, 2, 3, 0, 1)
     assert (refusal.function, refusal.code, refusal.name) == (3, 2, "illegal data address")
-    assert refusal.permanent
     assert refusal.counter == "exception"
     says("function 3 refused: illegal data address (2)", refusal)
-    assert not raises(ModbusException, pdu.check_reply, b"\x90\x06", 0, 2, 16, 0, 1).permanent
+    assert raises(ModbusException, pdu.check_reply, b"\x90\x06", 0, 2, 16, 0, 1).name == "server device busy"
     assert raises(ModbusException, pdu.check_reply, b"\x83\x63", 0, 2, 3, 0, 1).name == "unknown"
 
 

@@ -4,7 +4,7 @@ from tests.unit.ohmcore.suite.expect import raises, says
 
 
 def reply(unit: int = 252, function: int = 3, payload: bytes = b"\x01\x02\x03\x04") -> bytes:
-    buf = bytearray(rtu.MAX_FRAME)
+    buf = bytearray(256)
     return bytes(buf[: rtu.build(buf, unit, server.build_read_reply(buf, rtu.PDU_START, function, payload))])
 
 
