@@ -74,7 +74,8 @@ class Requests:
     def __init__(self) -> None:
         self.received: list[tuple[str, str, str]] = []
 
-    def __call__(self, device: str, control: str, text: str, author: str) -> None:
+    def __call__(self, device: str, control: str, text: str, author: str, *, on_off: bool = True) -> None:
+        assert not on_off, "no contract has the words on and off"
         self.received.append((device, control, text))
 
 

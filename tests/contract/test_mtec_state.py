@@ -162,6 +162,46 @@ def test_a_battery_below_zero_is_not_at_6548_6_degrees(profile: Profile, image: 
     ]
 
 
+def test_what_no_battery_can_have_is_published_as_it_was_read(profile: Profile, image: dict[int, int]) -> None:
+    sent = {message.topic: message.payload for message in Contract(profile).poll(profile, {**image, 33000: 65535})}
+
+    assert sent[f"MTEC/{SERIAL}/now-base/battery_soc/state"] == "655.350"
+
+
+@pytest.mark.parametrize(
+    ("octets", "level", "said"),
+    [
+        (b"AB 12  \0", "AB 12", "AB 12"),
+        ("Zähler".encode(), "Zähler", "Zähler"),
+        ("Zähler".encode("latin-1"), "Zähler", "Zähler"),
+        (b"A\0B\n1", "A?B?1", "A?B?1"),
+        (b"A+B#", "A_B_", "A+B#"),
+    ],
+)
+def test_any_serial_number_gives_topics_that_a_broker_takes(
+    octets: bytes, level: str, said: str, profile: Profile, image: dict[int, int]
+) -> None:
+    filled = octets.ljust(16, b"\0")
+    serial = {10000 + word: filled[2 * word] << 8 | filled[2 * word + 1] for word in range(8)}
+    contract = Contract(profile)
+    sent = {message.topic: message.payload for message in contract.poll(profile, image | serial)}
+
+    assert sent[f"MTEC/{level}/static/serial_no/state"] == said
+    assert all(topic.startswith(f"MTEC/{level}/") for topic in sent)
+    contract.broker.arrive(f"MTEC/{level}/config/charge_limit/set", b"10")
+    assert contract.requests.received == [("mtec", "charge_limit", "10")]
+
+
+def test_a_serial_number_of_blanks_is_none(profile: Profile, image: dict[int, int]) -> None:
+    assert Contract(profile).poll(profile, image | dict.fromkeys(range(10000, 10008), 0x2020)) == []
+
+
+def test_labels_of_several_bits_come_in_the_order_of_the_bits(profile: Profile, image: dict[int, int]) -> None:
+    sent = {message.topic: message.payload for message in Contract(profile).poll(profile, {**image, 10112: 0x8000, 10113: 0x8105})}
+
+    assert sent[f"MTEC/{SERIAL}/now-base/fault_flag_1/state"] == "Mains Lost, Grid Frequency Fault"
+
+
 def test_an_unknown_code_reads_as_upstream_says_it(profile: Profile, image: dict[int, int]) -> None:
     odd = {**image, 10008: 0x6363, 10105: 77}
     sent = {message.topic: message.payload for message in Contract(profile).poll(profile, odd)}

@@ -76,12 +76,23 @@ def test_deviation_what_is_out_of_range_is_refused_where_upstream_writes_it(home
         ("off_grid_soc_limit", "100.1"),
         ("grid_inject_switch", "2"),
         ("charge_limit", "-0.1"),
+        ("charge_limit", "-0.04"),
+        ("discharge_limit", "100.05"),
     ):
         home.say(f"MTEC/{SERIAL}/config/{point}/set", payload)
     home.say(f"MTEC/{SERIAL}/now-base/mode/set", "1")
-    wait_for(lambda: len(home.answers()) == 5, 5, "five answers")
+    wait_for(lambda: len(home.answers()) == 7, 5, "seven answers")
     assert {(answer["outcome"], answer["reason"]) for answer in home.answers()} == {("rejected", "out of range")}
     assert home.writes() == []
+
+
+def test_the_words_on_and_off_are_none_of_the_contract_s(home: Home) -> None:
+    home.say(f"MTEC/{SERIAL}/config/grid_inject_switch/set", "off")
+    wait_for(lambda: len(home.answers()) == 1, 5, "an answer")
+    home.say("ohm/test/device/mtec/grid_inject_switch/set", "off")
+    wait_for(lambda: len(home.answers()) == 2, 5, "an answer on the plain topic, which has them")
+    assert [answer["outcome"] for answer in home.answers()] == ["rejected", "done"]
+    assert home.writes() == [{"fc": 6, "addr": 25100, "value": 0}]
 
 
 def test_deviation_what_the_inverter_has_already_is_not_written_again(home: Home) -> None:

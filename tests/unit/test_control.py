@@ -47,6 +47,16 @@ GRID_LIMIT = TARGETS["grid_inject_limit"]
         ("charge_limit", " 12 ", 120),
         ("charge_limit", "+12.", 120),
         ("charge_limit", "\t.5\r\n", 5),
+        ("charge_limit", "007", 70),
+        ("charge_limit", "-0", 0),
+        ("charge_limit", "12.34567", 123),
+        ("charge_limit", "12.99999999999999999", 130),
+        ("charge_limit", "1_0", 100),
+        ("charge_limit", "1.5e1", 150),
+        ("charge_limit", "١٢", 120),
+        ("charge_limit", "\u00a05", 50),
+        ("mode", "258.5", 258),
+        ("grid_inject_switch", "0.9", 0),
         ("grid_inject_limit", "100", 1000),
         ("mode", "Economic mode", 258),
         ("mode", "512", 512),
@@ -54,7 +64,7 @@ GRID_LIMIT = TARGETS["grid_inject_limit"]
         ("grid_inject_switch", "off", 0),
     ],
 )
-def test_a_label_or_a_plain_number_becomes_the_register_s_value(control: str, text: str, raw: int) -> None:
+def test_a_label_or_a_number_becomes_the_register_s_value(control: str, text: str, raw: int) -> None:
     assert TARGETS[control].raw_of(text) == raw
 
 
@@ -63,12 +73,16 @@ def test_a_label_or_a_plain_number_becomes_the_register_s_value(control: str, te
     [
         *[
             ("charge_limit", text, Reason.MALFORMED)
-            for text in ("", " ", "1e1", "1,5", "nan", "nan.0", "inf", "true", "0x10", "1_0", "--1", "١٢", "1" * 65)
+            for text in ("", " ", ".", "1e1", "1,5", "1.2.3", "nan", "nan.0", "inf", "true", "0x10", "1__0", "--1", "5 A", "²", "1" * 65)
         ],
         ("mode", "economic mode", Reason.MALFORMED),
         ("mode", " Economic mode", Reason.MALFORMED),
         ("mode", "1", Reason.OUT_OF_RANGE),
-        ("mode", "258.5", Reason.OUT_OF_RANGE),
+        ("mode", "1.0e999", Reason.OUT_OF_RANGE),
+        ("mode", "256.9", Reason.OUT_OF_RANGE),
+        ("mode", "512.5", Reason.OUT_OF_RANGE),
+        ("grid_inject_switch", "1.5", Reason.OUT_OF_RANGE),
+        ("grid_inject_switch", "-0.5", Reason.OUT_OF_RANGE),
         ("grid_inject_switch", "2", Reason.OUT_OF_RANGE),
         ("on_grid_soc_limit", "101", Reason.OUT_OF_RANGE),
         ("on_grid_soc_limit", "100.05", Reason.OUT_OF_RANGE),
@@ -81,6 +95,16 @@ def test_anything_else_is_refused_with_its_reason(control: str, text: str, reaso
     with pytest.raises(Rejected) as rejected:
         TARGETS[control].raw_of(text)
     assert rejected.value.reason is reason
+
+
+@pytest.mark.parametrize("word", ["on", "off"])
+def test_where_on_and_off_are_no_words_a_switch_takes_its_numbers_and_a_select_its_labels(word: str) -> None:
+    switch = TARGETS["grid_inject_switch"]
+    with pytest.raises(Rejected) as rejected:
+        switch.raw_of(word, on_off=False)
+    assert rejected.value.reason is Reason.MALFORMED
+    assert switch.raw_of("1", on_off=False) == 1
+    assert TARGETS["mode"].raw_of("UPS mode", on_off=False) == 259
 
 
 def test_a_read_only_device_refuses_even_what_is_right() -> None:

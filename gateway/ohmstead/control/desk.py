@@ -98,10 +98,10 @@ class Desk:
             (entry.device, entry.control, entry.time) for entry in entries if entry.time > since and entry.outcome not in _WROTE_NOTHING
         )
 
-    def request(self, device: str, control: str, text: str, author: str) -> None:
-        """Takes a request and returns at once; `control` is its name or that of its point."""
+    def request(self, device: str, control: str, text: str, author: str, *, on_off: bool = True) -> None:
+        """Takes a request and returns at once; `control` is its name or that of its point. See `Target.raw_of` for `on_off`."""
         try:
-            wish = self._validated(device, control, text, author)
+            wish = self._validated(device, control, text, author, on_off)
         except Rejected as rejection:
             self._say(device, control, text, author, Outcome("rejected", rejection.detail, None, rejection.reason))
             return
@@ -127,7 +127,7 @@ class Desk:
             _, unfinished = await asyncio.wait(busy, timeout=_GRACE_S)
             await end(unfinished)
 
-    def _validated(self, device: str, control: str, text: str, author: str) -> Wish:
+    def _validated(self, device: str, control: str, text: str, author: str, on_off: bool) -> Wish:
         if self._closed:
             raise Rejected(Reason.STALE, "the gateway is shutting down")
         self._authors.admit(author, self._mono())
@@ -137,7 +137,7 @@ class Desk:
         target = controls.get(control) or next((target for target in controls.values() if target.point == control), None)
         if target is None:
             raise Rejected(Reason.UNKNOWN, f"{device} has no control {control[:MAX_TEXT]!r}; it has {', '.join(controls) or 'none'}")
-        return Wish(target, text, target.raw_of(text), author)
+        return Wish(target, text, target.raw_of(text, on_off=on_off), author)
 
     async def _work(self, device: str) -> None:
         waiting = self._waiting[device]

@@ -9,7 +9,7 @@ from ohmstead.control.target import Target
 from ohmstead.errors import Reason, Rejected
 
 DAY_S = 86_400.0
-BURST = 20
+BURST = 60
 """Requests that an author may make at once."""
 
 REFILL_S = 2.0

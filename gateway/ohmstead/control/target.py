@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_DOWN, Decimal
@@ -14,7 +13,14 @@ from ohmstead.profiles.model import Profile, RawLimits
 MAX_TEXT = 64
 """Characters of a request that are looked at; no label is longer."""
 
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
+
+def _number_in(text: str) -> Decimal | None:
+    """The number that `text` says, None if none: an integer, or with a point whatever Python takes for a float (`.5`, `1.5e1`), blanks
+    around it. aiomtec2mqtt reads commands so; there as here `1e1` and `1,5` are nothing."""
+    try:
+        return Decimal(repr(float(text))) if "." in text else Decimal(int(text))
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True)
@@ -40,23 +46,25 @@ class Target:
     read_only: bool = False
     choices: Mapping[str, int] = field(default_factory=dict)
 
-    def raw_of(self, text: str) -> int:
-        """The raw value that `text` means: a label in its exact case, else a plain decimal number in the control's unit.
+    def raw_of(self, text: str, *, on_off: bool = True) -> int:
+        """The raw value that `text` means: a label in its exact case, else a number in the control's unit.
 
-        The number is scaled in decimal arithmetic and truncated (16.1 → 161, 55.55 → 555). Raises Rejected: read-only,
-        malformed, or out of range.
+        The number is scaled in decimal arithmetic and truncated (16.1 → 161, 55.55 → 555). Without `on_off` a switch takes
+        numbers only. Raises Rejected: read-only, malformed, or out of range.
         """
         if self.read_only:
             raise Rejected(Reason.READ_ONLY, f"{self.device} is configured to be read only")
         if len(text) > MAX_TEXT:
             raise Rejected(Reason.MALFORMED, f"a text of {len(text)} characters")
-        if text in self.choices:
-            return self._allowed(Decimal(self.choices[text]), text)
-        number = text.strip(" \t\r\n")
-        if not _NUMBER.fullmatch(number):
-            raise Rejected(Reason.MALFORMED, f"{text!r} is neither {self._labels()}a plain number such as 12 or 12.5")
+        labels = self.choices if on_off or self.kind != "switch" else {}
+        if text in labels:
+            return self._allowed(Decimal(labels[text]), text)
+        number = _number_in(text)
+        if number is None:
+            wanted = f"neither one of {', '.join(labels)} nor a number" if labels else "no number"
+            raise Rejected(Reason.MALFORMED, f"{text!r} is {wanted} such as 12 or 12.5")
         factor = Decimal(self.divisor) if self.divisor != 1 else 1 / Decimal(str(self.scale))
-        return self._allowed(Decimal(number) * factor, number)
+        return self._allowed(number * factor, text.strip())
 
     def registers(self, raw: int) -> list[int]:
         """The registers that hold a raw value, as they are written."""
@@ -77,7 +85,7 @@ class Target:
         """The truncated raw value, if this home allows it. What lies beyond an end does not become legal by truncation."""
         limits = self.limits
         if limits.allowed is not None:
-            if wanted != wanted.to_integral_value() or int(wanted) not in limits.allowed:
+            if not min(limits.allowed) <= wanted <= max(limits.allowed) or int(wanted) not in limits.allowed:
                 named = ", ".join(f"{label} ({raw})" for label, raw in self.choices.items())
                 raise Rejected(Reason.OUT_OF_RANGE, f"{text} is none of {named or ', '.join(map(str, limits.allowed))}")
             return int(wanted)
@@ -88,9 +96,6 @@ class Target:
         if (raw - limits.minimum) % limits.step:
             raise Rejected(Reason.OUT_OF_RANGE, f"{text} is not a step of {self._number(limits.step)} {self.unit}".rstrip())
         return raw
-
-    def _labels(self) -> str:
-        return f"one of {', '.join(self.choices)} nor " if self.choices else ""
 
 
 def targets(

@@ -7,6 +7,7 @@ What cannot be a value (NaN, infinity, outside `valid`) is absent.
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Callable, Collection, Iterable, MutableMapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
@@ -160,7 +161,9 @@ def _conversion(point: Point) -> Convert | None:
     """From what `struct` gives to the value; None when dividing by the divisor is all."""
     steps: list[Convert] = []
     kind, words, order = str(point.kind), point.words, point.order
-    if not _by_struct(point):
+    if kind == "str":
+        steps.append(_text)
+    elif not _by_struct(point):
         steps.append(lambda raw: registers.decode(kind, raw, 0, words, order))
     if kind in ("f32", "f64"):
         steps.append(lambda number: number if math.isfinite(number) else None)
@@ -176,6 +179,15 @@ def _conversion(point: Point) -> Convert | None:
         if steps or plausible or point.divisor == 1:
             steps += [step for step in (_scaled(point), plausible) if step]
     return _chained(steps) if steps else None
+
+
+def _text(octets: bytes) -> str:
+    """UTF-8, else Latin-1, without trailing blanks and NULs; `?` for what no MQTT topic may carry (control characters, no characters)."""
+    try:
+        text = octets.decode()
+    except UnicodeDecodeError:
+        text = octets.decode("latin-1")
+    return "".join("?" if unicodedata.category(sign) in ("Cc", "Cn") else sign for sign in text.rstrip(" \0"))
 
 
 def _scaled(point: Point) -> Convert | None:

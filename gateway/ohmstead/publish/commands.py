@@ -24,7 +24,7 @@ def command_topic(site: str, device: str, control: str) -> str:
 def deliver(messages: Sequence[Message], controls: Mapping[str, str], device: str, request: Request) -> None:
     """Hands each command to `request`; `controls` maps topics to controls, other topics are nobody's.
 
-    A retained command is one of yesterday: it is ignored, and the log says so.
+    A retained command is one of yesterday: it is ignored, and the log says so. The words `on` and `off` are none of a contract's.
     """
     for message in messages:
         control = controls.get(message.topic)
@@ -33,4 +33,4 @@ def deliver(messages: Sequence[Message], controls: Mapping[str, str], device: st
         if message.retain:
             log.warning("retained command ignored", topic=message.topic, device=device, control=control)
             continue
-        request(device, control, message.payload.decode("utf-8", "replace"), AUTHOR)
+        request(device, control, message.payload.decode("utf-8", "replace"), AUTHOR, on_off=False)

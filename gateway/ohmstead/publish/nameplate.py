@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from ohmstead.profiles.model import Profile
 from ohmstead.readings import Value
 
+_NOT_IN_A_TOPIC = str.maketrans(dict.fromkeys("+#\0", "_"))
+
 
 class Nameplate:
     """Filled from snapshots. `known` is what was read before this start (the store knows): static groups are read seldom."""
@@ -34,7 +36,9 @@ class Nameplate:
 
     @property
     def serial(self) -> str | None:
-        return self._said(self._identity.serial)
+        """The serial number as topics can carry it: `_` for their wildcards."""
+        serial = self._said(self._identity.serial)
+        return None if serial is None else serial.translate(_NOT_IN_A_TOPIC)
 
     @property
     def model(self) -> str | None:

@@ -32,6 +32,9 @@ class Outlet(Protocol):
 
 
 class Request(Protocol):
-    """Takes a command as it came over MQTT. Validation, audit and rejection are behind it; it returns at once."""
+    """Takes a command as it came over MQTT. Validation, audit and rejection are behind it; it returns at once.
 
-    def __call__(self, device: str, control: str, text: str, author: str) -> None: ...
+    Without `on_off` a switch takes its numbers only, not the words `on` and `off`.
+    """
+
+    def __call__(self, device: str, control: str, text: str, author: str, *, on_off: bool = True) -> None: ...
