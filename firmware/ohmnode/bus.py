@@ -5,7 +5,7 @@ import gc
 from ohmcore import const, pdu, rtu
 from ohmcore.errors import ModbusError, ModbusException
 from ohmnode.line import Line
-from ohmnode.schedule import Device, Group, Schedule, payload_size
+from ohmnode.schedule import COUNTERS, Device, Group, Schedule, payload_size
 from ohmnode.waiter import Waiter
 
 TYPE_CHECKING = const(False)
@@ -18,18 +18,15 @@ if TYPE_CHECKING:
     from ohmnode.supervisor import Ward
     from ohmnode.vitals import Vitals
 
-COUNTERS = ("requests", "ok", "no_answer", "partial", "crc", "exception", "wrong", "late_bytes", "retries")
-
 _BEAT_MS = const(1000)
 _QUIET_MS = const(30)
 
 
 class Bus:
-    """`spec`: a bus of the configuration. `counters` by device, since the node started; `requests` is the sum of the six outcomes."""
+    """`spec`: a bus of the configuration."""
 
     def __init__(self, hal: "Hal", spec: "dict[str, Any]", outbox: "Outbox", vitals: "Vitals", commands: "Commands | None") -> None:
         self.name = str(spec["name"])
-        self.counters: "dict[str, dict[str, int]]" = {}
         self.opened = 0
         self._hal = hal
         self._port = spec
@@ -51,7 +48,6 @@ class Bus:
         if self._commands is not None:
             for control in spec["controls"]:
                 self._commands.add(device, control, self.wake)
-        self.counters[device.name] = dict.fromkeys(COUNTERS, 0)
         return device
 
     def wake(self) -> None:
@@ -71,46 +67,41 @@ class Bus:
             self._outbox.log(self.name, f"opened {spec['port']} at {spec['baud']} baud")
             while True:
                 ward.beat()
-                await self._once(line, waiter)
+                command = None if self._commands is None else self._commands.take(self.devices)
+                chosen = None if command is not None else self.schedule.pick(self._hal.ticks_ms())
+                if command is not None:
+                    await self._obey(line, command)
+                elif chosen is not None:
+                    self._busy = True
+                    await self._read(line, chosen[0], chosen[1])
+                else:
+                    await waiter.pause(self._quiet_ms())
         finally:
             waiter.close()
             self._waiter = None
             if line is not None:
                 line.close()
 
-    async def _once(self, line: Line, waiter: Waiter) -> None:
-        """One request, or a wait for the next to be due."""
-        commands = self._commands
-        command = None if commands is None else commands.take(self.devices)
-        if commands is not None and command is not None:
-            reason, value = await self._write(line, command)
-            control = command.control
-            commands.result(command.identity, control.device.name, control.name, "failed" if reason else "done", reason, value)
-            return
-        now = self._hal.ticks_ms()
-        chosen = self.schedule.pick(now)
-        if chosen is not None:
-            self._busy = True
-            await self._read(line, chosen[0], chosen[1])
-            return
-        wait = self.schedule.wait_ms(now)
+    def _quiet_ms(self) -> int:
+        """How long nothing is due; the first such time after a read is used to tidy up."""
+        wait = self.schedule.wait_ms(self._hal.ticks_ms())
         if self._busy and wait > _QUIET_MS:
             self._busy = False
             gc.collect()
             wait = self.schedule.wait_ms(self._hal.ticks_ms())
-        await waiter.pause(min(wait, _BEAT_MS))
+        return min(wait, _BEAT_MS)
 
     async def _read(self, line: Line, device: Device, group: Group) -> None:
         """The next read of a group."""
         if group.attempts:
-            self.counters[device.name]["retries"] += 1
+            device.counters["retries"] += 1
         function, address, count = group.reads[group.position]
         size = payload_size(function, count)
         if line.ambiguous(device.unit, function, size) and not await self._settle(line, device, group):
             return
         end = pdu.build_read(line.tx, rtu.PDU_START, function, address, count)
         try:
-            start = await self._ask(line, device, function, address, count, size, end)
+            start = await line.ask(device, function, address, count, size, end)
         except ModbusException:
             self._back(device, self.schedule.refused(device, group, self._hal.ticks_ms()))
         except ModbusError as failure:
@@ -133,7 +124,7 @@ class Bus:
             return False
         end = pdu.build_read(line.tx, rtu.PDU_START, function, address, count)
         try:
-            await self._ask(line, device, function, address, count, size, end)
+            await line.ask(device, function, address, count, size, end)
         except ModbusException:
             pass
         except ModbusError as failure:
@@ -156,22 +147,6 @@ class Bus:
                         return function, address, count - shorter
         return 0, 0, 0
 
-    async def _ask(self, line: Line, device: Device, function: int, address: int, value: int, size: int, end: int) -> int:
-        """One counted request; see `Line.ask`."""
-        counters = self.counters[device.name]
-        before = line.late_bytes
-        try:
-            start = await line.ask(device.unit, function, address, value, size, end, device.timeout_ms, device.pause_ms)
-        except ModbusError as failure:
-            counters["requests"] += 1
-            counters[failure.counter] += 1
-            raise
-        finally:
-            counters["late_bytes"] += line.late_bytes - before
-        counters["requests"] += 1
-        counters["ok"] += 1
-        return start
-
     def _publish(self, device: Device, group: Group) -> None:
         if self._outbox.snapshot(device, group):
             self._vitals.update(device, group)
@@ -191,9 +166,16 @@ class Bus:
                 self._publish(device, begun)
                 begun.abandon()
 
+    async def _obey(self, line: Line, command: "Command") -> None:
+        """Writes, reads back and says what came of it."""
+        reason, value = await self._write(line, command)
+        control = command.control
+        if self._commands is not None:
+            stage = "failed" if reason else "done"
+            self._commands.result(command.identity, control.device.name, control.name, stage, reason, value)
+
     async def _write(self, line: Line, command: "Command") -> "tuple[str, int | None]":
-        """Writes and reads back; returns why it failed (empty: it did not) and what was read. Silence is asked again: the same
-        value twice is the same."""
+        """Why it failed (empty: it did not) and what was read back. Silence is asked again: the same value twice is the same."""
         device = command.control.device
         reason = ""
         for _ in range(device.retries + 1):
@@ -217,24 +199,23 @@ class Bus:
         else:
             value = control.words
             end = pdu.build_write_multiple_registers(line.tx, rtu.PDU_START, control.address, raw)
-        await self._ask(line, control.device, control.function, control.address, value, 4, end)
+        await line.ask(control.device, control.function, control.address, value, 4, end)
         self._back(control.device, self.schedule.answered(control.device, self._hal.ticks_ms()))
 
     async def _get(self, line: Line, command: "Command") -> int:
         control = command.control
         size = 2 * control.words
         end = pdu.build_read(line.tx, rtu.PDU_START, pdu.READ_HOLDING_REGISTERS, control.address, control.words)
-        start = await self._ask(line, control.device, pdu.READ_HOLDING_REGISTERS, control.address, control.words, size, end)
+        start = await line.ask(control.device, pdu.READ_HOLDING_REGISTERS, control.address, control.words, size, end)
         return int.from_bytes(line.rx[start : start + size], "big")
 
     def report(self, lag_ms: int) -> None:
         """The counters as events: one for each device, one for the bus with their sum and how the node is doing."""
         total: "dict[str, Any]" = dict.fromkeys(COUNTERS, 0)
         for device in self.devices:
-            counters = self.counters[device.name]
             for name in COUNTERS:
-                total[name] += counters[name]
-            detail: "dict[str, Any]" = dict(counters)
+                total[name] += device.counters[name]
+            detail: "dict[str, Any]" = dict(device.counters)
             detail["online"] = device.online
             detail["skipped"] = sum([group.skipped for group in device.groups])
             self._outbox.event(device.name, "bus", detail)

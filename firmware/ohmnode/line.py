@@ -16,6 +16,7 @@ from ohmnode.waiter import Waiter
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from hal import Hal, Uart
+    from ohmnode.schedule import Device
 
 _GAP_MS = const(40)  # a USB adapter hands over what it has every 16 ms: a shorter silence within a frame is no end
 _LAPSE_MS = const(3000)
@@ -40,6 +41,7 @@ class Line:
         self.silence_ms = (rtu.silence_us(baud) + 999) // 1000
         self._gap_ms = _GAP_MS + self.silence_ms
         self._free_at = hal.ticks_ms()
+        self._answered = False  # by the unit that was asked, be it with a refusal or with a wrong checksum
         self._owed: "list[tuple[int, int, int, int]]" = []
 
     def close(self) -> None:
@@ -48,8 +50,13 @@ class Line:
 
     def ambiguous(self, unit: int, function: int, size: int) -> bool:
         """Whether an answer of `size` payload bytes could be the late one to an earlier request."""
+        if not self._owed:
+            return False
         self._forget(0)
-        return any(owed[:3] == (unit, function, size) for owed in self._owed)
+        found = False
+        for owed in self._owed:
+            found = found or owed[:3] == (unit, function, size)
+        return found
 
     def lapses_in(self, unit: int) -> int:
         """Milliseconds until nothing that `unit` owes is awaited any more."""
@@ -59,57 +66,70 @@ class Line:
                 longest = max(longest, self._hal.ticks_diff(owed[3], self._hal.ticks_ms()))
         return longest
 
-    async def ask(self, unit: int, function: int, address: int, value: int, size: int, end: int, timeout_ms: int, pause_ms: int) -> int:
-        """Sends the request whose PDU ends at `end` and returns where the payload of its answer (`size` bytes) begins in `rx`.
+    async def ask(self, device: "Device", function: int, address: int, value: int, size: int, end: int) -> int:
+        """Sends the request whose PDU ends at `end`; returns where the payload of its answer (`size` bytes) begins in `rx`.
 
-        `value`: count, value or quantity as for `pdu.check_reply`. `timeout_ms`: from the end of the request to the first byte of the
-        answer. `pause_ms`: how long the line rests after this exchange. Raises ModbusError; OSError when the line itself has gone.
+        `value`: count, value or quantity as for `pdu.check_reply`. Counts the outcome with the device. Raises ModbusError; OSError when
+        the line itself has gone.
         """
-        hal = self._hal
-        rest = hal.ticks_diff(self._free_at, hal.ticks_ms())
-        if rest > 0:
-            await asyncio.sleep_ms(rest)
-        self._unasked(self._uart.readinto(self._rx))
-        self.late_bytes += self._uart.clear()
-        length = rtu.build(self.tx, unit, end)
-        if not self._uart.write(self.tx, length):
-            self._rest(pause_ms)
-            raise ModbusTimeout("the line takes nothing")
-        sending = length * self._char_us // 1000
-        if not self._uart.sent():
-            await asyncio.sleep_ms(sending)
+        ticks_ms, ticks_diff = self._hal.ticks_ms, self._hal.ticks_diff
+        start = ticks_diff(self._free_at, ticks_ms())
+        if start > 0:
+            await asyncio.sleep_ms(start)
+        start = 0
+        self._answered = False
+        late_bytes = self.late_bytes
+        try:
+            deadline = self._send(device, end)
             while not self._uart.sent():
                 await asyncio.sleep_ms(1)
-            sending = 0
-        deadline = hal.ticks_add(hal.ticks_ms(), sending + timeout_ms)
-        answered = False  # by this unit, be it with a refusal or with a wrong checksum
-        try:
-            while True:
-                n = await self._frame(hal.ticks_diff(deadline, hal.ticks_ms()))
-                try:
-                    pdu_end = rtu.verify(self.rx, n, unit, function)
-                    start = pdu.check_reply(self.rx, rtu.PDU_START, pdu_end, function, address, value)
-                    answered = True
-                    break
-                except (ModbusWrongReply, ModbusException) as other:
-                    if not self._is_owed():
-                        answered = isinstance(other, ModbusException)
-                        raise
-                    self.late_bytes += n
-                except ModbusCrcError:
-                    answered = self.rx[0] == unit
-                    raise
+            while not start:
+                n = await self._frame(ticks_diff(deadline, ticks_ms()))
+                start = self._payload(n, device.unit, function, address, value)
+            device.count("ok")
+        except ModbusError as failure:
+            device.count(failure.counter)
+            raise
         finally:
-            if answered:
-                self._forget(unit)
+            if self._answered:
+                self._forget(device.unit)
             else:
-                self._owed.append((unit, function, size, hal.ticks_add(hal.ticks_ms(), max(_LAPSE_MS, 3 * timeout_ms))))
-                await self._drain()
-            self._rest(pause_ms)
+                await self._owe(device, function, size)
+            device.counters["late_bytes"] += self.late_bytes - late_bytes
+            self._free_at = self._hal.ticks_add(ticks_ms(), max(device.pause_ms, self.silence_ms))
         return start
 
-    def _rest(self, pause_ms: int) -> None:
-        self._free_at = self._hal.ticks_add(self._hal.ticks_ms(), max(pause_ms, self.silence_ms))
+    def _send(self, device: "Device", end: int) -> int:
+        """Clears the line and sends; returns the moment by which the answer has to begin."""
+        self._unasked(self._uart.readinto(self._rx))
+        self.late_bytes += self._uart.clear()
+        length = rtu.build(self.tx, device.unit, end)
+        if not self._uart.write(self.tx, length):
+            raise ModbusTimeout("the line takes nothing")
+        return self._hal.ticks_add(self._hal.ticks_ms(), length * self._char_us // 1000 + device.timeout_ms)
+
+    def _payload(self, n: int, unit: int, function: int, address: int, value: int) -> int:
+        """Where the payload begins in the `n` bytes that came; 0 when they are a late answer. Raises ModbusError."""
+        try:
+            end = rtu.verify(self.rx, n, unit, function)
+            start = pdu.check_reply(self.rx, rtu.PDU_START, end, function, address, value)
+            self._answered = True
+            return start
+        except (ModbusWrongReply, ModbusException) as other:
+            if not self._is_owed():
+                self._answered = isinstance(other, ModbusException)
+                raise
+            self.late_bytes += n
+            return 0
+        except ModbusCrcError:
+            self._answered = self.rx[0] == unit
+            raise
+
+    async def _owe(self, device: "Device", function: int, size: int) -> None:
+        """The request got no answer that is surely its own: one may still come."""
+        until = self._hal.ticks_add(self._hal.ticks_ms(), max(_LAPSE_MS, 3 * device.timeout_ms))
+        self._owed.append((device.unit, function, size, until))
+        await self._drain()
 
     def _is_owed(self) -> bool:
         """Whether the sound frame in `rx` can be the late answer to an earlier request, refusals included; that debt is paid then."""

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     Read = list[int]  # function, address, count
 
+COUNTERS = ("requests", "ok", "no_answer", "partial", "crc", "exception", "wrong", "late_bytes", "retries")
+
 _FAILURES = const(3)
 _PROBE_FIRST_MS = const(1000)
 _PROBE_MOST_MS = const(30000)
@@ -47,7 +49,10 @@ class Group:
 
 
 class Device:
-    """`pause_ms`: the rest it wants after an exchange."""
+    """`timeout_ms`: from the end of a request to the first byte of the answer. `pause_ms`: the rest it wants after an exchange.
+
+    `counters`: since the node started; `requests` is the sum of the six outcomes.
+    """
 
     def __init__(self, name: str, unit: int, timeout_ms: int, retries: int, pause_ms: int, groups: "list[Group]") -> None:
         self.name = name
@@ -62,6 +67,12 @@ class Device:
         self.held_until: "int | None" = None
         self.probe_at = 0
         self.backoff_ms = _PROBE_FIRST_MS
+        self.counters = dict.fromkeys(COUNTERS, 0)
+
+    def count(self, outcome: str) -> None:
+        """A request of this device came to its end."""
+        self.counters["requests"] += 1
+        self.counters[outcome] += 1
 
     def hold(self, until: int) -> None:
         """Nothing is asked of it before `until`: its late answers could not be told from new ones."""
