@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ohmnode.outbox import Outbox
 
 _ACK_BYTES = const(64)
-_COMMAND_BYTES = const(1024)
+_COMMAND_BYTES = const(640)
 
 
 class Mailbox:

@@ -5,7 +5,6 @@ import gc
 import sys
 
 from ohmcore import const, frames
-from ohmcore.pack import Packer
 from ohmnode import VERSION, configuration
 from ohmnode.bus import Bus
 from ohmnode.link import Link, root_of
@@ -26,7 +25,6 @@ _BUS_LIMIT_MS = const(20000)
 _LINK_LIMIT_MS = const(25000)
 _REPORT_LIMIT_MS = const(10000)
 _GOOD_AFTER_MS = const(60000)
-_HELLO = const(384)
 
 
 class Node:
@@ -45,7 +43,6 @@ class Node:
         self._capabilities = ["rtu", "vitals"] + (["commands"] if key else [])
         self._buses = [Bus(hal, bus, self._outbox, self._vitals, self._commands) for bus in content["buses"]]
         self._mailbox = Mailbox(root_of(content), outbox, self._commands)
-        self._packer = Packer(bytearray(_HELLO))
         self._link = Link(hal, content, outbox, pipe, self._vitals, self._mailbox, self._hello)
         self._supervisor = Supervisor(hal, self._outbox)
         self._report_ms = max(content["bus_report_ms"], 100)
@@ -74,7 +71,7 @@ class Node:
     def _hello(self) -> memoryview:
         outbox = self._outbox
         frames.pack_hello(
-            self._packer,
+            outbox.packer,
             (
                 "{} {} {}".format(VERSION, self._hal.name, ".".join([str(part) for part in sys.implementation.version[:3]])),
                 outbox.boot,
@@ -86,7 +83,7 @@ class Node:
                 outbox.spool.first_seq(),
             ),
         )
-        return memoryview(self._packer.buffer)[: self._packer.length]
+        return memoryview(outbox.packer.buffer)[: outbox.packer.length]
 
     async def _report(self, ward: "Ward") -> None:
         """Counters now and then; the configuration becomes the last good one when it has worked for a while."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ohmnode.schedule import Device, Group
     from ohmnode.spool import Spool
 
-_FRAME = const(1152)
+_FRAME = const(1104)
 _QUIET_MS = const(10000)
 
 
@@ -27,8 +27,8 @@ class Outbox:
         self._last = hal.ticks_ms()
         self._uptime_ms = 0
         self.added: "Callable[[], None] | None" = None
-        self._packer = Packer(bytearray(_FRAME))
-        self._view = memoryview(self._packer.buffer)
+        self.packer = Packer(bytearray(_FRAME))
+        self._view = memoryview(self.packer.buffer)
         self._quiet: "dict[str, list[int]]" = {}
 
     def uptime_ms(self) -> int:
@@ -48,7 +48,7 @@ class Outbox:
         good = sum(group.good)
         if not good:
             return False
-        packer = self._packer
+        packer = self.packer
         total = len(group.reads)
         quality = frames.GOOD if good == total else frames.PARTIAL
         frames.begin_data(packer, self.boot, self.spool.next_seq, self.uptime_ms(), device.name, group.name, quality, good)
@@ -62,7 +62,7 @@ class Outbox:
     def event(self, device: str, kind: str, detail: "Mapping[str, object]") -> None:
         """Something happened on `device`, or on the node itself if that is empty."""
         try:
-            frames.pack_event(self._packer, self.boot, self.spool.next_seq, self.uptime_ms(), device, kind, detail)
+            frames.pack_event(self.packer, self.boot, self.spool.next_seq, self.uptime_ms(), device, kind, detail)
         except PackError as refused:
             self.log("outbox", f"no event {kind}: {refused}")
             return
@@ -93,6 +93,6 @@ class Outbox:
             self.event("", "dropped", {"ranges": runs})
 
     def _keep(self, event: bool) -> None:
-        self.spool.add(self._view[: self._packer.length], event)
+        self.spool.add(self._view[: self.packer.length], event)
         if self.added is not None:
             self.added()

@@ -15,8 +15,8 @@ PUBLISH = 0x30
 SUBACK = 0x90
 PINGRESP = 0xD0
 
-_IN = const(1536)  # a packet that is larger is skipped and counted; the largest that makes sense is a command
-_OUT = const(1536)
+_IN = const(1152)  # a packet that is larger is skipped and counted; the largest that makes sense is a command
+_OUT = const(1280)  # a frame, its topic and its head
 _HEAD = const(5)  # of a packet, at most: type and four bytes of length
 
 

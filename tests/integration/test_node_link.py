@@ -199,7 +199,7 @@ def test_garbage_from_above_stops_nothing(broker: Broker, gateway: Gateway, node
         ("down/ack", b"\xc1" * 40),
         ("down/ack", bytes(1000)),
         ("down/command", b"\x92\xc4"),
-        ("down/command", bytes(1200)),
+        ("down/command", bytes(900)),
         ("down/config", b"what is this"),
         ("down/anything", bytes(200_000)),
         ("stop", b"2"),
