@@ -42,6 +42,13 @@ def test_a_value_is_a_retained_text_in_its_unit(values: DeviceValues, broker: Re
     assert Sent(f"{ROOT}/battery_mode", "Charge", True, 0) in broker.sent
 
 
+def test_a_value_that_was_long_under_way_is_shown_and_is_no_sign_of_life(values: DeviceValues, broker: Recorder) -> None:
+    values.take(Snapshot("mtec", "1h", 0.0, Quality.GOOD, {"serial_no": "M1"}, age=1800.0))
+
+    assert _texts(broker) == {"serial_no": "M1"}
+    assert not values.online
+
+
 @pytest.mark.parametrize(
     ("point", "value", "text"),
     [

@@ -74,7 +74,7 @@ class HomeAssistantDevice:
         self._announcement.start()
 
     def take(self, snapshot: Snapshot) -> None:
-        if snapshot.device == self._device and snapshot.live and self._nameplate.read(snapshot.values):
+        if snapshot.device == self._device and self._nameplate.read(snapshot.values):
             self._announcement.again()
 
     def tick(self, now: float) -> None:

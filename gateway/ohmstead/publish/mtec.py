@@ -1,7 +1,8 @@
-"""What both M-TEC contracts have in common: nothing before the serial number is known, discovery, and the last values once more for a
-Home Assistant that has just been born.
+"""What both M-TEC contracts have in common: nothing before the serial number is known, discovery, and the last values once more for
+whoever could not hear them.
 
-The contracts' own values are not retained, so after a restart of Home Assistant day and total values would stay unknown for minutes.
+The contracts' own values are not retained, so after a restart of Home Assistant day and total values would stay unknown for minutes;
+so would those that were read before the broker or the serial number was there.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _FRESH_PERIODS = 3
 
 
 class Repeat:
-    """Publishes the groups of the last polls once more, a moment after discovery went out."""
+    """Publishes the groups of the last polls once more, a moment after `soon`."""
 
     def __init__(self, periods: dict[str, float], publish: Callable[[str], None]) -> None:
         self._periods = periods
@@ -30,8 +31,13 @@ class Repeat:
         self._waiting = False
 
     def read(self, group: str) -> None:
-        """A group was published just now."""
+        """A group was read just now."""
         self._fresh.add(group)
+
+    def forget(self) -> None:
+        """What was read is another device's."""
+        self._read.clear()
+        self._fresh.clear()
 
     def soon(self) -> None:
         self._waiting = True
@@ -53,7 +59,7 @@ class Repeat:
 
 
 class ContractDiscovery:
-    """Announcement and repetition together. None of it happens when `discovery` is None (the owner wants no discovery)."""
+    """Announcement and repetition together. Nothing is announced when `discovery` is None (the owner wants no discovery)."""
 
     def __init__(
         self,
@@ -62,6 +68,7 @@ class ContractDiscovery:
         compose: Callable[[str], Sequence[Configuration] | None],
         repeat: Repeat,
     ) -> None:
+        self._messenger = messenger
         self._repeat = repeat
         self._compose = compose
         self._prefix = discovery.prefix if discovery else ""
@@ -74,10 +81,13 @@ class ContractDiscovery:
         return configurations
 
     def start(self) -> None:
+        self._messenger.on_connect(self._repeat.soon)
         if self._announcement is not None:
             self._announcement.start()
 
     def again(self) -> None:
+        """The serial number, or what else is announced of the device, is news."""
+        self._repeat.soon()
         if self._announcement is not None:
             self._announcement.again()
 

@@ -40,8 +40,9 @@ class MtecJson:
         self._availability = tuple(availability)
         self._layout = layout(profile, contract)
         self._nameplate = Nameplate(profile, known or {})
-        self._groups: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = ()
-        self._last: dict[str, tuple[str, str]] = {}
+        self._groups = tuple((group, tuple((entry.point.id, entry.name) for entry in entries)) for group, entries in self._layout.items())
+        self._topics: dict[str, str] = {}
+        self._last: dict[str, str] = {}
         self._repeat = Repeat(dict(profile.groups), self._publish_again)
         self._discovery = ContractDiscovery(messenger, discovery, self._configurations, self._repeat)
         self._rename()
@@ -55,26 +56,27 @@ class MtecJson:
         self._discovery.start()
 
     def take(self, snapshot: Snapshot) -> None:
-        if snapshot.device != self._device or not snapshot.live:
+        """Before the serial number is known values are only kept. A late snapshot is good for that number alone."""
+        if snapshot.device != self._device:
             return
         if self._nameplate.read(snapshot.values):
             self._rename()
             self._discovery.again()
-        if not self._groups:
+        if not snapshot.live:
             return
         values = snapshot.values
         decimals = self._contract.decimals
-        for group, topic, keys in self._groups:
+        for group, keys in self._groups:
             body: dict[str, Value] = {}
             for point, key in keys:
                 value = values.get(point)
                 if value is not None:
                     body[key] = round(value, decimals) if type(value) is float else value
             if body:
-                payload = _encode(body)
-                self._messenger.publish(topic, payload)
-                self._last[group] = (topic, payload)
+                payload = self._last[group] = _encode(body)
                 self._repeat.read(group)
+                if self._topics:
+                    self._messenger.publish(self._topics[group], payload)
 
     def tick(self, now: float) -> None:
         self._discovery.tick(now)
@@ -83,16 +85,18 @@ class MtecJson:
         """Nothing: `ohm/<site>/bridge/online` says it."""
 
     def _publish_again(self, group: str) -> None:
-        topic, payload = self._last[group]
-        self._messenger.publish(topic, payload)
+        if self._topics:
+            self._messenger.publish(self._topics[group], self._last[group])
 
     def _rename(self) -> None:
+        """Topics carry the serial number: made when it is read, made anew when another inverter answers."""
         if self._nameplate.serial is None:
             return
         root = f"{self._contract.root}/{self._nameplate.serial}"
-        self._groups = tuple(
-            (group, f"{root}/{group}", tuple((entry.point.id, entry.name) for entry in entries)) for group, entries in self._layout.items()
-        )
+        topics = {group: f"{root}/{group}" for group in self._layout}
+        if self._topics and topics != self._topics:
+            self._repeat.forget()
+        self._topics = topics
 
     def _configurations(self, prefix: str) -> Sequence[Configuration] | None:
         return json_configurations(self._profile, self._contract, self._nameplate, prefix, self._availability)

@@ -64,19 +64,23 @@ class MtecState:
         self._subscribe()
 
     def take(self, snapshot: Snapshot) -> None:
-        if snapshot.device != self._device or not snapshot.live:
+        """Before the serial number is known values are only kept. A late snapshot is good for that number alone."""
+        if snapshot.device != self._device:
             return
         if self._nameplate.read(snapshot.values):
             self._rename()
             self._subscribe()
             self._discovery.again()
-        if not self._groups:
+        if not snapshot.live:
             return
         values = snapshot.values
+        if not self._groups:
+            for group, entries in self._layout.items():
+                if any(entry.point.id in values for entry in entries):
+                    self._keep(group, values)
         for group, topics in self._groups:
             if self._publish(topics, values):
-                self._last[group] = values
-                self._repeat.read(group)
+                self._keep(group, values)
 
     def tick(self, now: float) -> None:
         self._discovery.tick(now)
@@ -95,18 +99,25 @@ class MtecState:
                 published += 1
         return published
 
+    def _keep(self, group: str, values: Mapping[str, Value]) -> None:
+        self._last[group] = values
+        self._repeat.read(group)
+
     def _publish_again(self, group: str) -> None:
-        self._publish(dict(self._groups)[group], self._last[group])
+        self._publish(dict(self._groups).get(group, ()), self._last[group])
 
     def _rename(self) -> None:
         """Topics carry the serial number: made when it is read, made anew when another inverter answers."""
         if self._nameplate.serial is None:
             return
         root = f"{self._contract.root}/{self._nameplate.serial}"
-        self._groups = tuple(
+        groups = tuple(
             (group, tuple((entry.point.id, f"{root}/{group}/{entry.name}/state") for entry in entries))
             for group, entries in self._layout.items()
         )
+        if self._groups and groups != self._groups:
+            self._repeat.forget()
+        self._groups = groups
         self._commands = {
             f"{root}/{point.group}/{self._contract.name_of(point.id)}/set": control.id
             for control in self._profile.controls.values()

@@ -14,6 +14,8 @@ from ohmstead.publish.numbers import plain
 from ohmstead.readings import Snapshot, Value
 
 _FRESH_PERIODS = 3
+_UNDER_WAY_S = 30.0
+"""A reading may have been under way so long and still says that the device answers."""
 
 
 def device_topic(site: str, device: str) -> str:
@@ -69,7 +71,6 @@ class DeviceValues:
     def take(self, snapshot: Snapshot) -> None:
         if snapshot.device != self._device or not snapshot.live:
             return
-        self._answered = True
         known = self._values
         for point, value in snapshot.values.items():
             if known.get(point) == value:
@@ -83,8 +84,10 @@ class DeviceValues:
             if self._texts.get(topic) != text:
                 self._texts[topic] = text
                 self._messenger.publish(topic, text, retain=True)
-        if not self._online:
-            self._say(True)
+        if snapshot.age <= _UNDER_WAY_S:
+            self._answered = True
+            if not self._online:
+                self._say(True)
 
     def tick(self, now: float) -> None:
         if self._answered or self._last_answer is None:
