@@ -66,6 +66,9 @@ def test_one_mistake_is_one() -> None:
         ("mqtt: {url: 'mqtt://me:x@nas'}\n", "user and password have keys of their own, `user` and `password` or `password_file`"),
         ("mqtt: {url: 'mqtt://nas/x'}\n", "nothing may follow host and port; write it like mqtt://nas or mqtts://nas:8883"),
         ("mqtt: {url: 'mqtt://nas:99999'}\n", "not an address; write it like mqtt://nas or mqtts://nas:8883"),
+        ("mqtt: {url: 'mqtt://na..s'}\n", "not an address; write it like mqtt://nas or mqtts://nas:8883"),
+        (f"mqtt: {{url: 'mqtt://{'n' * 64}'}}\n", "not an address; write it like mqtt://nas or mqtts://nas:8883"),
+        ("web: {host: a..b}\n", "1: web.host: a..b — not an address; write it like 127.0.0.1, 0.0.0.0 or ::1"),
         ("nodes: {Cellar: {bus: {port: /dev/a}}}\n", "1: nodes.Cellar: Cellar — a name here is made of a-z, 0-9, _ and - only"),
         ("nodes: {a: {}}\n", "1: nodes.a.bus — is missing"),
         (

@@ -82,13 +82,27 @@ def _address(written: object, schemes: Mapping[str, int | None], example: str) -
         host, port = url.hostname, url.port
     except ValueError:
         raise ValueError(f"not an address; write it like {example}") from None
-    if url.scheme not in schemes or not host or not re.fullmatch(r"[\w.:%-]+", host) or port == 0:
+    if url.scheme not in schemes or not host or not re.fullmatch(r"[\w.:%-]+", host) or port == 0 or not _can_be_asked(host):
         raise ValueError(f"not an address; write it like {example}")
     if url.username is not None or url.password is not None:
         raise ValueError("user and password have keys of their own, `user` and `password` or `password_file`")
     if url.path not in ("", "/") or url.query or url.fragment:
         raise ValueError(f"nothing may follow host and port; write it like {example}")
     return url.scheme, host, port if port is not None else schemes[url.scheme]
+
+
+def _can_be_asked(host: str) -> bool:
+    """Whether a name server can be asked for it: no label empty or longer than 63 characters."""
+    try:
+        return bool(host.encode("idna"))
+    except UnicodeError:
+        return False
+
+
+def _listening(host: str) -> str:
+    if not _can_be_asked(host):
+        raise ValueError("not an address; write it like 127.0.0.1, 0.0.0.0 or ::1")
+    return host
 
 
 def _broker(written: object) -> BrokerAddress:
@@ -296,7 +310,9 @@ class Store(Section):
 
 class Web(Section):
     enabled: bool = True
-    host: str = Field("127.0.0.1", description="The address the page listens on; 0.0.0.0 for the whole home network.")
+    host: Annotated[str, AfterValidator(_listening)] = Field(
+        "127.0.0.1", description="The address the page listens on; 0.0.0.0 for the whole home network."
+    )
     port: TcpPort = 8080
 
 
