@@ -39,6 +39,7 @@ from ohmstead.publish.home_assistant import bridge_topic
 from ohmstead.publish.outlet import Outlet
 from ohmstead.readings import Snapshot, Stream, Subscriber, Value
 from ohmstead.sources.modbus import Endpoint, ModbusSource
+from ohmstead.store.lock import StoreLock
 from ohmstead.store.protocol import Store
 from ohmstead.store.sqlite import SqliteStore
 from ohmstead.store.writer import Writer
@@ -78,6 +79,7 @@ class Gateway:
         self.scans = {device: config.poll_groups(device) for device in config.devices}
         self.decoders = {device: Decoder(profile, config.zone, self.scans[device]) for device, profile in self.profiles.items()}
         self.periods = {device: config.periods(device) for device in config.devices}
+        self._lock = StoreLock(config.store.path)
         self.store = self._open_store()
         self.writer = Writer(self.store, flush=config.store.flush)
         self.stream = Stream(_subscriber_failed)
@@ -321,6 +323,7 @@ class Gateway:
             await asyncio.wait([task for task in self._tasks if task.get_name() == "web"], timeout=1.0)
         await self._cancel("")
         await asyncio.to_thread(self.store.close)
+        self._lock.release()
 
     async def _cancel(self, *prefixes: str) -> None:
         """Ends tasks by the beginning of their names."""

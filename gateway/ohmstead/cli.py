@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 something failed while running, 2 a mistake in the command
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -84,6 +85,7 @@ _CONFIGURATION = click.option(
 @_CONFIGURATION
 def run(file: Path) -> None:
     """The gateway, until SIGTERM or Ctrl-C."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the loop takes it: as PID 1 there is no default for it
 
     def start(config: Config) -> None:
         from ohmstead import app

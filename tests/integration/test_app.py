@@ -10,7 +10,7 @@ import pytest
 
 from ohmstead import config
 from ohmstead.app import Gateway
-from ohmstead.web.api import Live, make_app
+from ohmstead.web.api import MOST_STREAMS, Live, make_app
 from tests.conftest import free_port
 
 
@@ -48,6 +48,26 @@ async def test_health_is_red_while_nothing_can_be_stored_and_names_it(gateway: G
     answer = await asked(gateway, "/health")
     assert answer.status_code == 503
     assert "no space left" in answer.json()["store"]
+
+
+async def test_more_live_streams_than_a_home_can_want_are_sent_away(gateway: Gateway) -> None:
+    live = Live(gateway.overview)
+    streams = [live.events() for _ in range(MOST_STREAMS)]
+    for stream in streams:
+        await anext(stream)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(make_app(gateway.overview, live)), base_url="http://test") as client:
+        assert (await client.get("/api/live")).status_code == 503
+        assert (await client.get("/api/now")).status_code == 200
+    for stream in streams:
+        await stream.aclose()
+    assert live.streams == 0
+
+
+async def test_a_monitor_may_ask_without_wanting_the_answer(gateway: Gateway) -> None:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(make_app(gateway.overview, Live(gateway.overview)))) as client:
+        for path in ("/", "/health"):
+            answer = await client.head(f"http://test{path}")
+            assert (answer.status_code, answer.content) == (200, b"")
 
 
 async def test_it_is_not_ready_before_the_broker_was_tried(gateway: Gateway) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,12 @@ THROTTLE_S = 0.5
 HEARTBEAT_S = 5.0
 """A client gets it at least this often: ages grow even when nothing comes."""
 
+MOST_STREAMS = 50
+"""So many live streams at once; who comes then is told to come again."""
+
+_MOST_CONNECTIONS = 256
 _CLOSE_S = 1
+_ASKED = ["GET", "HEAD"]
 _FRESH = {"Cache-Control": "no-store"}
 _SECURITY = {
     "Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'self'",
@@ -46,6 +51,7 @@ class Live:
 
     def __init__(self, overview: Overview) -> None:
         self.closing = asyncio.Event()
+        self.streams = 0
         self._overview = overview
         self._document = LiveDocument(overview)
         self._text = ""
@@ -58,13 +64,17 @@ class Live:
             self._composed = now
         return self._text
 
-    async def events(self) -> AsyncIterator[str]:
+    async def events(self) -> AsyncGenerator[str, None]:
         """Server-sent events, until the client or the gateway goes."""
-        yield "retry: 2000\n\n"
-        while not self.closing.is_set():
-            yield f"data: {self.text()}\n\n"
-            await self._either(asyncio.sleep(THROTTLE_S))
-            await self._either(self._overview.latest.changed(HEARTBEAT_S - THROTTLE_S))
+        self.streams += 1
+        try:
+            yield "retry: 2000\n\n"
+            while not self.closing.is_set():
+                yield f"data: {self.text()}\n\n"
+                await self._either(asyncio.sleep(THROTTLE_S))
+                await self._either(self._overview.latest.changed(HEARTBEAT_S - THROTTLE_S))
+        finally:
+            self.streams -= 1
 
     async def _either(self, wait: Any) -> None:
         """Waits, but not beyond the closing."""
@@ -82,12 +92,12 @@ def make_app(overview: Overview, live: Live) -> FastAPI:
     app = FastAPI(title="ohmstead", version=overview.version, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
     made: dict[str, Any] = {}
 
-    @app.get("/health")
+    @app.api_route("/health", methods=_ASKED)
     async def health() -> Response:
         said = overview.health()
         return JSONResponse(said, 200 if said["ok"] else 503, headers=_FRESH)
 
-    @app.get("/ready")
+    @app.api_route("/ready", methods=_ASKED)
     async def ready() -> Response:
         is_ready = overview.ready()
         return JSONResponse({"ready": is_ready}, 200 if is_ready else 503, headers=_FRESH)
@@ -111,13 +121,16 @@ def make_app(overview: Overview, live: Live) -> FastAPI:
 
     @app.get("/api/live")
     async def events() -> Response:
+        if live.streams >= MOST_STREAMS:
+            log.warning("too many live streams", streams=live.streams)
+            return JSONResponse({"detail": f"{live.streams} live streams are open already"}, 503, headers={**_FRESH, "Retry-After": "10"})
         headers = {**_FRESH, "X-Accel-Buffering": "no"}
         return StreamingResponse(live.events(), media_type="text/event-stream", headers=headers)
 
     if (PAGE / "index.html").is_file():
         app.mount("/page", StaticFiles(directory=PAGE))
 
-        @app.get("/", include_in_schema=False)
+        @app.api_route("/", methods=_ASKED, include_in_schema=False)
         async def page() -> Response:
             return FileResponse(PAGE / "index.html", headers={**_FRESH, **_SECURITY})
 
@@ -139,6 +152,7 @@ class WebServer:
             date_header=False,
             server_header=False,
             ws="none",
+            limit_concurrency=_MOST_CONNECTIONS,
             timeout_graceful_shutdown=_CLOSE_S,
         )
         self._server = _Server(config)
