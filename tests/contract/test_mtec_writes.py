@@ -43,7 +43,7 @@ def home(goldens: Path, tmp_path: Path, broker: Broker) -> Iterator[Home]:
     gateway.start()
     wait_for(lambda: ear.count(f"MTEC/{SERIAL}/now-base/mode/state") >= 1, 10, "a reading")
     yield Home(inverter, gateway, ear)
-    code, _ = gateway.end()
+    code = gateway.end()
     ear.close()
     inverter.close()
     assert code == 0

@@ -6,13 +6,15 @@ import json
 import os
 import signal
 import subprocess
-import time
+import sys
 import urllib.request
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from ohmstead.web.api import THROTTLE_S
 from tests.conftest import Broker, wait_for
 from tests.processes import OHMSTEAD, SERIAL, Ear, Gateway, Inverter
 
@@ -42,7 +44,7 @@ def ear(broker: Broker) -> Iterator[Ear]:
 
 
 def test_values_reach_the_topics_the_store_and_the_page_and_it_ends_in_order(gateway: Gateway, ear: Ear) -> None:
-    assert gateway.start() < 10, "generous: the budget of 2 s is measured by the bench, alone on the machine"
+    gateway.start()
     wait_for(lambda: ear.count(f"MTEC/{SERIAL}/now-base") >= 3, 10, "three readings")
     now_base = json.loads(ear.last(f"MTEC/{SERIAL}/now-base") or b"")
     assert now_base["mode"] == "General mode"
@@ -65,9 +67,7 @@ def test_values_reach_the_topics_the_store_and_the_page_and_it_ends_in_order(gat
     assert stats["devices"]["mtec"]["bus"]["ok"] > 0
     assert gateway.get("/")[0] == 200
 
-    code, seconds = gateway.end()
-    assert code == 0
-    assert seconds < 5
+    assert gateway.end() == 0
     wait_for(lambda: ear.last("ohm/test/bridge/online") == b"offline", 2, "offline")
     lines = gateway.lines()
     assert all("service" in line and line["timestamp"][19:].endswith((":00",)) for line in lines)
@@ -84,12 +84,13 @@ def test_the_live_stream_says_what_is_new_and_ends_with_the_gateway(gateway: Gat
         while len(came) < 4:
             line = stream.readline()
             if line.startswith(b"data: "):
-                came.append(time.monotonic())
-                assert json.loads(line[6:])["site"] == "test"
-        assert came[3] - came[0] > 1.2, "three times a throttle of half a second"
-        code, seconds = gateway.end()
-        assert (code, stream.readline() in (b"", b"\n")) == (0, True)
-        assert seconds < 4
+                document = json.loads(line[6:])
+                assert document["site"] == "test"
+                came.append(document["time"])
+        pauses = [later - earlier for earlier, later in pairwise(came)]
+        assert min(pauses) > THROTTLE_S / 2, "by the gateway's own clock: new readings come five times a second, the page gets fewer"
+        assert gateway.end() == 0
+        assert stream.readline() in (b"", b"\n")
 
 
 def test_a_command_is_written_read_back_and_answered_and_a_wrong_one_only_answered(gateway: Gateway, ear: Ear, inverter: Inverter) -> None:
@@ -105,7 +106,7 @@ def test_a_command_is_written_read_back_and_answered_and_a_wrong_one_only_answer
     wait_for(lambda: ear.last("ohm/test/device/mtec/grid_inject_limit") == b"55.5", 2, "the new value, well before its group's 30 s")
     _, stats = gateway.get("/stats")
     assert stats["control"] == {"answered": {"rejected": 1, "done": 1}, "rejected": {"out of range": 1}}
-    assert gateway.end()[0] == 0
+    assert gateway.end() == 0
 
 
 def test_the_broker_may_be_absent_come_and_go(tmp_path: Path, broker: Broker, inverter: Inverter) -> None:
@@ -122,7 +123,7 @@ def test_the_broker_may_be_absent_come_and_go(tmp_path: Path, broker: Broker, in
             wait_for(lambda ear=ear: ear.last("ohm/test/bridge/online") == b"online", 2, "online")  # type: ignore[misc]
             ear.close()
             broker.kill()
-        assert gateway.end()[0] == 0
+        assert gateway.end() == 0
         assert gateway.process is None
     finally:
         if gateway.process is not None:
@@ -140,9 +141,7 @@ def test_the_inverter_may_be_absent_come_and_go(gateway: Gateway, ear: Ear, inve
     inverter.stop()
     wait_for(lambda: ear.last("ohm/test/device/mtec/online") == b"offline", 10, "offline")
     inverter.start()
-    back = time.monotonic()
-    wait_for(lambda: ear.last("ohm/test/device/mtec/online") == b"online", 10, "online")
-    assert time.monotonic() - back < 4.5, "upstream needed 107 s"
+    wait_for(lambda: ear.last("ohm/test/device/mtec/online") == b"online", 10, "online, for which upstream needed 107 s")
 
 
 def test_killed_at_any_moment_it_starts_again_with_what_it_had(gateway: Gateway, ear: Ear) -> None:
@@ -151,11 +150,11 @@ def test_killed_at_any_moment_it_starts_again_with_what_it_had(gateway: Gateway,
         gateway.start()
         wait_for(lambda: gateway.stored() > before, 10, "more samples")  # noqa: B023 - used within the turn
         before = gateway.stored()
-        assert gateway.end(signal.SIGKILL)[0] == -signal.SIGKILL
+        assert gateway.end(signal.SIGKILL) == -signal.SIGKILL
         wait_for(lambda: ear.last("ohm/test/bridge/online") == b"offline", 5, "the last will")
     assert gateway.stored() >= before
     gateway.start()
-    assert gateway.end()[0] == 0
+    assert gateway.end() == 0
 
 
 def test_a_store_that_cannot_be_opened_ends_it_with_a_word(gateway: Gateway) -> None:
@@ -165,6 +164,32 @@ def test_a_store_that_cannot_be_opened_ends_it_with_a_word(gateway: Gateway) -> 
     assert gateway.process.wait(10) == 1
     gateway.process = None
     assert [line["event"] for line in gateway.lines()][-1] == "cannot start"
+
+
+def test_a_second_gateway_on_the_same_store_is_refused_and_the_first_goes_on(gateway: Gateway) -> None:
+    gateway.start()
+    second = subprocess.run([*OHMSTEAD, "run", "-c", str(gateway.file)], capture_output=True, text=True, timeout=20)
+    assert second.returncode == 1
+    assert "another ohmstead is using it" in second.stdout + second.stderr
+    before = gateway.stored()
+    wait_for(lambda: gateway.stored() > before, 10, "more samples of the first")
+    assert gateway.end() == 0
+
+
+@pytest.mark.parametrize("module", ["ohmstead.config", "ohmstead.observe.latest"])
+def test_asked_to_end_while_it_still_loads_it_ends_at_once(gateway: Gateway, module: str) -> None:
+    """As PID 1 it would otherwise not be told at all."""
+    at_import = (
+        "import builtins, os, signal; real = builtins.__import__\n"
+        "def load(name, *rest):\n"
+        f"    if name == {module!r}: builtins.__import__ = real; os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    return real(name, *rest)\n"
+        "builtins.__import__ = load\n"
+        "from ohmstead.cli import main; main()"
+    )
+    ended = subprocess.run([sys.executable, "-c", at_import, "run", "-c", str(gateway.file)], capture_output=True, timeout=20)
+    assert (ended.returncode, ended.stderr) == (0, b""), ended.stdout
+    assert not (gateway.folder / "test.db").exists()
 
 
 @pytest.mark.skipif(not Path("/proc/self/ns/pid").exists() or os.geteuid() != 0, reason="needs root on Linux for a PID namespace")

