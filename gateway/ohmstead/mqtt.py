@@ -25,8 +25,8 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from ohmstead.messages import Handler, Message
+from ohmstead.router import Router
 from ohmstead.tasks import in_daemon_thread
-from ohmstead.topics import disjoint, matches
 
 log = structlog.get_logger(service="mqtt")
 
@@ -36,7 +36,7 @@ _CONNECT_TIMEOUT_S = 5.0
 _QUEUE_MESSAGES = 10_000
 _BATCH_MESSAGES = 256
 _BATCH_BYTES = 65_536
-_CACHED_ROUTES = 10_000
+_CACHED_NAMES = 10_000
 _GOODBYE_S = 1.0
 
 
@@ -76,9 +76,8 @@ class MqttClient:
         self.malformed = 0
         self._online_topic = online_topic
         self._keepalive_s = keepalive_s
-        self._handlers: list[tuple[str, Handler, int]] = []
+        self._router = Router()
         self._standing: dict[str, int] = {}
-        self._routes: dict[str, tuple[Handler, ...]] = {}
         self._callbacks: list[Callable[[], None]] = []
         self._arrived: list[Message] = []
         self._leaving: list[bytes] = []
@@ -139,8 +138,7 @@ class MqttClient:
             self.dropped += 1
 
     def subscribe(self, pattern: str, handler: Handler, *, qos: int = 0) -> None:
-        self._handlers.append((pattern, handler, qos))
-        self._routes.clear()
+        self._router.add(pattern, handler, qos)
         if self._connected:
             self._subscribe_all()
 
@@ -241,20 +239,16 @@ class MqttClient:
             self._loop.call_soon(self._stand)
 
     def _subscribe_all(self) -> None:
-        """Subscribes so that no two filters overlap: each message arrives once."""
-        highest = {
-            joined: max(qos for pattern, _, qos in self._handlers if disjoint([joined, pattern]) == [joined])
-            for joined in disjoint(pattern for pattern, _, _ in self._handlers)
-        }
-        news = [(pattern, qos) for pattern, qos in highest.items() if self._standing.get(pattern, -1) < qos]
-        gone = [pattern for pattern in self._standing if pattern not in highest]
+        wanted = self._router.subscriptions()
+        news = [(pattern, qos) for pattern, qos in wanted.items() if self._standing.get(pattern, -1) < qos]
+        gone = [pattern for pattern in self._standing if pattern not in wanted]
         if gone:
             self._flush()
             self._client.unsubscribe(gone)
         if news:
             self._flush()
             _, self._suback = self._client.subscribe(news)
-        self._standing = highest
+        self._standing = wanted
 
     def _on_suback(self, _client: Client, _user: object, mid: int, reasons: Sequence[ReasonCode], _more: Properties | None) -> None:
         if any(reason.is_failure for reason in reasons):
@@ -306,7 +300,7 @@ class MqttClient:
             self._on_writable()
         if arrived:
             self._arrived = []
-            self._hand_over(arrived)
+            self._router.hand_over(arrived)
 
     def _on_message(self, _client: Client, _user: object, message: MQTTMessage) -> None:
         self.received += 1
@@ -314,26 +308,6 @@ class MqttClient:
             self._arrived.append(Message(message.topic, bytes(message.payload), message.retain))
         except UnicodeDecodeError:
             self.malformed += 1
-
-    def _hand_over(self, arrived: list[Message]) -> None:
-        batches: dict[Handler, list[Message]] = {}
-        for message in arrived:
-            for handler in self._route(message.topic):
-                batches.setdefault(handler, []).append(message)
-        for handler, batch in batches.items():
-            try:
-                handler(batch)
-            except Exception:  # whatever a handler makes of strange bytes, the others get theirs
-                log.exception("a handler failed", topic=batch[0].topic, messages=len(batch))
-
-    def _route(self, topic: str) -> tuple[Handler, ...]:
-        route = self._routes.get(topic)
-        if route is None:
-            if len(self._routes) >= _CACHED_ROUTES:
-                self._routes.clear()
-            route = tuple(dict.fromkeys(handler for pattern, handler, _ in self._handlers if matches(pattern, topic)))
-            self._routes[topic] = route
-        return route
 
     def _send(self, topic: str, payload: str | bytes, retain: bool, qos: int) -> None:
         self.published += 1
@@ -356,7 +330,7 @@ class MqttClient:
         octets = topic.encode()
         if not octets or len(octets) > 0xFFFF or "+" in topic or "#" in topic or "\0" in topic:
             raise ValueError(f"nothing can be published to {topic[:100]!r}")
-        if len(self._names) >= _CACHED_ROUTES:
+        if len(self._names) >= _CACHED_NAMES:
             self._names.clear()
         name = self._names[topic] = len(octets).to_bytes(2, "big") + octets
         return name
