@@ -53,8 +53,18 @@ class Watched(Station):
         return super().answer(unit, request)
 
 
-def run(seconds: float, heap_kb: int) -> tuple[Config, list[tuple[float, Read]], list[tuple[int, int, int]], int] | None:
-    """Requests as the device understood them, the probe's lines, how many frames arrived; None if the heap was too small."""
+class Run(NamedTuple):
+    """Requests as the device understood them, the probe's lines, how many frames arrived, the longest wait of the node's loop in ms."""
+
+    config: Config
+    seen: list[tuple[float, Read]]
+    probes: list[tuple[int, int, int]]
+    frames: int
+    lag_ms: int
+
+
+def run(seconds: float, heap_kb: int) -> Run | None:
+    """Polls for that long; None if the heap was too small."""
     micropython = shutil.which("micropython", path=f"{REPOSITORY / '.venv/bin'}{os.pathsep}{os.environ['PATH']}")
     if micropython is None:
         raise SystemExit("the node is not measured: no micropython on this machine")
@@ -83,7 +93,8 @@ def run(seconds: float, heap_kb: int) -> tuple[Config, list[tuple[float, Read]],
             return None
         assert alive, said[-1000:]
         lines = [text.split()[1:] for text in said.splitlines() if text.startswith("probe ")]
-        return config, station.seen, [(int(a), int(b), int(c)) for a, b, c in lines], len(gateway.frames)
+        lags = [int(event.detail["lag_max_ms"]) for event in gateway.heard("bus", "")]
+        return Run(config, station.seen, [(int(a), int(b), int(c)) for a, b, c in lines], len(gateway.frames), max(lags, default=0))
 
 
 def cycle_ratio(config: Config, seen: list[tuple[float, Read]]) -> tuple[float, int]:
@@ -111,7 +122,7 @@ def measure(quick: bool) -> list[Figure]:
         print(f"  a heap of {heap_kb} kB is too small", flush=True)
     else:
         raise SystemExit(f"the node does not run in {HEAPS_KB[-1]} kB")
-    config, seen, probes, frames = measured
+    config, seen, probes, frames, lag_ms = measured
     planned = {read for group in config.poll_groups("mtec") for read in group.reads}
     assert {read for _, read in seen} == planned, "the node reads what was planned and nothing else"
     ratio, scans = cycle_ratio(config, seen)
@@ -123,5 +134,6 @@ def measure(quick: bool) -> list[Figure]:
         Figure("node: allocated per poll, median", statistics.median(allocated), "B", note=note),
         Figure("node: allocated per request", sum(allocated) / len(seen), "B"),
         Figure("node: smallest free heap before a collection", min(free for _, free, _ in probes) / 1024, "kB"),
+        Figure("node: longest wait of the bus for anything else", lag_ms, "ms", 100),
         Figure("node: live after a collection, at most", max(live for _, _, live in probes) / 1024, "kB"),
     ]
