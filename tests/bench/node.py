@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import time
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ohmstead.config import load
 from ohmstead.config.model import Config
