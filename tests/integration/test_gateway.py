@@ -181,9 +181,9 @@ def test_asked_to_end_while_it_still_loads_it_ends_at_once(gateway: Gateway, mod
     """As PID 1 it would otherwise not be told at all."""
     at_import = (
         "import builtins, os, signal; real = builtins.__import__\n"
-        "def load(name, *rest):\n"
+        "def load(name, *rest, **named):\n"
         f"    if name == {module!r}: builtins.__import__ = real; os.kill(os.getpid(), signal.SIGTERM)\n"
-        "    return real(name, *rest)\n"
+        "    return real(name, *rest, **named)\n"
         "builtins.__import__ = load\n"
         "from ohmstead.cli import main; main()"
     )
