@@ -57,7 +57,9 @@ def page(browser: Browser, gateway: Gateway) -> Iterator[Page]:
     complaints: list[str] = []
     opened.on("pageerror", lambda error: complaints.append(str(error)))
     opened.on("console", lambda said: complaints.append(said.text) if "Content Security Policy" in said.text else None)
-    opened.goto(f"http://127.0.0.1:{gateway.web}/")
+    answer = opened.goto(f"http://127.0.0.1:{gateway.web}/")
+    assert answer is not None
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
     expect(opened.locator("#link")).to_have_text("live")
     expect(opened.locator("details")).not_to_have_attribute("open", "")  # a phone shows the picture first
     opened.locator("details summary").click()
