@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, PlainValidator, ValidationInfo, field_validator, model_validator
 
-from ohmstead.profiles.formula import Formula, FormulaError
-from ohmstead.profiles.point import Kind, Point, Range, Strict, Table
+from ohmstead.profiles.formula import Formula
+from ohmstead.profiles.point import Kind, Point, Range, Strict, Table, formula_text
 from ohmstead.profiles.rules import broken_rules
 from ohmstead.units import Duration, PerDay, span
 from ohmstead.yamlfile import problems
@@ -162,12 +162,7 @@ class Flow(Strict):
     @field_validator("*")
     @classmethod
     def _are_formulas(cls, text: str | None) -> str | None:
-        try:
-            if text is not None:
-                Formula(text)
-        except FormulaError as error:
-            raise ValueError(str(error)) from error
-        return text
+        return formula_text(text)
 
     def formulas(self) -> dict[str, Formula | None]:
         """Each figure of the picture and how it comes about."""

@@ -39,6 +39,16 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, ser_json_inf_nan="constants")
 
 
+def formula_text(text: str | None) -> str | None:
+    """For validators: the text of a formula as it is. Raises ValueError where it is none."""
+    try:
+        if text is not None:
+            Formula(text)
+    except FormulaError as error:
+        raise ValueError(str(error)) from error
+    return text
+
+
 class Point(Strict):
     """Something the device says (`holding` or `input`), or what follows from it (`calc`, `clock`)."""
 
@@ -150,12 +160,7 @@ class Point(Strict):
     @field_validator("calc")
     @classmethod
     def _is_formula(cls, text: str | None) -> str | None:
-        try:
-            if text is not None:
-                Formula(text)
-        except FormulaError as error:
-            raise ValueError(str(error)) from error
-        return text
+        return formula_text(text)
 
     @field_validator("sign")
     @classmethod
