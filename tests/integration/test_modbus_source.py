@@ -15,7 +15,7 @@ from ohmstead.profiles.planner import Read
 from ohmstead.readings import Quality, Snapshot, Value
 from ohmstead.sim.faults import Faults
 from ohmstead.sim.registers import RegisterImage, Writable
-from ohmstead.sim.station import Station
+from ohmstead.sim.station import Answer, Station
 from ohmstead.sim.tcp import TcpServer
 from ohmstead.sources.modbus import Endpoint, ModbusSource
 from ohmstead.tasks import end
@@ -118,6 +118,58 @@ async def test_a_range_that_is_met_with_silence_does_not_take_the_others_with_it
             assert source.online
     assert rig.snapshots[0].values == {"r100": 1, "r101": 2, "r102": 3, "r103": 4}
     assert any(snapshot.values == {"r300": 30} for snapshot in rig.snapshots)
+
+
+@pytest.mark.parametrize("fault", ["no-answer@100..103x2", "no-answer@200..201x2", "no-answerx2"], ids=["first", "last", "any"])
+async def test_a_range_that_was_silent_for_a_moment_is_asked_again_before_its_group_goes_out(
+    station: Station, faults: Faults, fault: str
+) -> None:
+    faults.on(fault)  # the first attempt and its retry: as when the plug is back before the scan is over
+    async with TcpServer({UNIT: station}) as server:
+        rig = Rig(server.port, timeout_s=0.05)
+        async with rig.running():
+            await rig.until(lambda: len(rig.snapshots) >= 3)
+    assert rig.snapshots[0].values == {"r100": 1, "r101": 2, "r102": 3, "r103": 4, "r200": 10, "r201": 11, "sum": 11}
+    assert {snapshot.quality for snapshot in rig.snapshots} == {Quality.GOOD}
+    assert rig.source.counters["no_answer"] == 2
+
+
+class Mortal(Station):
+    """Answers for register 100 and is silent from then on, until `alive` is set to two."""
+
+    alive = 1
+
+    def answer(self, unit: int, request: bytes) -> Answer | None:
+        if not self.alive:
+            return None
+        if self.alive == 1 and int.from_bytes(request[1:3], "big") == 100:
+            self.alive = 0
+        return super().answer(unit, request)
+
+
+async def test_of_a_device_that_goes_away_in_the_middle_of_a_scan_no_part_of_the_group_goes_out(station: Station) -> None:
+    mortal = Mortal(station.registers, turnaround=0.0)
+    async with TcpServer({UNIT: mortal}) as server:
+        rig = Rig(server.port, timeout_s=0.05)
+        async with rig.running() as source:
+            await rig.until(lambda: source.online is False)
+            assert rig.snapshots == []
+            mortal.alive = 2
+            await rig.until(lambda: {snapshot.group for snapshot in rig.snapshots} == {"100ms", "1h"})
+    assert {snapshot.quality for snapshot in rig.snapshots} == {Quality.GOOD}
+
+
+async def test_a_group_of_one_range_that_is_never_answered_does_not_make_the_device_away(station: Station, faults: Faults) -> None:
+    faults.on("no-answer@300")
+    async with TcpServer({UNIT: station}) as server:
+        rig = Rig(server.port, timeout_s=0.05)
+        async with rig.running() as source:
+            await rig.until(lambda: source.counters["no_answer"] >= 3)
+            count = len(rig.snapshots)
+            await rig.until(lambda: len(rig.snapshots) >= count + 3)
+            assert source.online
+            assert source.counters["connections"] == 1
+    assert {(snapshot.group, snapshot.quality) for snapshot in rig.snapshots} == {("100ms", Quality.GOOD)}
 
 
 async def test_400_ms_of_latency_give_no_time_out_however_many_reads_are_due(station: Station) -> None:

@@ -2,12 +2,14 @@
 
 One task a device: it polls what is due, one request after the other, so that a time-out counts from the moment a request
 is sent and never includes a queue. Two reads in a row without an answer mean that the device is away; then it is asked
-for its most urgent group with a growing pause (`_PAUSES_S`), and the first answer brings everything back at once.
+for its most urgent group with a growing pause (`_PAUSES_S`), and the first answer brings everything back at once. A group goes out
+when its scan is over and the device is there; what it lacks then is what the device refuses, or never answers for.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -189,24 +191,30 @@ class ModbusSource:
             timer.cancel()
 
     async def _poll(self, group: PollGroup) -> bool:
-        """Reads a group and emits what could be read. False when the device turns out to be away."""
+        """Reads a group and emits it. False when the device turns out to be away: then nothing of the group goes out.
+
+        A range that is refused is left out. One that is met with silence is asked again after the others, unless it was silent in
+        the last scan too; only if it is silent once more, while the device answers for another range, does the group go without it.
+        """
         values: dict[str, Value] = {}
         quality = Quality.GOOD
-        for read in group.reads:
-            try:
-                octets = await self._patiently(read)
-            except Away as error:
-                self._is_away(str(error))
-                if values:  # what was read is true and goes out
+        silent: list[Read] = []
+        for ask, reads in ((self._patiently, group.reads), (self._once_more, silent)):
+            for read in reads:
+                try:
+                    octets = await ask(read)
+                except Away as error:
+                    self._is_away(str(error))
+                    return False
+                except ModbusError as error:
+                    if isinstance(error, ModbusTimeout) and reads is not silent and read not in self._gaps:
+                        silent.append(read)
+                        continue
                     quality = Quality.PARTIAL
-                    break
-                return False
-            except ModbusError as error:
-                quality = Quality.PARTIAL
-                self._has_gap(read, error)
-                continue
-            values.update(self._decode(group, read, octets))
-            self._gaps.discard(read)
+                    self._has_gap(read, error)
+                    continue
+                values.update(self._decode(group, read, octets))
+                self._gaps.discard(read)
         if values:
             now = self._wall()
             self._decoder.calculate(values, now)
@@ -235,6 +243,26 @@ class ModbusSource:
         self._silent += 1
         reason = f"no answer within {self.endpoint.timeout_s:g} s"
         raise Away(reason) if self._silent >= _SILENT_READS else ModbusTimeout(reason)
+
+    async def _once_more(self, read: Read) -> bytes:
+        """A range that was met with silence. If it is again, another range tells whose silence it is: `Away` if that one is silent too."""
+        try:
+            octets = await self.read(read)
+        except (ModbusTimeout, ModbusWrongReply):
+            self._silent = _SILENT_READS - 1
+            await self._sign_of_life(read)
+            raise ModbusTimeout(f"no answer within {self.endpoint.timeout_s:g} s, though the device answers for others") from None
+        self._silent = 0
+        return octets
+
+    async def _sign_of_life(self, silent: Read) -> None:
+        """Returns if the device answers for a range other than `silent`, with registers or with an exception; else raises `Away`."""
+        others = (read for group in self._groups for read in group.reads if read != silent and read not in self._gaps)
+        other = next(others, None)
+        if other is None:
+            raise Away(f"no answer within {self.endpoint.timeout_s:g} s")
+        with contextlib.suppress(ModbusException):
+            await self._patiently(other)
 
     async def _request(self, ask: Callable[[], object], function: int) -> object:
         """One request, one answer, each failure as its type and counted. pymodbus keeps the order among callers."""
