@@ -5,37 +5,29 @@ Exit codes: 0 done, 1 something failed while running, 2 a mistake in the command
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import click
 
 import ohmstead
+from ohmstead.cli.common import CONFIGURATION, FILE, LazyGroup, configured, many, must_know, write_private
 
 if TYPE_CHECKING:
     from ohmstead.config.model import Config
 
-_FILE = Path("ohmstead.yaml")
-_LATER = ("simulate", "demo", "smoke")
 
+class Commands(LazyGroup):
+    """The commands here, and those that are loaded when they are asked for."""
 
-class Commands(click.Group):
-    """The commands here, and those of the simulation, which are loaded when they are asked for."""
-
-    def list_commands(self, context: click.Context) -> list[str]:
-        return sorted([*super().list_commands(context), *_LATER])
-
-    def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name not in _LATER:
-            return super().get_command(context, name)
-        from ohmstead.sim import cli as simulation
-
-        command: click.Command = getattr(simulation, name)
-        return command
+    later: ClassVar[dict[str, str]] = {
+        "demo": "ohmstead.sim.cli:demo",
+        "node": "ohmstead.cli.node:node",
+        "simulate": "ohmstead.sim.cli:simulate",
+        "smoke": "ohmstead.sim.cli:smoke",
+    }
 
 
 @click.group(
@@ -53,36 +45,8 @@ def main() -> None:
     """One appliance for a home's energy: reads inverters and meters, keeps and shows what they say, and decides who may command."""
 
 
-def _configured(run: Callable[[Config], None], file: Path) -> None:
-    """Runs `run` with the configuration; its mistakes go to stderr, exit code 2."""
-    from ohmstead.config import load, summary
-    from ohmstead.errors import ConfigurationError
-
-    if not file.is_file():
-        click.echo(f"{file}: there is no such file. Write one (the README has an example), or name yours with -c FILE.", err=True)
-        sys.exit(2)
-    try:
-        config = load(file, os.environ)
-        run(config)
-    except ConfigurationError as error:
-        click.echo(summary(error), err=True)
-        sys.exit(2)
-
-
-_CONFIGURATION = click.option(
-    "-c",
-    "--config",
-    "file",
-    default=_FILE,
-    show_default=True,
-    envvar="OHMSTEAD_CONFIG",
-    type=click.Path(path_type=Path),
-    help="The configuration of this home.",
-)
-
-
 @main.command(epilog="\b\nExample:\n  ohmstead run -c /etc/ohmstead/ohmstead.yaml")
-@_CONFIGURATION
+@CONFIGURATION
 def run(file: Path) -> None:
     """The gateway, until SIGTERM or Ctrl-C."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the loop takes it: as PID 1 there is no default for it
@@ -94,24 +58,24 @@ def run(file: Path) -> None:
         logs.configure(config.log.format, config.log.level, config.zone, app.secrets(config))
         sys.exit(app.run(config))
 
-    _configured(start, file)
+    configured(start, file)
 
 
 @main.command(epilog="\b\nExample:\n  ohmstead check ohmstead.yaml")
-@click.argument("file", default=_FILE, type=click.Path(path_type=Path))
+@click.argument("file", default=FILE, type=click.Path(path_type=Path))
 def check(file: Path) -> None:
     """Reads a configuration, its environment and its profiles, and names every mistake with its line. Changes nothing."""
 
     def say(config: Config) -> None:
-        counts = f"{_many(len(config.devices), 'device')}, {_many(len(config.nodes), 'node')}"
+        counts = f"{many(len(config.devices), 'device')}, {many(len(config.nodes), 'node')}"
         click.echo(f"{file}: no mistakes ({counts}; broker {config.mqtt.host}:{config.mqtt.port}).")
 
-    _configured(say, file)
+    configured(say, file)
 
 
 @main.command(name="compile", epilog="\b\nExample:\n  ohmstead compile cellar -c ohmstead.yaml -o config.ohm")
 @click.argument("node")
-@_CONFIGURATION
+@CONFIGURATION
 @click.option("-o", "--output", default=Path("config.ohm"), show_default=True, type=click.Path(path_type=Path), help="The file to write.")
 def compile_(node: str, file: Path, output: Path) -> None:
     """Writes the configuration file of the node NODE: polls planned, limits in raw values, the key with it. Keep it to yourself."""
@@ -119,14 +83,12 @@ def compile_(node: str, file: Path, output: Path) -> None:
     def write(config: Config) -> None:
         from ohmstead.nodes.compile import node_config
 
-        if node not in config.nodes:
-            click.echo(f"{file}: there is no node {node!r} under `nodes`; it has {', '.join(config.nodes) or 'none'}", err=True)
-            sys.exit(2)
+        must_know(config, node, file)
         compiled = node_config(config, node)
-        _write_private(output, compiled)
+        write_private(output, compiled)
         click.echo(f"{output}: {len(compiled)} bytes for node {node} ({', '.join(config.devices_of(node)) or 'no device'}).")
 
-    _configured(write, file)
+    configured(write, file)
 
 
 @main.command(epilog="\b\nExample:\n  ohmstead schema > ohmstead.schema.json")
@@ -143,17 +105,3 @@ def schema() -> None:
 def version() -> None:
     """Prints the version."""
     click.echo(f"ohmstead {ohmstead.__version__}")
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    """Writes a file that only its owner can read, whole or not at all."""
-    partial = path.with_name(path.name + ".tmp")
-    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:  # noqa: PTH123 - created with its mode
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"

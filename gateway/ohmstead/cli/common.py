@@ -1,0 +1,81 @@
+"""What several commands share: which configuration, which node, and files that only their owner reads."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import click
+
+if TYPE_CHECKING:
+    from ohmstead.config.model import Config
+
+FILE = Path("ohmstead.yaml")
+
+CONFIGURATION = click.option(
+    "-c",
+    "--config",
+    "file",
+    default=FILE,
+    show_default=True,
+    envvar="OHMSTEAD_CONFIG",
+    type=click.Path(path_type=Path),
+    help="The configuration of this home.",
+)
+
+
+class LazyGroup(click.Group):
+    """A group whose further commands are loaded when they are asked for. `later`: their names, and where they are (module:name)."""
+
+    later: ClassVar[dict[str, str]] = {}
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return sorted([*super().list_commands(context), *self.later])
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in self.later:
+            return super().get_command(context, name)
+        module, _, attribute = self.later[name].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+
+def configured(run: Callable[[Config], None], file: Path) -> None:
+    """Runs `run` with the configuration; its mistakes go to stderr, exit code 2."""
+    from ohmstead.config import load, summary
+    from ohmstead.errors import ConfigurationError
+
+    if not file.is_file():
+        click.echo(f"{file}: there is no such file. Write one (the README has an example), or name yours with -c FILE.", err=True)
+        sys.exit(2)
+    try:
+        config = load(file, os.environ)
+        run(config)
+    except ConfigurationError as error:
+        click.echo(summary(error), err=True)
+        sys.exit(2)
+
+
+def must_know(config: Config, node: str, file: Path) -> None:
+    """Ends the command with exit code 2 when the configuration has no such node."""
+    if node not in config.nodes:
+        click.echo(f"{file}: there is no node {node!r} under `nodes`; it has {', '.join(config.nodes) or 'none'}", err=True)
+        sys.exit(2)
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Writes a file that only its owner can read, whole or not at all."""
+    partial = path.with_name(path.name + ".tmp")
+    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:  # noqa: PTH123 - created with its mode
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
