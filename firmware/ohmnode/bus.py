@@ -4,6 +4,7 @@ import gc
 
 from ohmcore import const, pdu, rtu
 from ohmcore.errors import ModbusError, ModbusException
+from ohmnode import writes
 from ohmnode.line import Line
 from ohmnode.schedule import COUNTERS, Device, Group, Schedule, payload_size
 from ohmnode.waiter import Waiter
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from hal import Hal
-    from ohmnode.commands import Command, Commands
+    from ohmnode.commands import Commands
     from ohmnode.outbox import Outbox
     from ohmnode.supervisor import Ward
     from ohmnode.vitals import Vitals
@@ -28,11 +29,11 @@ class Bus:
     def __init__(self, hal: "Hal", spec: "dict[str, Any]", outbox: "Outbox", vitals: "Vitals", commands: "Commands | None") -> None:
         self.name = str(spec["name"])
         self.opened = 0
-        self._hal = hal
+        self.hal = hal
         self._port = spec
         self._outbox = outbox
         self._vitals = vitals
-        self._commands = commands
+        self.commands = commands
         self._waiter: "Waiter | None" = None
         self._busy = False  # since the last collection of garbage
         now = hal.ticks_ms()
@@ -45,9 +46,9 @@ class Bus:
         device = Device(spec["name"], spec["unit"], spec["timeout_ms"], spec["retries"], spec["turnaround_ms"], groups)
         for vital in spec["vitals"]:
             self._vitals.add(device.name, vital)
-        if self._commands is not None:
+        if self.commands is not None:
             for control in spec["controls"]:
-                self._commands.add(device, control, self.wake)
+                self.commands.add(device, control, self.wake)
         return device
 
     def wake(self) -> None:
@@ -62,15 +63,15 @@ class Bus:
         waiter = self._waiter = Waiter()
         line = None
         try:
-            line = Line(self._hal, self._hal.uart(spec), spec["baud"], bits)
+            line = Line(self.hal, self.hal.uart(spec), spec["baud"], bits)
             self.opened += 1
             self._outbox.log(self.name, f"opened {spec['port']} at {spec['baud']} baud")
             while True:
                 ward.beat()
-                command = None if self._commands is None else self._commands.take(self.devices)
-                chosen = None if command is not None else self.schedule.pick(self._hal.ticks_ms())
+                command = None if self.commands is None else self.commands.take(self.devices)
+                chosen = None if command is not None else self.schedule.pick(self.hal.ticks_ms())
                 if command is not None:
-                    await self._obey(line, command)
+                    await writes.obey(self, line, command)
                 elif chosen is not None:
                     self._busy = True
                     await self._read(line, chosen[0], chosen[1])
@@ -84,11 +85,11 @@ class Bus:
 
     def _quiet_ms(self) -> int:
         """How long nothing is due; the first such time after a read is used to tidy up."""
-        wait = self.schedule.wait_ms(self._hal.ticks_ms())
+        wait = self.schedule.wait_ms(self.hal.ticks_ms())
         if self._busy and wait > _QUIET_MS:
             self._busy = False
             gc.collect()
-            wait = self.schedule.wait_ms(self._hal.ticks_ms())
+            wait = self.schedule.wait_ms(self.hal.ticks_ms())
         return min(wait, _BEAT_MS)
 
     async def _read(self, line: Line, device: Device, group: Group) -> None:
@@ -103,14 +104,14 @@ class Bus:
         try:
             start = await line.ask(device, function, address, count, size, end)
         except ModbusException:
-            self._back(device, self.schedule.refused(device, group, self._hal.ticks_ms()))
+            self.back(device, self.schedule.refused(device, group, self.hal.ticks_ms()))
         except ModbusError as failure:
-            self._missed(device, group, failure)
+            self.missed(device, group, failure)
         else:
             image, rx, offset = group.image, line.rx, group.offsets[group.position]
             for i in range(size):
                 image[offset + i] = rx[start + i]
-            self._back(device, self.schedule.read(device, group, self._hal.ticks_ms()))
+            self.back(device, self.schedule.read(device, group, self.hal.ticks_ms()))
         if self.schedule.complete(group):
             self._publish(device, group)
             self.schedule.close(group)
@@ -120,7 +121,7 @@ class Bus:
         function, address, count = self._unlike(line, device)
         size = payload_size(function, count)
         if not count:
-            device.hold(self._hal.ticks_add(self._hal.ticks_ms(), line.lapses_in(device.unit)))
+            device.hold(self.hal.ticks_add(self.hal.ticks_ms(), line.lapses_in(device.unit)))
             return False
         end = pdu.build_read(line.tx, rtu.PDU_START, function, address, count)
         try:
@@ -128,9 +129,9 @@ class Bus:
         except ModbusException:
             pass
         except ModbusError as failure:
-            self._missed(device, group, failure)
+            self.missed(device, group, failure)
             return False
-        self._back(device, self.schedule.answered(device, self._hal.ticks_ms()))
+        self.back(device, self.schedule.answered(device, self.hal.ticks_ms()))
         return True
 
     def _unlike(self, line: Line, device: Device) -> "tuple[int, int, int]":
@@ -151,13 +152,15 @@ class Bus:
         if self._outbox.snapshot(device, group):
             self._vitals.update(device, group)
 
-    def _back(self, device: Device, back: bool) -> None:
+    def back(self, device: Device, back: bool) -> None:
+        """After an answer; `back`: what the schedule made of it."""
         if back:
             self._outbox.log(self.name, f"{device.name} answers again")
             self._outbox.event(device.name, "online", {})
 
-    def _missed(self, device: Device, group: "Group | None", failure: ModbusError) -> None:
-        if not self.schedule.missed(device, group, self._hal.ticks_ms()):
+    def missed(self, device: Device, group: "Group | None", failure: ModbusError) -> None:
+        """After a request without a usable answer; `group` None: it was no poll."""
+        if not self.schedule.missed(device, group, self.hal.ticks_ms()):
             return
         self._outbox.log(self.name, f"{device.name} does not answer: {failure}")
         self._outbox.event(device.name, "offline", {"reason": failure.counter})
@@ -165,49 +168,6 @@ class Bus:
             if begun.begun:
                 self._publish(device, begun)
                 begun.abandon()
-
-    async def _obey(self, line: Line, command: "Command") -> None:
-        """Writes, reads back and says what came of it."""
-        reason, value = await self._write(line, command)
-        control = command.control
-        if self._commands is not None:
-            stage = "failed" if reason else "done"
-            self._commands.result(command.identity, control.device.name, control.name, stage, reason, value)
-
-    async def _write(self, line: Line, command: "Command") -> "tuple[str, int | None]":
-        """Why it failed (empty: it did not) and what was read back. Silence is asked again: the same value twice is the same."""
-        device = command.control.device
-        reason = ""
-        for _ in range(device.retries + 1):
-            try:
-                await self._set(line, command)
-                value = await self._get(line, command)
-                return "" if value == int.from_bytes(command.raw, "big") else "reads back otherwise", value
-            except ModbusException as refused:
-                return refused.name, None
-            except ModbusError as failure:
-                reason = failure.counter.replace("_", " ")
-                self._missed(device, None, failure)
-        return reason, None
-
-    async def _set(self, line: Line, command: "Command") -> None:
-        control = command.control
-        raw = command.raw
-        if control.function == pdu.WRITE_SINGLE_REGISTER:
-            value = int.from_bytes(raw, "big")
-            end = pdu.build_write_single(line.tx, rtu.PDU_START, control.function, control.address, value)
-        else:
-            value = control.words
-            end = pdu.build_write_multiple_registers(line.tx, rtu.PDU_START, control.address, raw)
-        await line.ask(control.device, control.function, control.address, value, 4, end)
-        self._back(control.device, self.schedule.answered(control.device, self._hal.ticks_ms()))
-
-    async def _get(self, line: Line, command: "Command") -> int:
-        control = command.control
-        size = 2 * control.words
-        end = pdu.build_read(line.tx, rtu.PDU_START, pdu.READ_HOLDING_REGISTERS, control.address, control.words)
-        start = await line.ask(control.device, pdu.READ_HOLDING_REGISTERS, control.address, control.words, size, end)
-        return int.from_bytes(line.rx[start : start + size], "big")
 
     def report(self, lag_ms: int) -> None:
         """The counters as events: one for each device, one for the bus with their sum and how the node is doing."""
@@ -222,5 +182,5 @@ class Bus:
         total["bus"] = self.name
         total["opened"] = self.opened
         total["lag_max_ms"] = lag_ms
-        total["memory_free"] = self._hal.memory_free()
+        total["memory_free"] = self.hal.memory_free()
         self._outbox.event("", "bus", total)
