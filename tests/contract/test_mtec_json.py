@@ -102,15 +102,16 @@ def test_no_number_has_more_than_three_decimals(contract: MtecJson, broker: Reco
             assert not isinstance(value, float) or round(value, 3) == value
 
 
-def test_what_was_not_read_is_absent_and_so_is_what_follows_from_it(
+def test_what_was_not_read_is_null_and_so_is_what_follows_from_it(
     contract: MtecJson, broker: Recorder, profile: Profile, image: dict[int, int]
 ) -> None:
-    """Deviation 3: upstream calculates with 0 for what is missing."""
+    """Deviation 3: upstream calculates with 0 for what is missing. Home Assistant warns of a key that is not there, at each message."""
     groups = _poll(contract, broker, profile, image, without=("inverter", "grid_purchase_total"))
 
-    assert groups["now-base"] == {key: value for key, value in NOW_BASE.items() if key not in ("inverter", "consumption")}
-    assert {"grid_purchase_total", "consumption_total", "autarky_rate_total"}.isdisjoint(groups["total"])
-    assert "own_consumption_total" in groups["total"]
+    assert groups["now-base"] == NOW_BASE | {"inverter": None, "consumption": None}
+    total = groups["total"]
+    assert {key for key, value in total.items() if value is None} == {"grid_purchase_total", "consumption_total", "autarky_rate_total"}
+    assert total["own_consumption_total"] is not None
 
 
 def test_a_group_of_which_nothing_was_read_is_not_published(
@@ -159,6 +160,7 @@ def test_fault_bits_have_their_labels_on_the_values_that_the_contract_does_not_h
 
 
 def test_messages_are_plain_for_a_person_too(contract: MtecJson, broker: Recorder) -> None:
-    contract.take(Snapshot("mtec", "10s", 0.0, Quality.GOOD, {"pv_1": 3490, "pv_2": 2786}))
+    contract.take(Snapshot("mtec", "1h", 0.0, Quality.GOOD, {"serial_no": SERIAL, "equipment_info": "12K", "firmware_version": "V27"}))
 
-    assert broker.take() == [Sent(f"MTEC/{SERIAL}/now-pv", '{"pv_1": 3490, "pv_2": 2786}', False, 0)]
+    body = f'{{"serial_no": "{SERIAL}", "equipment_info": "12K", "firmware_version": "V27"}}'
+    assert broker.take() == [Sent(f"MTEC/{SERIAL}/static", body, False, 0)]

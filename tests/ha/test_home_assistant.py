@@ -201,6 +201,23 @@ def test_what_this_home_does_not_allow_home_assistant_does_not_send(scene: Scene
     assert len(scene.house.inverter.writes) == before
 
 
+def test_a_refused_range_is_unknown_and_the_rest_of_its_group_goes_on(scene: Scene) -> None:
+    if scene.contract != "json":
+        pytest.skip("the other ways have a topic for each value: what is not read is not published")
+    _settled(scene)
+    ids = scene.entity_ids()
+    refused, other = (ids["sensor", f"{expected.SERIAL}_{name}"] for name in ("inverter_status", "grid_power"))
+    scene.house.inverter[11001] = 777
+    scene.house.station.faults.on("exception=2@10105")
+    try:
+        wait_for(lambda: scene.assistant.states()[refused]["state"] == "unknown", PATIENCE_S, "the unknown state")
+        wait_for(lambda: float(scene.assistant.states()[other]["state"]) == 777, PATIENCE_S, "the grid's new power")
+    finally:
+        scene.house.station.faults.clear()
+    scene.house.inverter[11001] = scene.image[11001]
+    _settled(scene)
+
+
 def test_an_unplugged_inverter_makes_its_entities_unavailable_until_it_answers(scene: Scene) -> None:
     _settled(scene)
     scene.house.station.faults.on("unplugged")

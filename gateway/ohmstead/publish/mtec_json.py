@@ -1,6 +1,7 @@
 """M-TEC contract `json`: one flat JSON object per group on `MTEC/<serial>/<group>`, at most three decimals.
 
-QoS 0, not retained. What was not read is not in the object; a group of which nothing was read is not published.
+QoS 0, not retained. What was not read is `null`, as is what would be calculated from it: Home Assistant shows it as unknown, where
+a key that is missing would leave its old value and a warning at each message. A group of which nothing was read is not published.
 """
 
 from __future__ import annotations
@@ -67,12 +68,13 @@ class MtecJson:
         values = snapshot.values
         decimals = self._contract.decimals
         for group, keys in self._groups:
-            body: dict[str, Value] = {}
+            body: dict[str, Value | None] = {}
+            unread = 0
             for point, key in keys:
                 value = values.get(point)
-                if value is not None:
-                    body[key] = round(value, decimals) if type(value) is float else value
-            if body:
+                unread += value is None
+                body[key] = round(value, decimals) if type(value) is float else value
+            if unread < len(keys):
                 payload = self._last[group] = _encode(body)
                 self._repeat.read(group)
                 if self._topics:
