@@ -69,14 +69,18 @@ class Recorder:
 
 
 class Requests:
-    """Keeps the commands that a publisher hands on."""
+    """Keeps the commands that a publisher hands on; of retained ones it only keeps that they came."""
 
     def __init__(self) -> None:
         self.received: list[tuple[str, str, str]] = []
+        self.retained = 0
 
-    def __call__(self, device: str, control: str, text: str, author: str, *, on_off: bool = True) -> None:
-        assert not on_off, "no contract has the words on and off"
-        self.received.append((device, control, text))
+    def __call__(self, device: str, control: str, text: str, author: str, *, contract: bool = False, retained: bool = False) -> None:
+        assert contract, "no contract has the words on and off"
+        if retained:
+            self.retained += 1
+        else:
+            self.received.append((device, control, text))
 
 
 def mtec() -> Profile:

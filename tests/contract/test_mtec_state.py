@@ -244,6 +244,7 @@ def test_a_retained_command_is_not_obeyed(profile: Profile, image: dict[int, int
     contract.broker.arrive(f"MTEC/{SERIAL}/config/charge_limit/set", b"10", retain=True)
 
     assert contract.requests.received == []
+    assert contract.requests.retained == 1
 
 
 def test_bytes_that_are_no_text_reach_the_control_as_something_it_refuses(profile: Profile, image: dict[int, int]) -> None:

@@ -146,7 +146,7 @@ def test_any_registers_give_upstreams_messages_byte_for_byte_and_in_its_order(pr
 def answered(control: Target, text: str) -> tuple[list[list[int]], Reason | None]:
     """What we write for a command, or why we do not."""
     try:
-        return [[control.address, control.raw_of(text, on_off=False)]], None
+        return [[control.address, control.raw_of(text, contract=True)]], None
     except Rejected as rejection:
         return [], rejection.reason
 

@@ -93,6 +93,7 @@ async def test_the_metrics_name_every_part(gateway: Gateway) -> None:
         'ohmstead_bus_requests_total{device="garage",kind="no_answer"} 0.0',
         "ohmstead_store_commit_seconds_total 0.0",
         "ohmstead_mqtt_connected 0.0",
+        "ohmstead_commands_retained_total 0.0",
         'ohmstead_node_online{node="cellar"} 0.0',
         "process_cpu_seconds_total",
     ):

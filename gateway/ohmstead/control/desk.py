@@ -62,7 +62,7 @@ class Answer(NamedTuple):
 class Desk:
     """Takes requests, answers every one through `answer`. `mono` and `wall` are the clocks, in seconds.
 
-    `answered` counts by outcome, `rejected` by reason.
+    `answered` counts by outcome, `rejected` by reason, `retained` the commands that a broker had kept.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class Desk:
         self.targets = targets
         self.answered: Counter[str] = Counter()
         self.rejected: Counter[str] = Counter()
+        self.retained = 0
         self._actuators = actuators
         self._ledger = ledger
         self._answer = answer
@@ -98,10 +99,17 @@ class Desk:
             (entry.device, entry.control, entry.time) for entry in entries if entry.time > since and entry.outcome not in _WROTE_NOTHING
         )
 
-    def request(self, device: str, control: str, text: str, author: str, *, on_off: bool = True) -> None:
-        """Takes a request and returns at once; `control` is its name or that of its point. See `Target.raw_of` for `on_off`."""
+    def request(self, device: str, control: str, text: str, author: str, *, contract: bool = False, retained: bool = False) -> None:
+        """Takes a request and returns at once; `control` is its name or that of its point. See `Target.raw_of` for `contract`.
+
+        A `retained` one is what somebody wanted once, not what somebody wants now: it is counted, and nothing else.
+        """
+        if retained:
+            self.retained += 1
+            log.warning("retained command ignored", device=device, control=control[:MAX_TEXT], author=author)
+            return
         try:
-            wish = self._validated(device, control, text, author, on_off)
+            wish = self._validated(device, control, text, author, contract)
         except Rejected as rejection:
             self._say(device, control, text, author, Outcome("rejected", rejection.detail, None, rejection.reason))
             return
@@ -127,7 +135,7 @@ class Desk:
             _, unfinished = await asyncio.wait(busy, timeout=_GRACE_S)
             await end(unfinished)
 
-    def _validated(self, device: str, control: str, text: str, author: str, on_off: bool) -> Wish:
+    def _validated(self, device: str, control: str, text: str, author: str, contract: bool) -> Wish:
         if self._closed:
             raise Rejected(Reason.STALE, "the gateway is shutting down")
         self._authors.admit(author, self._mono())
@@ -137,7 +145,7 @@ class Desk:
         target = controls.get(control) or next((target for target in controls.values() if target.point == control), None)
         if target is None:
             raise Rejected(Reason.UNKNOWN, f"{device} has no control {control[:MAX_TEXT]!r}; it has {', '.join(controls) or 'none'}")
-        return Wish(target, text, target.raw_of(text, on_off=on_off), author)
+        return Wish(target, text, target.raw_of(text, contract=contract), author)
 
     async def _work(self, device: str) -> None:
         waiting = self._waiting[device]

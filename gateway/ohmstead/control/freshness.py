@@ -21,7 +21,8 @@ class Decoding(Protocol):
 
 
 class LastRead:
-    """Remembers the last reading of each control's point; `take` subscribes to the readings. `mono` is in seconds."""
+    """Remembers the last reading of each control's point; `take` subscribes to the readings. A reading is as old as its
+    snapshot says, not as its arrival. `mono` is in seconds."""
 
     def __init__(self, targets: Iterable[Target], decoders: Mapping[str, Decoding], mono: Callable[[], float] = time.monotonic) -> None:
         self._decoders = decoders
@@ -34,9 +35,10 @@ class LastRead:
     def take(self, snapshot: Snapshot) -> None:
         if not snapshot.live:
             return
+        read_at = self._mono() - max(snapshot.age, 0.0)
         for point in self._points.get(snapshot.device, ()):
             if point in snapshot.values:
-                self._read[snapshot.device, point] = (snapshot.values[point], self._mono())
+                self._read[snapshot.device, point] = (snapshot.values[point], read_at)
 
     def holds(self, target: Target, raw: int) -> bool:
         """Whether the last reading is fresh and says what `raw` means. A value is asked once: whoever goes on to write makes it stale."""

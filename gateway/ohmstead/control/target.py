@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_DOWN, Decimal
@@ -14,9 +15,18 @@ MAX_TEXT = 64
 """Characters of a request that are looked at; no label is longer."""
 
 
+_NUMBER = re.compile(r"[ \t\r\n]*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))[ \t\r\n]*")
+
+
 def _number_in(text: str) -> Decimal | None:
-    """The number that `text` says, None if none: an integer, or with a point whatever Python takes for a float (`.5`, `1.5e1`), blanks
-    around it. aiomtec2mqtt reads commands so; there as here `1e1` and `1,5` are nothing."""
+    """The number that `text` says, None if none: ASCII digits, a sign and a decimal point, blanks around them (`12`, `-0.5`, `+.5`)."""
+    match = _NUMBER.fullmatch(text)
+    return None if match is None else Decimal(match[1])
+
+
+def _number_of_upstream(text: str) -> Decimal | None:
+    """The same as aiomtec2mqtt reads it: an integer, or with a point whatever Python takes for a float (`1_0`, `1.5e1`, `١٢`); `1e1` and
+    `1,5` are nothing there either."""
     try:
         return Decimal(repr(float(text))) if "." in text else Decimal(int(text))
     except ValueError:
@@ -46,20 +56,20 @@ class Target:
     read_only: bool = False
     choices: Mapping[str, int] = field(default_factory=dict)
 
-    def raw_of(self, text: str, *, on_off: bool = True) -> int:
+    def raw_of(self, text: str, *, contract: bool = False) -> int:
         """The raw value that `text` means: a label in its exact case, else a number in the control's unit.
 
-        The number is scaled in decimal arithmetic and truncated (16.1 → 161, 55.55 → 555). Without `on_off` a switch takes
-        numbers only. Raises Rejected: read-only, malformed, or out of range.
+        The number is scaled in decimal arithmetic and truncated (16.1 → 161, 55.55 → 555). In a text from a `contract`
+        numbers are what upstream takes for one, and `on` and `off` are no words. Raises Rejected: read-only, malformed, or out of range.
         """
         if self.read_only:
             raise Rejected(Reason.READ_ONLY, f"{self.device} is configured to be read only")
         if len(text) > MAX_TEXT:
             raise Rejected(Reason.MALFORMED, f"a text of {len(text)} characters")
-        labels = self.choices if on_off or self.kind != "switch" else {}
+        labels = self.choices if not contract or self.kind != "switch" else {}
         if text in labels:
             return self._allowed(Decimal(labels[text]), text)
-        number = _number_in(text)
+        number = _number_of_upstream(text) if contract else _number_in(text)
         if number is None:
             wanted = f"neither one of {', '.join(labels)} nor a number" if labels else "no number"
             raise Rejected(Reason.MALFORMED, f"{text!r} is {wanted} such as 12 or 12.5")

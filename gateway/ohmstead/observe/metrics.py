@@ -78,6 +78,7 @@ class _Gateway(Collector):
         yield _counter("ohmstead_commands", "Commands by what became of them.", answered, ("outcome",))
         rejected = [((str(reason),), count) for reason, count in desk.rejected.items()]
         yield _counter("ohmstead_commands_rejected", "Rejected commands by reason.", rejected, ("reason",))
+        yield _counter("ohmstead_commands_retained", "Commands that a broker had kept; they are not obeyed.", [((), desk.retained)])
 
     def _devices(self) -> Iterator[Metric]:
         overview = self._overview

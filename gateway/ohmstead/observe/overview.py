@@ -128,6 +128,7 @@ class Overview:
             "control": {
                 "answered": dict(self.desk.answered),
                 "rejected": {str(reason): count for reason, count in self.desk.rejected.items()},
+                "retained": self.desk.retained,
             },
             "devices": {device: self._device(device) for device in self.config.devices},
             "nodes": {name: self._node(name) for name in self.fleet.nodes},

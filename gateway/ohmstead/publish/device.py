@@ -11,12 +11,13 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from ohmstead.config.model import Config
+from ohmstead.control.topics import Request
 from ohmstead.messages import Messenger
 from ohmstead.publish.announcement import Discovery
 from ohmstead.publish.home_assistant import HomeAssistantDevice, bridge_topic
 from ohmstead.publish.mtec_json import MtecJson
 from ohmstead.publish.mtec_state import MtecState
-from ohmstead.publish.outlet import Outlet, Request
+from ohmstead.publish.outlet import Outlet
 from ohmstead.publish.retired import RetiredDevices
 from ohmstead.publish.values import DeviceValues, online_topic
 from ohmstead.readings import Value

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ohmstead.control.topics import Request
 from ohmstead.messages import Message, Messenger
 from ohmstead.profiles.model import Contract, Profile
 from ohmstead.publish.announcement import Configuration, Discovery
@@ -16,7 +17,6 @@ from ohmstead.publish.mtec import ContractDiscovery, Repeat
 from ohmstead.publish.mtec_discovery import state_configurations
 from ohmstead.publish.nameplate import Nameplate
 from ohmstead.publish.numbers import three_decimals
-from ohmstead.publish.outlet import Request
 from ohmstead.readings import Snapshot, Value
 
 

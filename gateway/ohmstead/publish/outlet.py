@@ -29,12 +29,3 @@ class Outlet(Protocol):
     def close(self) -> None:
         """Says goodbye while the broker is still connected."""
         ...
-
-
-class Request(Protocol):
-    """Takes a command as it came over MQTT. Validation, audit and rejection are behind it; it returns at once.
-
-    Without `on_off` a switch takes its numbers only, not the words `on` and `off`.
-    """
-
-    def __call__(self, device: str, control: str, text: str, author: str, *, on_off: bool = True) -> None: ...
