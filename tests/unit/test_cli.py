@@ -52,6 +52,23 @@ def test_mistakes_come_with_their_lines_and_exit_code_2(file: Path) -> None:
     assert result.stderr.splitlines()[-1] == "3 mistakes, nothing was changed."
 
 
+@pytest.mark.parametrize("text", ["", "# nothing yet\n", "site: home\n", "devices: {}\n", "nodes: {cellar: {bus: {port: /dev/a}}}\n"])
+def test_without_a_device_there_is_nothing_to_run_and_it_says_what_to_add(file: Path, text: str) -> None:
+    file.write_text(text)
+    for result in (call("check", file), call("run", "-c", file)):
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert f"{file}: no mistakes, but no device either" in result.stderr
+        assert "via: tcp://192.0.2.10}" in result.stderr
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_the_device_that_is_proposed_is_a_sound_one(file: Path) -> None:
+    file.write_text("")
+    proposed = call("check", file).stderr.split("\n\n")[1]
+    file.write_text(proposed)
+    assert call("check", file).exit_code == 0
+
+
 def test_a_file_that_is_not_there_is_a_mistake_as_well(tmp_path: Path) -> None:
     for command in (["check", tmp_path / "no.yaml"], ["run", "-c", tmp_path / "no.yaml"]):
         result = call(*command)

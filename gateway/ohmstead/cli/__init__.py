@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 import click
 
 import ohmstead
-from ohmstead.cli.common import CONFIGURATION, FILE, LazyGroup, configured, many, must_know, write_private
+from ohmstead.cli.common import CONFIGURATION, FILE, LazyGroup, configured, many, must_have_a_device, must_know, write_private
 
 if TYPE_CHECKING:
     from ohmstead.config.model import Config
@@ -52,6 +52,7 @@ def run(file: Path) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the loop takes it: as PID 1 there is no default for it
 
     def start(config: Config) -> None:
+        must_have_a_device(config, file)
         from ohmstead import app
         from ohmstead.observe import logs
 
@@ -67,6 +68,7 @@ def check(file: Path) -> None:
     """Reads a configuration, its environment and its profiles, and names every mistake with its line. Changes nothing."""
 
     def say(config: Config) -> None:
+        must_have_a_device(config, file)
         counts = f"{many(len(config.devices), 'device')}, {many(len(config.nodes), 'node')}"
         click.echo(f"{file}: no mistakes ({counts}; broker {config.mqtt.host}:{config.mqtt.port}).")
 

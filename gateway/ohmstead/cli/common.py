@@ -60,6 +60,22 @@ def configured(run: Callable[[Config], None], file: Path) -> None:
         sys.exit(2)
 
 
+_NOTHING_TO_RUN = """\
+{file}: no mistakes, but no device either: there is nothing to run. Add one, for instance
+
+devices:
+  mtec: {{profile: mtec-energybutler, via: tcp://192.0.2.10}}
+
+with the address of your inverter, or with the name of a node under `nodes` for `via`."""
+
+
+def must_have_a_device(config: Config, file: Path) -> None:
+    """Ends the command with exit code 2, and with advice, when there is nothing to run."""
+    if not config.devices:
+        click.echo(_NOTHING_TO_RUN.format(file=file), err=True)
+        sys.exit(2)
+
+
 def must_know(config: Config, node: str, file: Path) -> None:
     """Ends the command with exit code 2 when the configuration has no such node."""
     if node not in config.nodes:
