@@ -11,7 +11,7 @@ import pytest
 from ohmcore.gateway import pack_data
 from ohmcore.pack import Packer
 from ohmstead.profiles import library
-from ohmstead.profiles.compiler import MAX_FRAME, PollGroup, frame_bound, line_cost, period_name, periods, poll_groups
+from ohmstead.profiles.compiler import MAX_FRAME, FrameTooLong, PollGroup, frame_bound, line_cost, period_name, periods, poll_groups
 from ohmstead.profiles.decode import Decoder
 from ohmstead.profiles.model import Line, Point, Profile
 from ohmstead.profiles.planner import LineCost, Read, TcpCost, seconds
@@ -143,14 +143,40 @@ def test_a_group_of_calculated_points_alone_is_not_polled() -> None:
     assert [group.name for group in poll_groups(meter, COST)] == ["10s"]
 
 
-def test_what_does_not_fit_one_frame_is_split_by_address() -> None:
-    points = {f"p{number}": {"holding": 10 * number, "as": "u64"} for number in range(100)}
-    groups = poll_groups(profile(points), COST, device="meter")
-    assert [group.name for group in groups] == ["10s", "10s.2"]
-    assert [group.priority for group in groups] == [0, 1]
-    assert sum(len(group.reads) for group in groups) == 100
-    assert groups[0].reads[-1] < groups[1].reads[0]
+def far_apart(**sizes: int) -> dict[str, dict[str, Any]]:
+    """So many points in each group, none beside another: 16 bytes of a frame each."""
+    groups = [group for group, size in sizes.items() for _ in range(size)]
+    return {f"p{number}": {"holding": 10 * number, "as": "u64", "group": group} for number, group in enumerate(groups)}
+
+
+def test_what_does_not_fit_one_frame_is_split_between_groups_and_never_within_one() -> None:
+    meter = profile(far_apart(a=25, b=25, c=25, d=50), dict.fromkeys("abcd", "10 s"))
+    groups = poll_groups(meter, COST, device="meter")
+    assert [(group.name, group.priority, group.groups) for group in groups] == [
+        ("10s", 0, ("a", "b")),
+        ("10s.2", 1, ("c",)),
+        ("10s.3", 2, ("d",)),
+    ]
+    assert [len(group.reads) for group in groups] == [50, 25, 50]
     assert all(frame_bound(group.reads, "meter", group.name) <= MAX_FRAME for group in groups)
+
+
+def test_groups_that_a_calculated_point_joins_stay_in_one_frame() -> None:
+    points = far_apart(a=25, b=25, c=25)
+    points["total"] = {"calc": "p0 + p60", "group": "a", "as": None}
+    groups = poll_groups(profile(points, dict.fromkeys("abc", "10 s")), COST)
+    assert [group.groups for group in groups] == [("a", "c"), ("b",)]
+
+
+def test_a_group_that_no_frame_can_carry_is_refused_unless_no_frame_has_to() -> None:
+    meter = profile(far_apart(live=100))
+    with pytest.raises(FrameTooLong, match=r"the group live is \d+ bytes long, and a node's message takes 1000: divide"):
+        poll_groups(meter, COST)
+    (group,) = poll_groups(meter, TcpCost(), max_frame=None)
+    assert (group.name, len(group.reads)) == ("10s", 100)
+    points = far_apart(live=40, slow=40) | {"total": {"calc": "p0 + p40", "as": None}}
+    with pytest.raises(FrameTooLong, match="the groups live, slow, which calculated points join, are"):
+        poll_groups(profile(points, {"live": "10 s", "slow": "10 s"}), COST)
 
 
 @pytest.mark.parametrize("reads", [[Read(3, 65000, 1)], [Read(3, 0, 125)] * 3, [Read(4, 40000 + i, 4) for i in range(60)], [Read(1, 5, 9)]])

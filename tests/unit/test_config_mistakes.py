@@ -146,6 +146,21 @@ def test_periods_that_part_a_calculated_point_from_its_inputs_are_refused(write:
     ]
 
 
+def test_a_group_that_no_message_of_a_node_can_carry_is_refused_and_read_directly_is_not(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "profiles").mkdir()
+    points = "".join(f"  p{number}: {{name: P{number}, holding: {10 * number}, as: u64, group: live}}\n" for number in range(100))
+    (tmp_path / "profiles" / "my-meter.yaml").write_text(
+        f"profile: my-meter\nname: Meter\nmanufacturer: Me\nmodel: M\ngroups: {{live: 10 s}}\npoints:\n{points}", encoding="utf-8"
+    )
+    home = "nodes: {cellar: {bus: {port: /dev/a}}}\ndevices:\n  meter:\n    profile: my-meter\n    unit: 3\n    via: "
+    assert mistakes(write(home + "cellar")) == [
+        "ohmstead.yaml:4: devices.meter.profile: my-meter — the group live is 1638 bytes long, and a node's message takes 1000:"
+        " divide the points of the profile among more groups, or reach the device over tcp://"
+    ]
+    (scan,) = load(write(home + "tcp://a")).poll_groups("meter")
+    assert len(scan.reads) == 100
+
+
 def test_two_devices_of_one_bus_need_two_units_and_one_speed(write: Write) -> None:
     path = write("""
         nodes: {cellar: {bus: {port: /dev/a}}}

@@ -13,7 +13,7 @@ from ohmstead.config.limits import narrowed
 from ohmstead.config.model import EVERY_GROUP, Bus, Config, DeviceConfig, Via
 from ohmstead.errors import ConfigurationError, Mistake
 from ohmstead.profiles import library
-from ohmstead.profiles.compiler import periods, poll_groups
+from ohmstead.profiles.compiler import FrameTooLong, line_cost, periods, poll_groups
 from ohmstead.profiles.model import Line, Profile
 from ohmstead.profiles.planner import PlanError, TcpCost
 from ohmstead.profiles.rules import broken_rules
@@ -91,7 +91,12 @@ def _device(name: str, device: DeviceConfig, profile: Profile) -> Iterator[Probl
         for text in _limit(control, written, profile):
             yield Problem((*here, "limits", control), text, written)
     try:
-        poll_groups(profile, TcpCost(), device=name)
+        if device.via.node is None:
+            poll_groups(profile, TcpCost(), device=name, max_frame=None)
+        else:
+            poll_groups(profile, line_cost(profile.line), device=name)
+    except FrameTooLong as error:
+        yield Problem((*here, "profile"), str(error), device.profile)
     except PlanError as error:
         yield Problem((*here, "line", "max_read"), str(error))
 

@@ -382,8 +382,9 @@ class Config(Section):
     def poll_groups(self, device: str) -> list[PollGroup]:
         """What is polled of a device: planned for its serial line behind a node, for the network when the gateway itself reads it."""
         profile, chosen = self._profiles[device], self.devices[device]
-        cost = line_cost(profile.line) if chosen.via.node is not None else TcpCost()
-        return poll_groups(profile, cost, chosen.every, device)
+        if chosen.via.node is None:
+            return poll_groups(profile, TcpCost(), chosen.every, device, max_frame=None)
+        return poll_groups(profile, line_cost(profile.line), chosen.every, device)
 
     def raw_limits(self, device: str, control: str) -> RawLimits:
         """What the register of a control may be set to, after the owner's `limits`. Raises KeyError for an unknown control."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ohmstead.profiles.model import Line, Profile
-from ohmstead.profiles.planner import Cost, LineCost, Read, Span, plan
+from ohmstead.profiles.planner import Cost, LineCost, PlanError, Read, Span, plan
 
 MAX_FRAME = 1000
 """Bytes of a frame on the wire, at most (1 kB, less what MQTT puts before it)."""
@@ -14,6 +14,17 @@ MAX_FRAME = 1000
 PARITY = {"none": "N", "even": "E", "odd": "O"}
 _NAME_BYTES = 32
 """What a device's name is taken for where none is said."""
+
+
+class FrameTooLong(PlanError):  # noqa: N818 - says what is wrong with the plan
+    """What must travel together does not fit into one frame of a node."""
+
+    def __init__(self, groups: Sequence[str], length: int, most: int) -> None:
+        named = f"the group {groups[0]} is" if len(groups) == 1 else f"the groups {', '.join(groups)}, which calculated points join, are"
+        super().__init__(
+            f"{named} {length} bytes long, and a node's message takes {most}: divide the points of the profile among more groups,"
+            " or reach the device over tcp://"
+        )
 
 
 @dataclass(frozen=True)
@@ -50,30 +61,72 @@ def periods(profile: Profile, every: float | Mapping[str, float] | None = None) 
 
 
 def poll_groups(
-    profile: Profile, cost: Cost, every: float | Mapping[str, float] | None = None, device: str = "x" * _NAME_BYTES
+    profile: Profile,
+    cost: Cost,
+    every: float | Mapping[str, float] | None = None,
+    device: str = "x" * _NAME_BYTES,
+    *,
+    max_frame: int | None = MAX_FRAME,
 ) -> list[PollGroup]:
     """The poll groups of a profile, by priority.
 
     All groups of one period are one poll group, named by the period ("10s", "5min", "1h"): what belongs together is read in one
-    scan, and calculated points see inputs of one moment. A poll group whose frame would be longer than `MAX_FRAME` is split by
-    address into "10s", "10s.2", …; points calculated over such a border have no value.
+    scan, and calculated points see inputs of one moment. Groups whose frame would be longer than `max_frame` bytes (None: no frame
+    carries them) are given to several, "10s", "10s.2", …: each group whole, and with it those that a calculated point needs.
 
     A group keeps to its own scan: a slow group's registers that a fast scan reads over are not taken for fresh there, and are read
     again in their own time. That costs a few bytes and spares every reader the question which scan a value came from.
 
-    `every` as in `periods`; `device` is the name that the frames carry. Raises `PlanError`.
+    `every` as in `periods`; `device` is the name that the frames carry. Raises `PlanError`, `FrameTooLong` for a group that no frame
+    can carry.
     """
     period_of = periods(profile, every)
     readable = [*profile.line.readable, *_runs(profile)]
+
+    def planned(groups: Collection[str]) -> list[Read]:
+        points = (Span(p.function, p.address, p.words) for p in profile.points.values() if p.group in groups and p.table)
+        return plan(points, profile.line.max_read, readable, cost)
+
     found: list[PollGroup] = []
     for period in sorted(set(period_of.values())):
-        groups = tuple(group for group in profile.groups if period_of[group] == period)
-        points = (Span(p.function, p.address, p.words) for p in profile.points.values() if p.group in groups and p.table)
-        reads = plan(points, profile.line.max_read, readable, cost)
-        for number, frame in enumerate(_frames(reads, device, period_name(period)), start=1):
+        bundles = _bundles(profile, [group for group in profile.groups if period_of[group] == period])
+        for number, (groups, reads) in enumerate(_scans(bundles, planned, device, period_name(period), max_frame), start=1):
             name = period_name(period) + (f".{number}" if number > 1 else "")
-            found.append(PollGroup(name, period, len(found), tuple(frame), groups))
+            found.append(PollGroup(name, period, len(found), tuple(reads), groups))
     return found
+
+
+def _bundles(profile: Profile, groups: Sequence[str]) -> list[tuple[str, ...]]:
+    """`groups` in their order, those together that share a calculated point: it has a value only where all its inputs are."""
+    joined = {group: {group} for group in groups}
+    for point in profile.points.values():
+        inputs = point.formula.names if point.formula else ()
+        named = [point.group, *(profile.points[name].group for name in inputs if name in profile.points)]
+        together = {other for group in named for other in joined.get(group, ())}
+        joined.update(dict.fromkeys(together, together))
+    return list(dict.fromkeys(tuple(group for group in groups if group in joined[first]) for first in groups))
+
+
+def _scans(
+    bundles: Iterable[tuple[str, ...]], planned: Callable[[Collection[str]], list[Read]], device: str, name: str, max_frame: int | None
+) -> Iterator[tuple[tuple[str, ...], list[Read]]]:
+    """The bundles in their order, as many together as one frame carries, with their reads."""
+
+    def length(reads: list[Read]) -> int:
+        return frame_bound(reads, device, f"{name}.99")
+
+    scan: tuple[str, ...] = ()
+    reads: list[Read] = []
+    for bundle in bundles:
+        more = planned(scan + bundle)
+        if reads and max_frame is not None and length(more) > max_frame:
+            yield scan, reads
+            scan, more = (), planned(bundle)
+        if max_frame is not None and length(more) > max_frame:
+            raise FrameTooLong(bundle, length(more), max_frame)
+        scan, reads = scan + bundle, more
+    if reads:
+        yield scan, reads
 
 
 def _runs(profile: Profile) -> Iterator[tuple[int, int]]:
@@ -119,16 +172,3 @@ def _bin_bound(length: int) -> int:
 
 def _count_bound(count: int) -> int:
     return 1 if count < 16 else 3
-
-
-def _frames(reads: Iterable[Read], device: str, group: str) -> Iterator[list[Read]]:
-    """The reads in their order, cut so that each part fits a frame."""
-    longest_name = f"{group}.99"
-    frame: list[Read] = []
-    for read in reads:
-        if frame and frame_bound([*frame, read], device, longest_name) > MAX_FRAME:
-            yield frame
-            frame = []
-        frame.append(read)
-    if frame:
-        yield frame
