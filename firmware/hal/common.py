@@ -25,7 +25,7 @@ class CommonHal:
         self.ticks_add: "Callable[[Any, int], Any]" = time.ticks_add
         self.random: "Callable[[int], bytes]" = os.urandom
         self.memory_free: "Callable[[], int]" = gc.mem_free
-        self._folder = folder
+        self.folder = folder
 
     def open_socket(self, stream: bool) -> "Socket":
         opened = socket.socket(socket.AF_INET, socket.SOCK_STREAM if stream else socket.SOCK_DGRAM)
@@ -45,7 +45,7 @@ class CommonHal:
     def read(self, name: str) -> "bytes | None":
         """A file of the state directory; None if it is not there."""
         try:
-            with open(f"{self._folder}/{name}", "rb") as file:
+            with open(f"{self.folder}/{name}", "rb") as file:
                 content: bytes = file.read()
                 return content
         except OSError as failure:
@@ -55,8 +55,22 @@ class CommonHal:
 
     def write(self, name: str, content: bytes) -> None:
         """Whole or not at all: a power cut leaves the file as it was before or as it is after."""
-        path = f"{self._folder}/{name}"
+        path = f"{self.folder}/{name}"
         with open(path + ".tmp", "wb") as file:
             file.write(content)
             file.flush()
         os.rename(path + ".tmp", path)
+
+    def remove(self, name: str) -> bool:
+        """Takes a file of the state directory away; False if it is not there."""
+        try:
+            os.remove(f"{self.folder}/{name}")
+        except OSError as failure:
+            if failure.errno == errno.ENOENT:
+                return False
+            raise
+        return True
+
+    def rename(self, name: str, new: str) -> None:
+        """Whole or not at all, as `write`."""
+        os.rename(f"{self.folder}/{name}", f"{self.folder}/{new}")

@@ -120,6 +120,9 @@ class Esp32Hal(CommonHal):
     def reset_cause(self) -> str:
         return _CAUSES.get(machine.reset_cause(), "unknown")
 
+    def restart(self) -> None:
+        machine.reset()
+
     def setting(self, name: str, default: int) -> int:
         return default
 

@@ -2,6 +2,7 @@
 
 import os
 import select
+import sys
 import termios
 
 from hal.common import CommonHal
@@ -15,6 +16,8 @@ _BAUDS = (2400, 4800, 9600, 19200, 38400)  # Linux numbers these rates 11 to 15 
 _LINUX = termios.B9600 != 9600
 _VTIME, _VMIN = (5, 6) if _LINUX else (17, 16)
 _PARENB, _PARODD, _CSTOPB = (0x100, 0x200, 0x40) if _LINUX else (0x1000, 0x2000, 0x400)
+
+_RESTART = const(85)
 
 
 class Uart:
@@ -113,6 +116,10 @@ class UnixHal(CommonHal):
 
     def reset_cause(self) -> str:
         return "start"
+
+    def restart(self) -> None:
+        """Whoever started this starts it again."""
+        sys.exit(_RESTART)
 
     def setting(self, name: str, default: int) -> int:
         """A duration that tests shorten: `OHM_NODE_<NAME>` of the environment."""

@@ -36,6 +36,8 @@ class Bus:
         self.commands = commands
         self._waiter: "Waiter | None" = None
         self._busy = False  # since the last collection of garbage
+        self.hold = False  # whether to stop between two transactions, and whether it has
+        self.parked = False
         now = hal.ticks_ms()
         self.devices = [self._device(device, now) for device in spec.pop("devices")]
         self.schedule = Schedule(hal, self.devices)
@@ -68,6 +70,10 @@ class Bus:
             self._outbox.log(self.name, f"opened {spec['port']} at {spec['baud']} baud")
             while True:
                 ward.beat()
+                if self.hold:
+                    self.parked = True
+                    await waiter.pause(_BEAT_MS)
+                    continue
                 command = None if self.commands is None else self.commands.take(self.devices)
                 chosen = None if command is not None else self.schedule.pick(self.hal.ticks_ms())
                 if command is not None:

@@ -1,4 +1,4 @@
-"""The node's configuration: one file with a checksum, and a copy of the last one that worked.
+"""The node's configuration: one file with a checksum, a copy of the last one that worked, and one that has yet to prove itself.
 
 `config.ohm` is `OHM1`, the SHA-256 of the rest, and the rest as a MessagePack map; its keys are in `firmware/README.md`.
 """
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 CURRENT = "config.ohm"
 LAST_GOOD = "config.good"
+NEXT = "config.next"
 
 _MAGIC = b"OHM1"
 _HEAD = const(36)
@@ -40,10 +41,10 @@ class Configuration:
         self.complaint = complaint  # what is wrong with the file that should have been used; empty: nothing
 
 
-def load(hal: "Hal") -> Configuration:
-    """The current file if it is sound, else the last good one, else ConfigurationError."""
+def load(hal: "Hal", names: "tuple[str, ...]" = (CURRENT, LAST_GOOD)) -> Configuration:
+    """The first of these files that is sound (the current one, else the last good one), else ConfigurationError."""
     complaint = ""
-    for name in (CURRENT, LAST_GOOD):
+    for name in names:
         try:
             raw = hal.read(name)
             if raw is None:

@@ -5,7 +5,7 @@ import gc
 import sys
 
 from ohmcore import const, frames
-from ohmnode import VERSION, configuration
+from ohmnode import VERSION, slots
 from ohmnode.bus import Bus
 from ohmnode.link import Link, root_of
 from ohmnode.mailbox import Mailbox
@@ -24,12 +24,18 @@ if TYPE_CHECKING:
 _BUS_LIMIT_MS = const(20000)
 _LINK_LIMIT_MS = const(25000)
 _REPORT_LIMIT_MS = const(10000)
-_GOOD_AFTER_MS = const(60000)
+_PARK_TURNS = const(500)
+_PARK_MS = const(10)
 
 
 class Node:
-    def __init__(self, hal: "Hal", configured: "Configuration", outbox: "Outbox", pipe: "Pipe") -> None:
+    """`slot`: the image's, empty without slots. The image of the last resort talks to the gateway and leaves the buses alone."""
+
+    def __init__(self, hal: "Hal", configured: "Configuration", outbox: "Outbox", pipe: "Pipe", slot: str = "") -> None:
         content = configured.content
+        if slot == slots.SAFE:
+            content["buses"] = []
+        self._slot = slot
         self._hal = hal
         self._configured = configured
         self._outbox = outbox
@@ -49,24 +55,34 @@ class Node:
         self._wifi = content.get("wifi")
         configured.content = {}  # all that is needed of it has been taken
 
-    async def run(self) -> int:
-        """For ever; returns an exit code where the machine has somebody to give up to."""
-        outbox = self._outbox
-        configured = self._configured
-        outbox.log("node", f"ohmstead node {VERSION} on {self._hal.name}, boot {outbox.boot}, configuration {configured.source}")
-        if configured.complaint:
-            outbox.log("node", f"not the current configuration: {configured.complaint}")
-        cause = {"cause": self._hal.reset_cause(), "firmware": VERSION, "configuration": configured.source}
-        if configured.complaint:
-            cause["complaint"] = configured.complaint[:120]
-        outbox.event("", "restart", cause)
+    def leave(self, outcome: str) -> None:
+        """Makes `run` return this at the next opportunity: the configuration to go on with, or nothing ("") for a restart."""
+        self._supervisor.leave = outcome
+
+    async def run(self) -> "int | str":
+        """Until it is to be left, see `leave`; or an exit code where the machine has somebody to give up to."""
         self._hal.network_start(self._wifi)
         for bus in self._buses:
             self._supervisor.add(bus.name, bus.run, _BUS_LIMIT_MS)
         self._supervisor.add("link", self._link.run, _LINK_LIMIT_MS)
         self._supervisor.add("report", self._report, _REPORT_LIMIT_MS)
         gc.collect()
-        return await self._supervisor.run()
+        outcome = await self._supervisor.run()
+        if isinstance(outcome, str):
+            await self._end()
+        return outcome
+
+    async def _end(self) -> None:
+        """Each bus finishes what it is at; then everything is let go."""
+        for bus in self._buses:
+            bus.hold = True
+            bus.wake()
+        for _ in range(_PARK_TURNS):
+            if all(bus.parked for bus in self._buses):
+                break
+            await asyncio.sleep_ms(_PARK_MS)
+        await self._supervisor.end()
+        self._outbox.added = None
 
     def _hello(self) -> memoryview:
         outbox = self._outbox
@@ -77,7 +93,7 @@ class Node:
                 outbox.boot,
                 self._outbox.uptime_ms(),
                 self._configured.fingerprint,
-                "-",
+                self._slot or "-",
                 self._hal.reset_cause(),
                 self._capabilities,
                 outbox.spool.first_seq(),
@@ -86,18 +102,21 @@ class Node:
         return memoryview(outbox.packer.buffer)[: outbox.packer.length]
 
     async def _report(self, ward: "Ward") -> None:
-        """Counters now and then; the configuration becomes the last good one when it has worked for a while."""
-        good_after = self._hal.setting("good_after_ms", _GOOD_AFTER_MS)
-        good = self._configured.source != configuration.CURRENT
+        """Counters now and then; and a look at what has yet to prove itself."""
+        from ohmnode.proof import Proof  # memory that is given back when all is proven
+
+        proof: "Proof | None" = Proof(self._hal, self._outbox, self._configured, self._slot)
         due = self._outbox.uptime_ms() + self._report_ms
         while True:
             ward.beat()
             await asyncio.sleep_ms(min(self._report_ms, 500))
             now = self._outbox.uptime_ms()
-            if not good and now >= good_after and self._link.connected and not self._supervisor.restarts():
-                good = True
-                if configuration.keep_as_good(self._hal, self._configured.fingerprint):
-                    self._outbox.log("node", "this configuration works: kept as the last good one")
+            if proof is not None:
+                outcome = proof.step(self._link.connected, self._supervisor.restarts())
+                if outcome is not None:
+                    self.leave(outcome)
+                if proof.done():
+                    proof = None
             if now >= due:
                 due += self._report_ms * ((now - due) // self._report_ms + 1)
                 self._report_counters()

@@ -18,6 +18,7 @@ _WATCHDOG_MS = const(30000)
 _FIRST_MS = const(1000)
 _MOST_MS = const(30000)
 _STEADY_MS = const(60000)
+_END_TURNS = const(1000)
 
 
 class Ward:
@@ -48,6 +49,7 @@ class Supervisor:
         self._outbox = outbox
         self._lag_ms = 0
         self.wards: "list[Ward]" = []
+        self.leave: "int | str | None" = None  # what `run` is to return at the next opportunity
 
     def add(self, name: str, begin: "Callable[[Ward], Coroutine[None, None, None]]", limit_ms: int) -> None:
         self.wards.append(Ward(self._hal, name, begin, limit_ms))
@@ -60,15 +62,15 @@ class Supervisor:
     def restarts(self) -> int:
         return sum([ward.restarts for ward in self.wards])
 
-    async def run(self) -> int:
-        """Until the watchdog of a machine without one would have bitten; returns the exit code for that."""
+    async def run(self) -> "int | str":
+        """Until `leave` is set, or the watchdog of a machine without one would have bitten; returns that, or the exit code for it."""
         hal = self._hal
         hal.watchdog_start(_WATCHDOG_MS)
         for ward in self.wards:
             ward.task = asyncio.create_task(self._guard(ward))
         starved = 0
         since_check = 0
-        while True:
+        while self.leave is None:
             planned = hal.ticks_add(hal.ticks_ms(), _PULSE_MS)
             await asyncio.sleep_ms(_PULSE_MS)
             lag = hal.ticks_diff(hal.ticks_ms(), planned)
@@ -82,6 +84,19 @@ class Supervisor:
                 hal.watchdog_feed()
             elif starved > _WATCHDOG_MS and hal.give_up(75):
                 return 75
+        return self.leave
+
+    async def end(self) -> None:
+        """Ends all tasks; what they hold they let go of on the way."""
+        for ward in self.wards:
+            ward.cancelled = False  # so that its guard ends as well
+            if ward.task is not None:
+                ward.task.cancel()
+        for ward in self.wards:
+            for _ in range(_END_TURNS):
+                if ward.task is None or ward.task.done():
+                    break
+                await asyncio.sleep_ms(1)
 
     def _stalled(self) -> bool:
         """Whether a task is overdue. The first time it is cancelled, which starts it anew; after that only a reset is left."""
