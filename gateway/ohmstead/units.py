@@ -28,10 +28,11 @@ _UNITS: dict[str, tuple[str, Decimal]] = {
         "A": {"mA": "0.001", "A": "1"},
         "VA": {"VA": "1", "kVA": "1000"},
         "var": {"var": "1", "kvar": "1000"},
+        "B": {"B": "1", "kB": "1000", "KiB": "1024", "MB": "1000000", "MiB": "1048576"},
     }.items()
     for name, factor in names.items()
 }
-_EXAMPLES = {"W": "3 kW", "Wh": "5 kWh", "s": "60 s", "%": "15 %", "A": "16 A", "V": "230 V"}
+_EXAMPLES = {"W": "3 kW", "Wh": "5 kWh", "s": "60 s", "%": "15 %", "A": "16 A", "V": "230 V", "B": "256 KiB"}
 
 
 class UnitError(ValueError):
@@ -64,6 +65,12 @@ def quantity(size: object, unit: str, *, bare: bool = False) -> float:
             return float(number)
         raise UnitError(f"say the unit, e.g. {_example(unit)}")
     return float(number * _factor(written, unit))
+
+
+def quantity_as_written(size: object) -> tuple[float, str]:
+    """Number and unit of a size, the unit not converted (empty: none). Raises UnitError."""
+    number, unit = _split(size, "")
+    return float(number), unit
 
 
 def duration(size: object) -> float:

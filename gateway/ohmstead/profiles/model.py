@@ -7,22 +7,21 @@ overlap, formulas in a circle) is in `rules`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator, ValidationInfo, field_validator, model_validator
 
+from ohmstead.profiles.controls import Block, Control, RawLimits
 from ohmstead.profiles.formula import Formula
-from ohmstead.profiles.point import Kind, Point, Range, Strict, Table, formula_text
+from ohmstead.profiles.limit import Limit
+from ohmstead.profiles.point import Kind, Point, Strict, Table, formula_text
 from ohmstead.profiles.rules import broken_rules
-from ohmstead.units import Duration, PerDay, span
+from ohmstead.units import Duration, span
 from ohmstead.yamlfile import problems
 
-__all__ = ["Contract", "Control", "Identity", "Kind", "Line", "Point", "Profile", "RawLimits", "Table"]
+__all__ = ["Block", "Contract", "Control", "Identity", "Kind", "Limit", "Line", "Point", "Profile", "RawLimits", "Table"]
 
-WRITE_FUNCTION = {"fc6": 6, "fc16": 16}
-
-_INJECTED: Any = Field(default="", json_schema_extra={"injected": True})
 _GROUP = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 
 
@@ -67,67 +66,6 @@ class Identity(Strict):
     serial: str | None = None
     firmware: str | None = None
     model: str | None = None
-
-
-class Control(Strict):
-    """A point that may be written. Exactly one of `range` (a number), `switch` and `options` (a choice) says what it takes."""
-
-    id: str = _INJECTED
-    point: str
-    name: str = ""
-    """What people call it; the point's name unless given."""
-    write: Literal["fc6", "fc16"] = "fc6"
-    range: Range | None = None
-    step: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    switch: dict[Literal["on", "off"], int] | None = None
-    """The raw values of on and off."""
-    options: Literal["values"] | tuple[str, ...] | None = None
-    """Labels of the point's `values` that may be written; `values` means all."""
-    reversion: float | str
-    """What it returns to when nobody wants anything: a number, an option, `on`, `off`, or `keep` for what was last written."""
-    budget: PerDay
-    """Writes a day."""
-    interval: Duration = 0.0
-    """The least time between two writes, in seconds."""
-    source: str = ""
-    doubt: str = ""
-
-    @property
-    def function(self) -> int:
-        """The Modbus function that writes it."""
-        return WRITE_FUNCTION[self.write]
-
-    @property
-    def kind(self) -> Literal["number", "switch", "select"]:
-        return "number" if self.range else "switch" if self.switch else "select"
-
-    @property
-    def minimum(self) -> float | None:
-        """The least value of a number, in the point's unit."""
-        return self.range.low if self.range else None
-
-    @property
-    def maximum(self) -> float | None:
-        return self.range.high if self.range else None
-
-    @model_validator(mode="after")
-    def _says_what_it_takes(self) -> Control:
-        if sum(given is not None for given in (self.range, self.switch, self.options)) != 1:
-            raise ValueError("say what it takes: one of `range`, `switch`, `options`")
-        if self.switch is not None and set(self.switch) != {"on", "off"}:
-            raise ValueError("a switch names both raw values, e.g. {on: 1, off: 0}")
-        if (self.step is None) != (self.range is None):
-            raise ValueError("a `range` needs a `step`, and only a range has one")
-        return self
-
-
-class RawLimits(NamedTuple):
-    """What the register of a control may hold. `allowed` is None where every step between the ends is."""
-
-    minimum: int
-    maximum: int
-    step: int
-    allowed: tuple[int, ...] | None
 
 
 class Contract(Strict):
@@ -184,10 +122,11 @@ class Profile(Strict):
     """Group of points → its period in seconds."""
     points: dict[str, Point] = Field(min_length=1)
     controls: dict[str, Control] = Field(default_factory=dict)
+    limits: dict[str, Limit] = Field(default_factory=dict)
     contracts: dict[str, Contract] = Field(default_factory=dict)
     flow: Flow | None = None
 
-    @field_validator("points", "controls", mode="before")
+    @field_validator("points", "controls", "limits", mode="before")
     @classmethod
     def _name_after_key(cls, items: Any) -> Any:
         if not isinstance(items, dict):
@@ -231,6 +170,11 @@ class Profile(Strict):
             return RawLimits(low, high, step, None)
         allowed = tuple(sorted(self.choices(control).values()))
         return RawLimits(allowed[0], allowed[-1], 1, allowed)
+
+    def stopped(self, stops: Iterable[str]) -> list[str]:
+        """The controls that a limit means by effects and names of controls, in the order of the file."""
+        named = set(stops)
+        return [id_ for id_, control in self.controls.items() if id_ in named or control.effect in named]
 
     def choices(self, control: str) -> dict[str, int]:
         """What may be said to a switch or a select → raw value. Empty for a number."""

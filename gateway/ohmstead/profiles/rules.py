@@ -6,19 +6,14 @@ refers to them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 from ohmstead.profiles.formula import dependency_order
-from ohmstead.profiles.point import INTEGERS, fits
-from ohmstead.yamlfile import Where, did_you_mean
+from ohmstead.profiles.rules_of_control import Broken, LeftOut, broken_control, broken_limit, unknown_name
 
 if TYPE_CHECKING:
-    from ohmstead.profiles.model import Control, Profile
+    from ohmstead.profiles.model import Profile
     from ohmstead.profiles.point import Point
-
-Broken = Iterator[tuple[Where, str]]
-LeftOut = Collection[Where]
 
 
 def broken_rules(profile: Profile, left_out: LeftOut = ()) -> Broken:
@@ -29,21 +24,16 @@ def broken_rules(profile: Profile, left_out: LeftOut = ()) -> Broken:
     yield from _flow(profile, left_out)
     yield from _identity(profile, left_out)
     for control in profile.controls.values():
-        yield from ((("controls", control.id, *path), text) for path, text in _control(profile, control, left_out))
+        yield from ((("controls", control.id, *path), text) for path, text in broken_control(profile, control, left_out))
+    for limit in profile.limits.values():
+        yield from ((("limits", limit.id, *path), text) for path, text in broken_limit(profile, limit, left_out))
     yield from _contracts(profile, left_out)
-
-
-def _unknown(word: str, section: str, known: Collection[str], left_out: LeftOut) -> str | None:
-    """What to say about a reference to `section.word`, or None when that exists."""
-    if word in known or (section, word) in left_out or (section,) in left_out:
-        return None
-    return f"there is no {section[:-1]} `{word}`{did_you_mean(word, known)}"
 
 
 def _points(profile: Profile, left_out: LeftOut) -> Broken:
     names: dict[str, str] = {}
     for point in profile.points.values():
-        if unknown := _unknown(point.group, "groups", profile.groups, left_out):
+        if unknown := unknown_name(point.group, "groups", profile.groups, left_out):
             yield ("points", point.id, "group"), unknown
         if point.table and point.words > profile.line.max_read:
             yield ("points", point.id), f"its {point.words} registers are more than the device answers at once ({profile.line.max_read})"
@@ -73,7 +63,7 @@ def _formulas(profile: Profile, left_out: LeftOut) -> Broken:
     for id_, formula in formulas.items():
         path = ("points", id_, "calc")
         for name in formula.names:
-            if unknown := _unknown(name, "points", profile.points, left_out):
+            if unknown := unknown_name(name, "points", profile.points, left_out):
                 yield path, unknown
             elif name in profile.points and profile.points[name].is_text:
                 yield path, f"{name} is a text, a formula needs numbers"
@@ -86,7 +76,7 @@ def _formulas(profile: Profile, left_out: LeftOut) -> Broken:
 def _flow(profile: Profile, left_out: LeftOut) -> Broken:
     for figure, formula in (profile.flow.formulas() if profile.flow else {}).items():
         for name in formula.names if formula else ():
-            if unknown := _unknown(name, "points", profile.points, left_out):
+            if unknown := unknown_name(name, "points", profile.points, left_out):
                 yield ("flow", figure), unknown
             elif name in profile.points and profile.points[name].is_text:
                 yield ("flow", figure), f"{name} is a text, a formula needs numbers"
@@ -106,88 +96,21 @@ def _periods(profile: Profile, order: list[str]) -> Broken:
 def _identity(profile: Profile, left_out: LeftOut) -> Broken:
     identity = profile.identity
     for key, point in (("serial", identity.serial), ("firmware", identity.firmware), ("model", identity.model)):
-        if point is not None and (unknown := _unknown(point, "points", profile.points, left_out)):
+        if point is not None and (unknown := unknown_name(point, "points", profile.points, left_out)):
             yield ("identity", key), unknown
-
-
-def _control(profile: Profile, control: Control, left_out: LeftOut) -> Broken:
-    if unknown := _unknown(control.point, "points", profile.points, left_out):
-        yield ("point",), unknown
-    point = profile.points.get(control.point)
-    if point is None:
-        return
-    if point.table != "holding" or point.kind not in INTEGERS:
-        yield ("point",), f"{point.id} is no whole number in holding registers, it cannot be written"
-        return
-    if control.write == "fc6" and point.words > 1:
-        yield ("write",), f"fc6 writes one register, {point.id} has {point.words}: use fc16"
-    if control.range is not None:
-        yield from _number(control, point)
-    elif control.switch is not None:
-        for key, raw in control.switch.items():
-            if not fits(point.kind, point.words, raw):
-                yield ("switch", key), f"{raw} is nothing that {point.kind} can hold"
-        if control.switch.get("on") == control.switch.get("off"):
-            yield ("switch",), "on and off are the same"
-        if control.reversion not in ("on", "off", "keep"):
-            yield ("reversion",), f"{control.reversion} is neither `on` nor `off` nor `keep`"
-    else:
-        yield from _choice(control, point)
-
-
-def _number(control: Control, point: Point) -> Broken:
-    low, high, unit = control.range or (0.0, 0.0, "")
-    step = control.step or 0.0
-    if unit != point.unit:
-        yield ("range",), f"must be in {point.unit or 'no unit'}, the unit of {point.id}"
-        return
-    for end in (low, high):
-        if not fits(str(point.kind), point.words, round(end / point.scale)):
-            yield ("range",), f"{end:g} {unit}".strip() + f" is more than {point.kind} × {point.scale:g} can hold"
-    if not _is_multiple(step, point.scale):
-        yield ("step",), f"{step:g} is finer than the register, which holds multiples of {point.scale:g}"
-    elif not _is_multiple(low, point.scale):
-        yield ("range",), f"{low:g} is not a multiple of {point.scale:g}, which is what the register holds"
-    elif not _is_multiple(high - low, step):
-        yield ("range",), f"cannot be walked in steps of {step:g}"
-    if control.reversion != "keep" and not isinstance(control.reversion, float):
-        yield ("reversion",), f"{control.reversion} is neither a number nor `keep`"
-    elif isinstance(control.reversion, float) and not low <= control.reversion <= high:
-        yield ("reversion",), f"{control.reversion:g} is outside the range {low:g}..{high:g} {unit}".rstrip()
-
-
-def _is_multiple(size: float, of: float) -> bool:
-    return abs(size / of - round(size / of)) < 1e-6
-
-
-def _choice(control: Control, point: Point) -> Broken:
-    labels = list(point.values.values())
-    if not labels:
-        yield ("options",), f"{point.id} has no `values` to choose from"
-        return
-    if doubled := sorted({label for label in labels if labels.count(label) > 1}):
-        yield ("options",), f"two values of {point.id} are both called {', '.join(doubled)}"
-    options = labels if control.options == "values" else list(control.options or ())
-    if not options:
-        yield ("options",), "needs at least one option"
-    for option in options:
-        if option not in labels:
-            yield ("options",), f"{point.id} has no value `{option}`{did_you_mean(option, labels)}"
-    if control.reversion != "keep" and control.reversion not in options:
-        yield ("reversion",), f"{control.reversion} is not among the options{did_you_mean(str(control.reversion), options)}"
 
 
 def _contracts(profile: Profile, left_out: LeftOut) -> Broken:
     for key, contract in profile.contracts.items():
         for point in contract.names:
-            if unknown := _unknown(point, "points", profile.points, left_out):
+            if unknown := unknown_name(point, "points", profile.points, left_out):
                 yield ("contracts", key, "names", point), unknown
         for group, points in contract.groups.items():
             path = ("contracts", key, "groups", group)
-            if unknown := _unknown(group, "groups", profile.groups, left_out):
+            if unknown := unknown_name(group, "groups", profile.groups, left_out):
                 yield path, unknown
             for point in points:
-                if unknown := _unknown(point, "points", profile.points, left_out):
+                if unknown := unknown_name(point, "points", profile.points, left_out):
                     yield path, unknown
                 elif point in profile.points and profile.points[point].group != group:
                     yield path, f"{point} is in the group {profile.points[point].group}"
