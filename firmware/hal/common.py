@@ -6,6 +6,8 @@ import os
 import socket
 import time
 
+import micropython
+
 from ohmcore import const
 
 TYPE_CHECKING = const(False)
@@ -25,6 +27,8 @@ class CommonHal:
         self.ticks_add: "Callable[[Any, int], Any]" = time.ticks_add
         self.random: "Callable[[int], bytes]" = os.urandom
         self.memory_free: "Callable[[], int]" = gc.mem_free
+        self.flash_writes = 0
+        self.flash_bytes = 0
         self.folder = folder
 
     def open_socket(self, stream: bool) -> "Socket":
@@ -41,6 +45,20 @@ class CommonHal:
         from hal import secure
 
         return secure.wrap(connection, host, self.read("ca.der"))
+
+    def stack(self) -> "int | None":
+        asked = getattr(micropython, "stack_use", None)  # a port may be built without it
+        return None if asked is None else asked()
+
+    def rssi(self) -> "int | None":
+        return None
+
+    def temperature(self) -> "float | None":
+        return None
+
+    def wrote(self, size: int) -> None:
+        self.flash_writes += 1
+        self.flash_bytes += size
 
     def read(self, name: str) -> "bytes | None":
         """A file of the state directory; None if it is not there."""
@@ -59,6 +77,7 @@ class CommonHal:
         with open(path + ".tmp", "wb") as file:
             file.write(content)
             file.flush()
+        self.wrote(len(content))
         os.rename(path + ".tmp", path)
 
     def remove(self, name: str) -> bool:

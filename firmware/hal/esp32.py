@@ -3,6 +3,7 @@
 import errno
 import os
 
+import esp32
 import machine
 import network
 
@@ -22,30 +23,32 @@ _CAUSES = {
 }
 _PARITY = {"N": None, "E": 0, "O": 1}
 _BUFFER = const(512)
+_MOST_CLEARED = const(4096)
 
 
 class Uart:
     """A UART with the pins `tx` and `rx`, and `de` if a pin enables the driver."""
 
     def __init__(self, port: int, baud: int, parity: str, stop: int, pins: "dict[str, int | None]") -> None:
-        self._settings: "dict[str, Any]" = {
-            "bits": 8,
-            "parity": _PARITY[parity],
-            "stop": stop,
-            "tx": pins["tx"],
-            "rx": pins["rx"],
-            "txbuf": _BUFFER,
-            "rxbuf": _BUFFER,
-            "timeout": 0,
-            "timeout_char": 0,
-        }
         self.stream = machine.UART(port)
+        self.stream.init(
+            baudrate=baud,
+            bits=8,
+            parity=_PARITY[parity],
+            stop=stop,
+            tx=pins["tx"],
+            rx=pins["rx"],
+            txbuf=_BUFFER,
+            rxbuf=_BUFFER,
+            timeout=0,
+            timeout_char=0,
+        )
         self._driver = None if pins.get("de") is None else machine.Pin(pins["de"], machine.Pin.OUT, value=0)
         self._scrap = bytearray(64)
-        self.set_baud(baud)
 
-    def set_baud(self, baud: int) -> None:
-        self.stream.init(baudrate=baud, **self._settings)
+    def set_format(self, baud: int, parity: str, stop: int) -> None:
+        """Names neither pins nor buffers: the port would install its driver anew."""
+        self.stream.init(baudrate=baud, parity=_PARITY[parity], stop=stop)
 
     def readinto(self, buffer: memoryview) -> int:
         return self.stream.readinto(buffer) or 0  # None: nothing has come
@@ -65,7 +68,7 @@ class Uart:
 
     def clear(self) -> int:
         count = 0
-        while self.stream.any():
+        while self.stream.any() and count < _MOST_CLEARED:  # a line that babbles never ends
             count += self.stream.readinto(self._scrap) or 0
         return count
 
@@ -119,6 +122,15 @@ class Esp32Hal(CommonHal):
 
     def reset_cause(self) -> str:
         return _CAUSES.get(machine.reset_cause(), "unknown")
+
+    def rssi(self) -> "int | None":
+        return self._wlan.status("rssi") if self._wlan.isconnected() else None
+
+    def temperature(self) -> "float | None":
+        """The first ESP32 measures in degrees Fahrenheit, those after it in degrees Celsius, and some firmware has neither."""
+        if hasattr(esp32, "mcu_temperature"):
+            return float(esp32.mcu_temperature())
+        return (esp32.raw_temperature() - 32) / 1.8 if hasattr(esp32, "raw_temperature") else None
 
     def restart(self) -> None:
         machine.reset()

@@ -28,22 +28,19 @@ class Uart:
         self._writable = select.poll()
         self._writable.register(self.stream, select.POLLOUT)
         self._scrap = bytearray(64)
+        termios.setraw(self.stream.fileno())
+        self.set_format(baud, parity, stop)
+
+    def set_format(self, baud: int, parity: str, stop: int) -> None:
         fd = self.stream.fileno()
-        termios.setraw(fd)
         attributes = termios.tcgetattr(fd)
         attributes[2] &= ~(_PARENB | _PARODD | _CSTOPB)
         if parity != "N":
             attributes[2] |= _PARENB | (_PARODD if parity == "O" else 0)
         if stop == 2:
             attributes[2] |= _CSTOPB
-        attributes[6][_VTIME] = attributes[6][_VMIN] = 0
-        termios.tcsetattr(fd, termios.TCSANOW, attributes)
-        self.set_baud(baud)
-
-    def set_baud(self, baud: int) -> None:
-        fd = self.stream.fileno()
-        attributes = termios.tcgetattr(fd)
         attributes[4] = attributes[5] = _speed(baud)
+        attributes[6][_VTIME] = attributes[6][_VMIN] = 0
         termios.tcsetattr(fd, termios.TCSANOW, attributes)
 
     def readinto(self, buffer: memoryview) -> int:

@@ -16,15 +16,21 @@ if TYPE_CHECKING:
     from hal import Hal
     from ohmnode.commands import Commands
     from ohmnode.outbox import Outbox
+    from ohmnode.scan import Scan
+    from ohmnode.schedule import Form
     from ohmnode.supervisor import Ward
+    from ohmnode.tcpline import TcpLine
     from ohmnode.vitals import Vitals
+
+    AnyLine = Line | TcpLine
 
 _BEAT_MS = const(1000)
 _QUIET_MS = const(30)
+_UNITS = const(247)
 
 
 class Bus:
-    """`spec`: a bus of the configuration."""
+    """`spec`: a bus of the configuration, kind `rtu` (a serial line) or `tcp` (a device or a converter on the network)."""
 
     def __init__(self, hal: "Hal", spec: "dict[str, Any]", outbox: "Outbox", vitals: "Vitals", commands: "Commands | None") -> None:
         self.name = str(spec["name"])
@@ -35,6 +41,8 @@ class Bus:
         self._vitals = vitals
         self.commands = commands
         self._waiter: "Waiter | None" = None
+        self._scan: "Scan | None" = None
+        self._form = None if spec.get("kind") == "tcp" else _form(spec, (9600, "N", 1))
         self._busy = False  # since the last collection of garbage
         self.hold = False  # whether to stop between two transactions, and whether it has
         self.parked = False
@@ -46,12 +54,26 @@ class Bus:
         groups = [Group(group["name"], group["period_ms"], group["priority"], group["reads"], now) for group in spec["groups"]]
         groups.sort(key=lambda group: group.period_ms)
         device = Device(spec["name"], spec["unit"], spec["timeout_ms"], spec["retries"], spec["turnaround_ms"], groups)
+        if self._form is not None:
+            device.form = _form(spec, self._form)
         for vital in spec["vitals"]:
             self._vitals.add(device.name, vital)
         if self.commands is not None:
             for control in spec["controls"]:
                 self.commands.add(device, control, self.wake)
         return device
+
+    def scan(self, first: int, last: int) -> str:
+        """Looks for devices between the polls, from unit `first` to unit `last`; events tell which are there. Why not; empty: begun."""
+        if not 1 <= first <= last <= _UNITS:
+            return "out of range"
+        if self._scan is not None:
+            return "busy"
+        from ohmnode.scan import Scan  # memory that is spent by whoever scans
+
+        self._scan = Scan(self.name, self.devices, first, last)
+        self.wake()
+        return ""
 
     def wake(self) -> None:
         """Something waits to be written."""
@@ -60,14 +82,12 @@ class Bus:
 
     async def run(self, ward: "Ward") -> None:
         """For ever. Raises what the line raises when its device goes (OSError), to be started again."""
-        spec = self._port
-        bits = 10 + (1 if spec.get("parity", "N") != "N" else 0) + (1 if spec.get("stop", 1) == 2 else 0)
         waiter = self._waiter = Waiter()
         line = None
+        probed = False
         try:
-            line = Line(self.hal, self.hal.uart(spec), spec["baud"], bits)
+            line = self._open()
             self.opened += 1
-            self._outbox.log(self.name, f"opened {spec['port']} at {spec['baud']} baud")
             while True:
                 ward.beat()
                 if self.hold:
@@ -75,19 +95,37 @@ class Bus:
                     await waiter.pause(_BEAT_MS)
                     continue
                 command = None if self.commands is None else self.commands.take(self.devices)
-                chosen = None if command is not None else self.schedule.pick(self.hal.ticks_ms())
                 if command is not None:
                     await writes.obey(self, line, command)
-                elif chosen is not None:
+                    continue
+                if self._scan is not None and not probed:
+                    probed = True  # one probe at most between two reads
+                    if await self._scan.step(line, self._outbox):
+                        self._scan = None
+                    continue
+                probed = False
+                chosen = self.schedule.pick(self.hal.ticks_ms())
+                if chosen is not None:
                     self._busy = True
                     await self._read(line, chosen[0], chosen[1])
-                else:
+                elif self._scan is None:
                     await waiter.pause(self._quiet_ms())
         finally:
             waiter.close()
             self._waiter = None
             if line is not None:
                 line.close()
+
+    def _open(self) -> "AnyLine":
+        spec = self._port
+        if self._form is None:
+            from ohmnode.tcpline import TcpLine  # memory that a node on serial lines need not spend
+
+            self._outbox.log(self.name, f"{spec['host']}:{spec['port']}")
+            return TcpLine(self.hal, spec["host"], spec["port"])
+        baud, parity, stop = self._form
+        self._outbox.log(self.name, f"opened {spec['port']} at {baud} baud 8{parity}{stop}")
+        return Line(self.hal, self.hal.uart(spec), self._form)
 
     def _quiet_ms(self) -> int:
         """How long nothing is due; the first such time after a read is used to tidy up."""
@@ -98,7 +136,7 @@ class Bus:
             wait = self.schedule.wait_ms(self.hal.ticks_ms())
         return min(wait, _BEAT_MS)
 
-    async def _read(self, line: Line, device: Device, group: Group) -> None:
+    async def _read(self, line: "AnyLine", device: Device, group: Group) -> None:
         """The next read of a group."""
         if group.attempts:
             device.counters["retries"] += 1
@@ -122,7 +160,7 @@ class Bus:
             self._publish(device, group)
             self.schedule.close(group)
 
-    async def _settle(self, line: Line, device: Device, group: Group) -> bool:
+    async def _settle(self, line: "AnyLine", device: Device, group: Group) -> bool:
         """Asks something whose answer cannot be taken for a late one. False when the device has to wait or did not answer."""
         function, address, count = self._unlike(line, device)
         size = payload_size(function, count)
@@ -140,7 +178,7 @@ class Bus:
         self.back(device, self.schedule.answered(device, self.hal.ticks_ms()))
         return True
 
-    def _unlike(self, line: Line, device: Device) -> "tuple[int, int, int]":
+    def _unlike(self, line: "AnyLine", device: Device) -> "tuple[int, int, int]":
         """A read of the device (or a shorter form of one) that has an answer of its own shape; count 0 if there is none."""
         longest = 0
         for group in device.groups:
@@ -190,3 +228,9 @@ class Bus:
         total["lag_max_ms"] = lag_ms
         total["memory_free"] = self.hal.memory_free()
         self._outbox.event("", "bus", total)
+
+
+def _form(spec: "dict[str, Any]", default: "Form") -> "Form":
+    """The serial format of a bus or of a device on it; one object for all that have the same as the bus."""
+    form = (spec.get("baud", default[0]), spec.get("parity", default[1]), spec.get("stop", default[2]))
+    return default if form == default else form

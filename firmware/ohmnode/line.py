@@ -5,6 +5,7 @@ An RTU answer does not say which request it belongs to. What keeps a late one fr
 - an unanswered request is remembered as owed. While it is, nothing of that unit which could be its answer (same function, same number
   of bytes) is accepted, and no request of that shape is made: `ambiguous` tells, and the caller asks something of another shape first.
   The late answer itself pays the debt; so does any answer of another shape, as a device answers in order; else it lapses with time.
+Devices on one line may differ in baud rate and format: between them the line is silent for as long as the slower of both demands.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from ohmnode.waiter import Waiter
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from hal import Hal, Uart
-    from ohmnode.schedule import Device
+    from ohmnode.schedule import Device, Form
 
 _GAP_MS = const(40)  # a USB adapter hands over what it has every 16 ms: a shorter silence within a frame is no end
 _LAPSE_MS = const(3000)
@@ -26,23 +27,29 @@ _HEAD = const(3)  # unit, function, byte count: enough to know the length of an 
 
 
 class Line:
-    """`bits`: per character on the wire, start and stop included (10 for 8N1). The request's PDU goes into `tx` from `rtu.PDU_START`."""
+    """`form`: what `uart` is set to. The request's PDU goes into `tx` from `rtu.PDU_START`. `late_unit`: who answered late at last."""
 
-    def __init__(self, hal: "Hal", uart: "Uart", baud: int, bits: int) -> None:
+    def __init__(self, hal: "Hal", uart: "Uart", form: "Form") -> None:
         self.tx = bytearray(_BUFFER)
         self.rx = bytearray(_BUFFER)
         self.late_bytes = 0
+        self.late_unit = 0
         self._rx = memoryview(self.rx)
         self._head = self._rx[:_HEAD]
         self._hal = hal
         self._uart = uart
         self._waiter = Waiter()
-        self._char_us = rtu.char_us(baud, bits)
-        self.silence_ms = (rtu.silence_us(baud) + 999) // 1000
-        self._gap_ms = _GAP_MS + self.silence_ms
+        self._take_times(form)
         self._free_at = hal.ticks_ms()
         self._answered = False  # by the unit that was asked, be it with a refusal or with a wrong checksum
         self._owed: "list[tuple[int, int, int, int]]" = []
+
+    def _take_times(self, form: "Form") -> None:
+        baud, parity, stop = form
+        self._form = form
+        self._char_us = rtu.char_us(baud, 9 + stop + (parity != "N"))
+        self._silence_ms = (rtu.silence_us(baud) + 999) // 1000
+        self._gap_ms = _GAP_MS + self._silence_ms
 
     def close(self) -> None:
         self._waiter.close()
@@ -73,6 +80,8 @@ class Line:
         the line itself has gone.
         """
         ticks_ms, ticks_diff = self._hal.ticks_ms, self._hal.ticks_diff
+        if device.form is not None and device.form != self._form:
+            await self._turn_to(device.form)
         start = ticks_diff(self._free_at, ticks_ms())
         if start > 0:
             await asyncio.sleep_ms(start)
@@ -96,8 +105,17 @@ class Line:
             else:
                 await self._owe(device, function, size)
             device.counters["late_bytes"] += self.late_bytes - late_bytes
-            self._free_at = self._hal.ticks_add(ticks_ms(), max(device.pause_ms, self.silence_ms))
+            self._free_at = self._hal.ticks_add(ticks_ms(), max(device.pause_ms, self._silence_ms))
         return start
+
+    async def _turn_to(self, form: "Form") -> None:
+        """Changes the format of the line once it has been silent as both the old and the new one want it."""
+        silence_ms = self._silence_ms
+        self._take_times(form)
+        rest = self._hal.ticks_diff(self._free_at, self._hal.ticks_ms()) + max(self._silence_ms - silence_ms, 0)
+        if rest > 0:
+            await asyncio.sleep_ms(rest)
+        self._uart.set_format(form[0], form[1], form[2])
 
     def _send(self, device: "Device", end: int) -> int:
         """Clears the line and sends; returns the moment by which the answer has to begin."""
@@ -138,6 +156,7 @@ class Line:
             owed = self._owed[i]
             if owed[0] == unit and owed[1] == function & 0x7F and (function & 0x80 or function > 4 or owed[2] == size):
                 del self._owed[i]
+                self.late_unit = unit
                 return True
         return False
 
@@ -185,7 +204,7 @@ class Line:
     async def _drain(self) -> None:
         """Until the line has been silent for as long as separates two frames, or babbles on."""
         n = silent = spent = 0
-        while silent <= self.silence_ms and spent < _BABBLE_MS:
+        while silent <= self._silence_ms and spent < _BABBLE_MS:
             await asyncio.sleep_ms(1)
             spent += 1
             got = self._uart.readinto(self._rx[n:]) if n < _BUFFER else self._uart.clear()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hal import Hal
 
     Read = list[int]  # function, address, count
+    Form = tuple[int, str, int]  # of a serial line: baud, parity (N, E, O), stop bits
 
 COUNTERS = ("requests", "ok", "no_answer", "partial", "crc", "exception", "wrong", "late_bytes", "retries")
 
@@ -51,6 +52,8 @@ class Group:
 class Device:
     """`timeout_ms`: from the end of a request to the first byte of the answer. `pause_ms`: the rest it wants after an exchange.
 
+    `form`: what the line has to be set to for it; None where there is no serial line, or only one format on it.
+
     `counters`: since the node started; `requests` is the sum of the six outcomes.
     """
 
@@ -61,6 +64,7 @@ class Device:
         self.retries = retries
         self.pause_ms = pause_ms
         self.groups = groups
+        self.form: "Form | None" = None
         self.online = True
         self.failures = 0  # requests in a row without an answer
         self.turn = 0
