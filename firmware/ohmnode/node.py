@@ -72,6 +72,10 @@ class Node:
             await self._end()
         return outcome
 
+    def scan(self, first: int, last: int, index: int) -> str:
+        """Looks for units `first` to `last` on the bus with this index; "scan" events follow. Why not; empty: begun."""
+        return self._buses[index].scan(first, last) if index < len(self._buses) else "unknown bus"
+
     async def _end(self) -> None:
         """Each bus finishes what it is at; then everything is let go."""
         for bus in self._buses:
@@ -129,6 +133,8 @@ class Node:
         lag_ms = self._supervisor.take_lag()
         for bus in self._buses:
             bus.report(lag_ms)
+        hal = self._hal
+        temperature = hal.temperature()
         link = {
             "connections": self._link.connections,
             "acks": self._mailbox.acks,
@@ -137,6 +143,15 @@ class Node:
             "held": len(spool),
             "dropped": spool.dropped_count,
             "restarts": self._supervisor.restarts(),
-            "memory_free": self._hal.memory_free(),
+            "lag_max_ms": lag_ms,
+            "memory_free": hal.memory_free(),
+            "stack": hal.stack(),
+            "flash_writes": hal.flash_writes,
+            "flash_bytes": hal.flash_bytes,
+            "reset_cause": hal.reset_cause(),
+            "rssi": hal.rssi(),
+            "temperature": None if temperature is None else round(temperature),
         }
+        for name in [name for name in link if link[name] is None]:
+            del link[name]  # what this machine cannot tell is not there
         self._outbox.event("", "link", link)
