@@ -283,10 +283,26 @@ def test_a_file_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> 
 
 def test_a_file_that_is_no_database_and_a_folder_that_cannot_be_are_named(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("not a database, and long enough to look like one " * 10)
-    with pytest.raises(StoreError, match="text: file is not a database"):
+    with pytest.raises(StoreError, match=r"text: file is not a database; .* move it away together with its -wal and -shm files"):
         SqliteStore(tmp_path / "text")
-    with pytest.raises(StoreError, match="text/below"):
+    with pytest.raises(StoreError, match=r"text/below/ohm\.db: .*; give another store\.path, or make its folder"):
         SqliteStore(tmp_path / "text" / "below" / "ohm.db")
+    with pytest.raises(StoreError, match=r"unable to open database file; the user that runs ohmstead must be able to write"):
+        SqliteStore(tmp_path)
+
+
+def test_a_damaged_file_is_said_to_be_one_and_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "ohm.db"
+    store = SqliteStore(path)
+    commit(store, *(frame(seq) for seq in range(1, 200)))
+    store.close()
+    page = 4096
+    path.write_bytes(path.read_bytes()[:page] + b"\xa5" * (path.stat().st_size - page))
+    damaged = SqliteStore(path)
+    with pytest.raises(StoreError, match=r"ohm\.db: .*malformed; the file is damaged\. End ohmstead and keep a copy; .* a backup") as told:
+        damaged.latest()
+    assert not told.value.try_again
+    damaged.close()
 
 
 # The disk is full

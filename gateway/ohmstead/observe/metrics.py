@@ -63,6 +63,8 @@ class _Gateway(Collector):
         yield _counter("ohmstead_store_committed_entries", "Frames and snapshots committed.", [((), writer.committed)])
         lost = [(("frame",), writer.dropped_frames), (("snapshot",), writer.lost_snapshots)]
         yield _counter("ohmstead_store_dropped_entries", "Entries that had to make room; frames come again.", lost, ("kind",))
+        unfit = [(("frame",), writer.unfit_frames), (("snapshot",), writer.unfit_snapshots)]
+        yield _counter("ohmstead_store_unfit_entries", "Entries that can never be stored; frames are kept raw.", unfit, ("kind",))
 
     def _ingest(self) -> Iterator[Metric]:
         ingest = self._overview.ingest

@@ -117,6 +117,8 @@ class Overview:
                 "queued": self.writer.queued,
                 "dropped_frames": self.writer.dropped_frames,
                 "lost_snapshots": self.writer.lost_snapshots,
+                "unfit_frames": self.writer.unfit_frames,
+                "unfit_snapshots": self.writer.unfit_snapshots,
                 "trouble": self.writer.trouble,
             },
             "ingest": {

@@ -22,7 +22,8 @@ class StoreLock:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            raise StoreError(f"{path}: {error.strerror}", try_again=False) from error
+            text = f"{path}: {error.strerror}; the user that runs ohmstead must be able to write there, or give another store.path"
+            raise StoreError(text, try_again=False) from error
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

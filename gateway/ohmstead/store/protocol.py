@@ -21,6 +21,13 @@ class StoreError(OhmsteadError):
         self.try_again = try_again
 
 
+class UnfitError(StoreError):
+    """The medium is well, but what it was given has no place in it and never will; nothing of it was written."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, try_again=False)
+
+
 BootKey = tuple[str, int]
 """A node's name and the random number it drew when it booted."""
 
@@ -130,7 +137,8 @@ class Store(Protocol):
 
     def commit(self, batch: Batch) -> Acknowledgements:
         """Makes the batch durable, power cut included, before it returns. Idempotent: a frame that is there already is
-        ignored with all its values. Returns the acknowledgement of each boot that the batch names."""
+        ignored with all its values. Returns the acknowledgement of each boot that the batch names. Raises `UnfitError` when it
+        is the batch that is at fault."""
         ...
 
     def boots(self) -> Sequence[Boot]:

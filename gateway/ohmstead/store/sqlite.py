@@ -34,6 +34,7 @@ from ohmstead.store.protocol import (
     StoreError,
 )
 from ohmstead.store.schema import migrate
+from ohmstead.store.trouble import REOPEN, UNFIT, as_store_error, code_of
 
 log = structlog.get_logger(service="store")
 
@@ -43,8 +44,6 @@ _CROWD_MS = 1_000
 _BOOTS_LISTED = 200
 _BOOTS_CACHED = 1_000
 _OFTEN = ("bus",)  # kinds of events that come every minute: forgotten with the raw frames
-_REOPEN = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_READONLY}
-_PERMANENT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_ERROR}
 
 _INSERT_SAMPLE = "INSERT INTO samples (series_id, ts, value) VALUES (?, ?, ?)"
 _INSERT_SAMPLE_IF_FREE = _INSERT_SAMPLE.replace("INSERT", "INSERT OR IGNORE")
@@ -92,7 +91,7 @@ class SqliteStore:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreError(f"{path}: {error.strerror}", try_again=False) from error
+            raise StoreError(f"{path}: {error.strerror}; give another store.path, or make its folder", try_again=False) from error
         with self._translated():
             self._connection = self._open()
             self._reader = self._connect()
@@ -128,9 +127,10 @@ class SqliteStore:
         try:
             yield
         except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-            self._broken = self._broken or code in _REOPEN
-            raise StoreError(f"{self.path}: {error}", try_again=code not in _PERMANENT) from error
+            self._broken = self._broken or code_of(error) in REOPEN
+            raise as_store_error(self.path, error) from error
+        except UNFIT as error:
+            raise as_store_error(self.path, error) from error
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -2,6 +2,9 @@
 
 The queue is bounded. While the store cannot take anything, the oldest entry makes room for the newest: a frame comes again,
 because its node was not told that it is safe; a snapshot of the gateway's own sources is lost. Both are counted.
+
+What can never be stored, whatever becomes of the disk, must not hold up the rest: a batch that is unfit is halved until the entry
+is found. Of a frame the raw message is kept, so that its node is told to forget it; a snapshot is dropped. Both are counted and logged.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from ohmstead.readings import Snapshot
-from ohmstead.store.protocol import Acknowledgements, Anchor, Batch, BootKey, Frame, Store
+from ohmstead.store.protocol import Acknowledgements, Anchor, Batch, BootKey, Frame, Store, UnfitError
 
 log = structlog.get_logger(service="store")
 
@@ -37,6 +40,8 @@ class Writer:
         self.committed = 0
         self.dropped_frames = 0
         self.lost_snapshots = 0
+        self.unfit_frames = 0
+        self.unfit_snapshots = 0
         self._callbacks: list[Callable[[Acknowledgements], None]] = []
         self._flush = flush
         self._capacity = capacity
@@ -136,24 +141,56 @@ class Writer:
 
     def _attempt(self, batch: Batch) -> bool:
         begun = time.monotonic()
-        try:
-            settled = self.store.commit(batch)
-        except Exception as error:  # noqa: BLE001 - whatever it is, nothing was stored: keep it, say so, try again
-            trouble = str(error) or type(error).__name__
-            if trouble != self.trouble:
-                log.error("nothing is stored", reason=trouble, waiting=self.queued)
-            self._put_back(batch, trouble)
-            return False
-        if self.trouble:
+        settled: Acknowledgements = {}
+        parts = [batch]
+        trouble = ""
+        while parts and not trouble:
+            part = parts.pop()
+            try:
+                settled.update(self.store.commit(part))
+            except UnfitError as error:
+                parts += self._smaller(part, error)
+            except Exception as error:  # noqa: BLE001 - whatever it is, nothing of it was stored: keep it, say so, try again
+                parts.append(part)
+                trouble = str(error) or type(error).__name__
+            else:
+                self.commits += 1
+                self.committed += len(part.frames) + len(part.snapshots)
+        if trouble and trouble != self.trouble:
+            log.error("nothing is stored", reason=trouble, waiting=self.queued)
+        elif self.trouble and not trouble:
             log.info("stored again", waiting=self.queued)
-        self.trouble = ""
-        self.commits += 1
-        self.commit_seconds += time.monotonic() - begun
-        self.committed += len(batch.frames) + len(batch.snapshots)
+        if trouble:
+            self._put_back(_joined(parts[::-1]), trouble)
+        else:
+            self.trouble = ""
+            self.commit_seconds += time.monotonic() - begun
         if settled:
             self._tell(settled)
-        self._under_way = 0
-        return True
+        if not trouble:
+            self._under_way = 0
+        return not trouble
+
+    def _smaller(self, batch: Batch, error: UnfitError) -> list[Batch]:
+        """What is left to commit of an unfit batch, the last part first: its halves, or what can be saved of a single entry."""
+        entries = _entries(batch)
+        if len(entries) > 1:
+            middle = len(entries) // 2
+            return [_joined(entries[middle:]), _joined(entries[:middle])]
+        for frame in batch.frames:
+            bare = frame._replace(values={}, event=None, time_ms=frame.received_ms)
+            self.unfit_frames += frame != bare
+            log.error(
+                "a frame cannot be stored, only its raw message" if frame != bare else "a frame cannot be stored at all",
+                node=frame.node, boot=frame.boot, seq=frame.seq, device=frame.device, reason=str(error),
+            )  # fmt: skip
+            return [batch._replace(frames=[bare])] if frame != bare else []
+        for snapshot in batch.snapshots:
+            self.unfit_snapshots += 1
+            log.error("a snapshot cannot be stored", device=snapshot.device, group=snapshot.group, reason=str(error))
+        for key in {**batch.first_seqs, **batch.anchors}:
+            log.error("what a node said of its boot cannot be stored", node=key[0], boot=key[1], reason=str(error))
+        return []
 
     def _tell(self, settled: Acknowledgements) -> None:
         for callback in self._callbacks:
@@ -181,3 +218,28 @@ class Writer:
             self.store.prune(round(time.time() * 1000))
         except Exception as error:  # noqa: BLE001 - old bodies stay a little longer
             log.warning("old frames stay for now", reason=str(error))
+
+
+def _entries(batch: Batch) -> list[Batch]:
+    """A batch in its smallest parts, in their order: one frame, one snapshot, or what is known of one boot."""
+    boots = {**batch.first_seqs, **batch.anchors}
+    return [
+        *(Batch([frame]) for frame in batch.frames),
+        *(Batch(snapshots=[snapshot]) for snapshot in batch.snapshots),
+        *(
+            Batch(
+                first_seqs={key: batch.first_seqs[key]} if key in batch.first_seqs else {},
+                anchors={key: batch.anchors[key]} if key in batch.anchors else {},
+            )
+            for key in boots
+        ),
+    ]
+
+
+def _joined(batches: Sequence[Batch]) -> Batch:
+    return Batch(
+        [frame for batch in batches for frame in batch.frames],
+        [snapshot for batch in batches for snapshot in batch.snapshots],
+        {key: seq for batch in batches for key, seq in batch.first_seqs.items()},
+        {key: anchor for batch in batches for key, anchor in batch.anchors.items()},
+    )
