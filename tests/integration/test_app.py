@@ -10,7 +10,7 @@ import pytest
 
 from ohmstead import config
 from ohmstead.app import Gateway
-from ohmstead.web.api import MOST_STREAMS, Live, make_app
+from ohmstead.web.api import MOST_STREAMS, PAGE, Live, make_app
 from tests.conftest import free_port
 
 
@@ -36,10 +36,10 @@ async def gateway(tmp_path: Path) -> Gateway:
     return Gateway(configured(tmp_path))
 
 
-async def asked(gateway: Gateway, path: str) -> httpx.Response:
+async def asked(gateway: Gateway, path: str, headers: dict[str, str] | None = None) -> httpx.Response:
     app = make_app(gateway.overview, Live(gateway.overview))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
-        return await client.get(path)
+        return await client.get(path, headers=headers)
 
 
 async def test_health_is_red_while_nothing_can_be_stored_and_names_it(gateway: Gateway) -> None:
@@ -71,9 +71,26 @@ async def test_a_monitor_may_ask_without_wanting_the_answer(gateway: Gateway) ->
 
 
 async def test_it_is_not_ready_before_the_broker_was_tried(gateway: Gateway) -> None:
-    assert (await asked(gateway, "/ready")).status_code == 503
+    answer = await asked(gateway, "/ready")
+    assert (answer.status_code, answer.json()["ready"]) == (503, False)
+    assert f"the broker at 127.0.0.1:{gateway.config.mqtt.port} was called" in answer.json()["reason"]
     gateway.mqtt.tried.set()
-    assert (await asked(gateway, "/ready")).status_code == 200
+    answer = await asked(gateway, "/ready")
+    assert (answer.status_code, answer.json()) == (200, {"ready": True})
+
+
+@pytest.mark.parametrize("headers", [{}, {"If-None-Match": "known"}])
+async def test_the_files_of_the_page_are_under_the_same_rules_as_the_page(gateway: Gateway, headers: dict[str, str]) -> None:
+    rules = ("content-security-policy", "x-content-type-options", "referrer-policy")
+    page = await asked(gateway, "/")
+    files = [path.name for path in PAGE.iterdir() if path.is_file()]
+    assert len(files) > 1
+    for name in files:
+        answer = await asked(gateway, f"/page/{name}")
+        if headers:
+            answer = await asked(gateway, f"/page/{name}", {"If-None-Match": answer.headers["etag"]})
+            assert answer.status_code == 304
+        assert {rule: answer.headers[rule] for rule in rules} == {rule: page.headers[rule] for rule in rules}, name
 
 
 async def test_before_anything_was_read_every_value_is_unknown_and_none_is_zero(gateway: Gateway) -> None:

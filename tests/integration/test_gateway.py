@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -131,6 +132,26 @@ def test_the_broker_may_be_absent_come_and_go(tmp_path: Path, broker: Broker, in
             gateway.process.wait(10)
 
 
+def test_with_a_broker_that_swallows_everything_ready_answers_at_once_that_it_is_not_and_why(
+    tmp_path: Path, broker: Broker, inverter: Inverter
+) -> None:
+    broker.stop()
+    with socket.create_server((broker.host, broker.port)):  # takes the connection and never says a word
+        gateway = Gateway(tmp_path, broker, inverter.port)
+        try:
+            gateway.start(ready=False)
+            wait_for(lambda: gateway.get("/ready")[0], 10, "any answer")
+            status, said = gateway.get("/ready")
+            assert (status, said["ready"]) == (503, False)
+            assert f"the broker at 127.0.0.1:{broker.port} was called" in said["reason"]
+            wait_for(lambda: gateway.stored() > 80, 10, "readings meanwhile")
+            assert gateway.end() == 0
+        finally:
+            if gateway.process is not None:
+                gateway.process.kill()
+                gateway.process.wait(10)
+
+
 def test_the_inverter_may_be_absent_come_and_go(gateway: Gateway, ear: Ear, inverter: Inverter) -> None:
     inverter.stop()
     gateway.start()
@@ -163,7 +184,8 @@ def test_a_store_that_cannot_be_opened_ends_it_with_a_word(gateway: Gateway) -> 
     assert gateway.process is not None
     assert gateway.process.wait(10) == 1
     gateway.process = None
-    assert [line["event"] for line in gateway.lines()][-1] == "cannot start"
+    assert gateway.lines()[-1]["event"] == "cannot start"
+    assert "move it away together with its -wal and -shm files" in gateway.lines()[-1]["reason"]
 
 
 def test_a_second_gateway_on_the_same_store_is_refused_and_the_first_goes_on(gateway: Gateway) -> None:

@@ -78,9 +78,13 @@ class Overview:
         via = self.config.devices[device].via
         return f"node {via.node}" if via.node else f"tcp://{via.host}:{via.port}"
 
-    def ready(self) -> bool:
-        """Whether the start is over: the broker was tried. (The page is up last: store and sources are there before it.)"""
-        return self.mqtt.tried.is_set()
+    def not_ready(self) -> str:
+        """What the start still waits for, empty once it is over: the broker's first answer, or that there is none. (The page is up last:
+        store and sources are there before it.)"""
+        if self.mqtt.tried.is_set():
+            return ""
+        address = self.mqtt.address
+        return f"the broker at {address.host}:{address.port} was called {self.uptime_s:.0f} s ago and has not answered yet"
 
     def health(self) -> dict[str, Any]:
         """What is wrong, if anything. `ok` is False only for what a restart or a larger disk could cure: the store.

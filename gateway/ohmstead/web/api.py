@@ -2,6 +2,7 @@
 
 Everything is read-only. `/health` answers 200 while the gateway can do its work and 503 when nothing can be stored; a broker
 or an inverter that is away is told in the answer and keeps it at 200, since no restart of the gateway would bring it back.
+`/ready` answers at once whatever the broker does: 503 with the reason until its first answer, or the first failure to get one.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import uvicorn
 from fastapi import FastAPI, Response
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.types import Scope
 
 from ohmstead.observe.live import LiveDocument
 from ohmstead.observe.overview import Overview
@@ -88,6 +90,15 @@ class Live:
             closing.cancel()
 
 
+class _PageFiles(StaticFiles):
+    """What the page consists of, under the same rules as the page."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers.update(_SECURITY)
+        return response
+
+
 def make_app(overview: Overview, live: Live) -> FastAPI:
     """The routes; `/api/docs` describes them."""
     app = FastAPI(title="ohmstead", version=overview.version, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
@@ -100,8 +111,9 @@ def make_app(overview: Overview, live: Live) -> FastAPI:
 
     @app.api_route("/ready", methods=_ASKED)
     async def ready() -> Response:
-        is_ready = overview.ready()
-        return JSONResponse({"ready": is_ready}, 200 if is_ready else 503, headers=_FRESH)
+        reason = overview.not_ready()
+        said = {"ready": False, "reason": reason} if reason else {"ready": True}
+        return JSONResponse(said, 503 if reason else 200, headers=_FRESH)
 
     @app.get("/stats")
     async def stats() -> Response:
@@ -129,7 +141,7 @@ def make_app(overview: Overview, live: Live) -> FastAPI:
         return StreamingResponse(live.events(), media_type="text/event-stream", headers=headers)
 
     if (PAGE / "index.html").is_file():
-        app.mount("/page", StaticFiles(directory=PAGE))
+        app.mount("/page", _PageFiles(directory=PAGE))
 
         @app.api_route("/", methods=_ASKED, include_in_schema=False)
         async def page() -> Response:
