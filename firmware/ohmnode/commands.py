@@ -102,7 +102,7 @@ class Commands:
             # The counter tells an honest gateway whose own was lost where to go on.
             self._outbox.refuse("result", device, "replayed", {"id": identity, "stage": "rejected", "counter": self.last})
             return
-        if not self._remember(identity, counter):
+        if not self.remember(identity, counter):
             self.result(identity, device, name, "rejected", "no storage")
             return
         control = self._controls.get((device, name))
@@ -141,7 +141,11 @@ class Commands:
         self._outbox.log("command", f"{device} {control} {identity}: {stage} {reason}")
         self._outbox.event(device, "result", detail)
 
-    def _remember(self, identity: "int | str", counter: int) -> bool:
+    def unseal(self, context: bytes, sealed: bytes) -> bytes:
+        """What somebody with the node's key sealed for this context; FrameError for anything else."""
+        return unseal(self._key, context, sealed)
+
+    def remember(self, identity: "int | str", counter: int) -> bool:
         """The counter is on flash before anything is written. Where commands come often, 64 at a time, to save the flash."""
         if counter > self._reserved:
             now = self._hal.ticks_ms()

@@ -7,6 +7,8 @@ from ohmcore.pack import unpack
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ohmnode.commands import Commands
     from ohmnode.outbox import Outbox
 
@@ -23,6 +25,7 @@ class Mailbox:
     def __init__(self, root: bytes, outbox: "Outbox", commands: "Commands | None") -> None:
         self.refused: "dict[str, int]" = {}
         self.acks = 0
+        self.transfer: "Callable[[str, bytes], None] | None" = None  # takes pieces of a configuration or an update
         self.stop: "int | None" = None
         self._root = root
         self._outbox = outbox
@@ -43,6 +46,11 @@ class Mailbox:
                 self._outbox.refuse("rejected", "", "unauthorised", {"detail": "this node has no key"})
             else:
                 self._commands.accept(body)
+        elif name == b"down/config" or name == b"down/update":
+            if self.transfer is None:
+                self.refuse("no key")
+            else:
+                self.transfer(str(name[5:], "utf-8"), body)
         elif name == b"stop":
             self._stop(body)
         else:

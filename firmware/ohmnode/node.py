@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ohmnode.outbox import Outbox
     from ohmnode.packets import Pipe
     from ohmnode.supervisor import Ward
+    from ohmnode.transfer import Transfers
 
 _BUS_LIMIT_MS = const(20000)
 _LINK_LIMIT_MS = const(25000)
@@ -49,6 +50,11 @@ class Node:
         self._capabilities = ["rtu", "vitals"] + (["commands"] if key else [])
         self._buses = [Bus(hal, bus, self._outbox, self._vitals, self._commands) for bus in content["buses"]]
         self._mailbox = Mailbox(root_of(content), outbox, self._commands)
+        self._transfers: "Transfers | None" = None
+        self._root = "{}/{}/".format(content["site"], content["node"])
+        self._update_key = content.get("update_key")
+        if key:
+            self._mailbox.transfer = self._transfer
         self._link = Link(hal, content, outbox, pipe, self._vitals, self._mailbox, self._hello)
         self._supervisor = Supervisor(hal, self._outbox)
         self._report_ms = max(content["bus_report_ms"], 100)
@@ -58,6 +64,14 @@ class Node:
     def leave(self, outcome: str) -> None:
         """Makes `run` return this at the next opportunity: the configuration to go on with, or nothing ("") for a restart."""
         self._supervisor.leave = outcome
+
+    def _transfer(self, kind: str, message: bytes) -> None:
+        if self._transfers is None and self._commands is not None:
+            from ohmnode.transfer import Transfers  # memory that is spent by whoever gets one
+
+            self._transfers = Transfers(self._hal, self._outbox, self._commands, self._root, self._update_key, self._slot, self.leave)
+        if self._transfers is not None:
+            self._transfers.take(kind, message)
 
     async def run(self) -> "int | str":
         """Until it is to be left, see `leave`; or an exit code where the machine has somebody to give up to."""
