@@ -175,6 +175,13 @@ class Board:
         """All files below a folder; none where there is no such folder."""
         return self._call(f"_ohm_files({_checked(folder)!r})").decode().split()
 
+    def read(self, name: str) -> bytes | None:
+        """A small file; None where there is none."""
+        if self.sums([name])[name] is None:
+            return None
+        found = self._answer(f"(lambda file: (file.read(), file.close())[0])(open({name!r}, 'rb'))")
+        return found if isinstance(found, bytes) else None
+
     def free(self) -> int:
         """Bytes that are free on the board's file system."""
         block, free = self._answer("(lambda found: (found[1], found[3]))(os.statvfs('.'))")

@@ -1,7 +1,7 @@
 """What belongs on a node's board, what of it is there already, and how the rest gets there.
 
-The layout on the board: `main.py` at the root picks one of the slots `a` and `b`, or `safe` (the image as it was flashed); `state`
-holds the configuration and whatever has to outlive a restart. Flashing fills `a` and `safe`.
+The layout on the board (`firmware/root/main.py`): `main.py` at the root picks one of the slots `a` and `b`, or `safe` (the image as it
+was flashed); `state` holds the configuration and whatever has to outlive a restart. Flashing fills `a` and `safe`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from ohmstead.errors import OhmsteadError
 from ohmstead.nodes.board import Board, BoardError
 
 MAIN = "main.py"
+ROOT = "root/main.py"
 SLOT, SAFE, STATE = "a", "safe", "state"
 BOOT = f"{STATE}/boot"
 """Which slot runs; without it the one that was flashed does."""
@@ -55,8 +56,19 @@ class Plan:
         return sum(len(piece.content) for piece in self.missing if not piece.twin)
 
 
-def read_software(folder: Path) -> dict[str, bytes]:
-    """The files of an image that `just node-image` built, each as its SHA256SUMS says. Raises ImageError."""
+@dataclass(frozen=True)
+class Software:
+    """What a node runs: the files of an image, by name, and the `main.py` that picks the image."""
+
+    image: dict[str, bytes]
+    main: bytes
+
+
+def read_software(folder: Path, checkout: Path) -> Software:
+    """An image as `just node-image` built it, each file as its SHA256SUMS says; `main.py` of the root with it or from the checkout.
+
+    Raises ImageError.
+    """
     sums = folder / SUMS
     if not sums.is_file():
         raise ImageError(f"{folder}: there is no node image (no {SUMS}); `just node-image` builds it, --image names another place")
@@ -66,26 +78,32 @@ def read_software(folder: Path) -> dict[str, bytes]:
         try:
             content = (folder / name).read_bytes()
         except OSError:
-            raise ImageError(f"{folder / name}: {SUMS} names it, but it is not there; build the image again") from None
+            raise ImageError(f"{folder / name}: {SUMS} names it, but it cannot be read; build the image again") from None
         if hashlib.sha256(content).hexdigest() != wanted:
             raise ImageError(f"{folder / name}: not as it was built (SHA-256); build the image again")
         files[name] = content
     if MAIN not in files:
         raise ImageError(f"{folder}: a node image without {MAIN}; build it again")
-    return files
+    root = files.pop(ROOT, None)
+    if root is None:
+        try:
+            root = (checkout / "firmware" / ROOT).read_bytes()
+        except OSError:
+            raise ImageError(f"{folder}: neither in it nor in a checkout there is {ROOT}, which starts it; build it again") from None
+    return Software(files, root)
 
 
-def pieces(software: dict[str, bytes], configuration: bytes, authority: bytes | None = None) -> list[Piece]:
+def pieces(software: Software, configuration: bytes, authority: bytes | None = None) -> list[Piece]:
     """All files that flashing is about, `main.py` last: a board that got only a part of them starts nothing.
 
     `configuration`: the content of `config.ohm`; `authority`: the certificate (DER) that a broker's must be signed by.
     """
-    modules = {name: content for name, content in sorted(software.items()) if name != MAIN}
-    wanted = [Piece(f"{SLOT}/{name}", content) for name, content in modules.items()]
-    wanted += [Piece(f"{SAFE}/{name}", content, f"{SLOT}/{name}") for name, content in modules.items()]
+    modules = sorted(software.image.items())
+    wanted = [Piece(f"{SLOT}/{name}", content) for name, content in modules]
+    wanted += [Piece(f"{SAFE}/{name}", content, f"{SLOT}/{name}") for name, content in modules]
     if authority is not None:
         wanted.append(Piece(f"{STATE}/ca.der", authority))
-    wanted += [Piece(f"{STATE}/config.ohm", configuration), Piece(MAIN, software[MAIN])]
+    wanted += [Piece(f"{STATE}/config.ohm", configuration), Piece(MAIN, software.main)]
     return wanted
 
 
@@ -118,7 +136,8 @@ def carry_out(board: Board, plan: Plan, progress: Callable[[str, int], None]) ->
         board.remove(MAIN)
     for name in plan.stale:
         board.remove(name)
-    board.remove(BOOT)
+    if plan.missing or not (board.read(BOOT) or b"").startswith(f"{SLOT} ".encode()):
+        board.remove(BOOT)
     for piece in plan.missing:
         if piece.twin:
             board.copy(piece.twin, piece.name, piece.content)
