@@ -4,6 +4,7 @@ from ohmcore import const
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, Protocol
 
     class Uart(Protocol):
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
         def reset_cause(self) -> str: ...
         def memory_free(self) -> int: ...
         def stack(self) -> int | None: ...  # bytes of it in use where this is asked
+        def stop_pin(self, pin: dict[str, int]) -> Callable[[], bool]: ...  # asks whether the emergency stop's input is active
         def rssi(self) -> int | None: ...  # of the Wi-Fi in dBm; None: no Wi-Fi, or no connection
         def temperature(self) -> float | None: ...  # of the chip in degrees Celsius; None: it has no sensor
         def wrote(self, size: int) -> None: ...  # whoever writes to the flash by other means than `write` says so

@@ -12,6 +12,7 @@ from ohmcore import const
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 _CAUSES = {
@@ -125,6 +126,12 @@ class Esp32Hal(CommonHal):
 
     def rssi(self) -> "int | None":
         return self._wlan.status("rssi") if self._wlan.isconnected() else None
+
+    def stop_pin(self, pin: "dict[str, int]") -> "Callable[[], bool]":
+        """Pulled up: with `active` 1 and a contact to ground that opens, a broken wire stops, too."""
+        contact = machine.Pin(pin["pin"], machine.Pin.IN, machine.Pin.PULL_UP)
+        active = pin["active"]
+        return lambda: contact() == active
 
     def temperature(self) -> "float | None":
         """The first ESP32 measures in degrees Fahrenheit, those after it in degrees Celsius, and some firmware has neither."""

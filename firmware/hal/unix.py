@@ -10,6 +10,7 @@ from ohmcore import const
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 _BAUDS = (2400, 4800, 9600, 19200, 38400)  # Linux numbers these rates 11 to 15 (asm-generic/termbits.h); the port names only one of them
@@ -104,6 +105,11 @@ class UnixHal(CommonHal):
         from hal import names
 
         return names.nameserver()
+
+    def stop_pin(self, pin: "dict[str, int]") -> "Callable[[], bool]":
+        """A file `pin` of the state directory that holds 0 or 1; without it the input is not active."""
+        active = str(pin["active"]).encode()
+        return lambda: (self.read("pin") or b"").strip() == active
 
     def watchdog_start(self, ms: int) -> None:
         """There is none: the supervisor gives up instead, and the exit code tells whoever started it."""

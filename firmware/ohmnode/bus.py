@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from hal import Hal
-    from ohmnode.commands import Commands
+    from ohmnode.guard import Guard
     from ohmnode.outbox import Outbox
     from ohmnode.scan import Scan
     from ohmnode.schedule import Form
@@ -32,14 +32,14 @@ _UNITS = const(247)
 class Bus:
     """`spec`: a bus of the configuration, kind `rtu` (a serial line) or `tcp` (a device or a converter on the network)."""
 
-    def __init__(self, hal: "Hal", spec: "dict[str, Any]", outbox: "Outbox", vitals: "Vitals", commands: "Commands | None") -> None:
+    def __init__(self, hal: "Hal", spec: "dict[str, Any]", outbox: "Outbox", vitals: "Vitals", guard: "Guard | None") -> None:
         self.name = str(spec["name"])
         self.opened = 0
         self.hal = hal
         self._port = spec
         self._outbox = outbox
         self._vitals = vitals
-        self.commands = commands
+        self._guard = guard
         self._waiter: "Waiter | None" = None
         self._scan: "Scan | None" = None
         self._form = None if spec.get("kind") == "tcp" else _form(spec, (9600, "N", 1))
@@ -47,6 +47,8 @@ class Bus:
         self.hold = False  # whether to stop between two transactions, and whether it has
         self.parked = False
         now = hal.ticks_ms()
+        if guard is not None:
+            guard.wakes.append(self.wake)
         self.devices = [self._device(device, now) for device in spec.pop("devices")]
         self.schedule = Schedule(hal, self.devices)
 
@@ -58,9 +60,9 @@ class Bus:
             device.form = _form(spec, self._form)
         for vital in spec["vitals"]:
             self._vitals.add(device.name, vital)
-        if self.commands is not None:
+        if self._guard is not None and not spec.get("read_only"):
             for control in spec["controls"]:
-                self.commands.add(device, control, self.wake)
+                self._guard.add(device, control)
         return device
 
     def scan(self, first: int, last: int) -> str:
@@ -94,9 +96,9 @@ class Bus:
                     self.parked = True
                     await waiter.pause(_BEAT_MS)
                     continue
-                command = None if self.commands is None else self.commands.take(self.devices)
-                if command is not None:
-                    await writes.obey(self, line, command)
+                work = None if self._guard is None else self._guard.next(self.devices)
+                if work is not None and self._guard is not None:
+                    await writes.step(self, line, self._guard, work)
                     continue
                 if self._scan is not None and not probed:
                     probed = True  # one probe at most between two reads
@@ -142,7 +144,7 @@ class Bus:
             device.counters["retries"] += 1
         function, address, count = group.reads[group.position]
         size = payload_size(function, count)
-        if line.ambiguous(device.unit, function, size) and not await self._settle(line, device, group):
+        if line.ambiguous(device.unit, function, size) and not await self.settle(line, device, group):
             return
         end = pdu.build_read(line.tx, rtu.PDU_START, function, address, count)
         try:
@@ -155,12 +157,14 @@ class Bus:
             image, rx, offset = group.image, line.rx, group.offsets[group.position]
             for i in range(size):
                 image[offset + i] = rx[start + i]
+            if self._guard is not None:
+                self._guard.fresh(group)
             self.back(device, self.schedule.read(device, group, self.hal.ticks_ms()))
         if self.schedule.complete(group):
             self._publish(device, group)
             self.schedule.close(group)
 
-    async def _settle(self, line: "AnyLine", device: Device, group: Group) -> bool:
+    async def settle(self, line: "AnyLine", device: Device, group: "Group | None") -> bool:
         """Asks something whose answer cannot be taken for a late one. False when the device has to wait or did not answer."""
         function, address, count = self._unlike(line, device)
         size = payload_size(function, count)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ohmnode.commands import Commands
+    from ohmnode.guard import Guard
     from ohmnode.outbox import Outbox
 
 _ACK_BYTES = const(64)
@@ -19,10 +20,10 @@ _COMMAND_BYTES = const(640)
 class Mailbox:
     """`root`: the node's own part of all topics. `commands` None: a node without a key obeys nobody.
 
-    `refused` counts by reason. `stop`: the emergency stop's level, None: never heard.
+    `refused` counts by reason. `stop`: the emergency stop's level, None: never heard; `guard` acts upon it.
     """
 
-    def __init__(self, root: bytes, outbox: "Outbox", commands: "Commands | None") -> None:
+    def __init__(self, root: bytes, outbox: "Outbox", commands: "Commands | None", guard: "Guard | None" = None) -> None:
         self.refused: "dict[str, int]" = {}
         self.acks = 0
         self.transfer: "Callable[[str, bytes], None] | None" = None  # takes pieces of a configuration or an update
@@ -30,6 +31,7 @@ class Mailbox:
         self._root = root
         self._outbox = outbox
         self._commands = commands
+        self._guard = guard
 
     def take(self, topic: bytes, body: bytes) -> None:
         """A message; umqtt calls this."""
@@ -66,7 +68,10 @@ class Mailbox:
             self.refuse("broken ack")
             return
         if boot != self._outbox.boot:
-            self.refuse("ack of another boot")
+            if self._outbox.spool.acknowledge_earlier(boot, seq):
+                self.acks += 1
+            else:
+                self.refuse("ack of another boot")
         elif not self._outbox.spool.acknowledge(seq):
             self.refuse("ack of what was not sent")
         else:
@@ -78,6 +83,8 @@ class Mailbox:
             self.refuse("broken stop")
             return
         level = int(body)
+        if self._guard is not None:
+            self._guard.level(level)
         if level != self.stop:
             self.stop = level
             self._outbox.log("stop", f"level {level}")

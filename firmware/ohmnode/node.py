@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hal import Hal
     from ohmnode.commands import Commands
     from ohmnode.configuration import Configuration
+    from ohmnode.guard import Guard
     from ohmnode.outbox import Outbox
     from ohmnode.packets import Pipe
     from ohmnode.supervisor import Ward
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _BUS_LIMIT_MS = const(20000)
 _LINK_LIMIT_MS = const(25000)
 _REPORT_LIMIT_MS = const(10000)
+_GUARD_LIMIT_MS = const(5000)
 _PARK_TURNS = const(500)
 _PARK_MS = const(10)
 
@@ -42,24 +44,47 @@ class Node:
         self._outbox = outbox
         self._vitals = Vitals()
         key = content.get("key")
+        self._guard: "Guard | None" = None
+        devices = [device for bus in content["buses"] for device in bus["devices"]]
+        if any(device["controls"] and not device.get("read_only") for device in devices):
+            from ohmnode.guard import Guard  # memory that a node which only reads need not spend
+
+            self._guard = Guard(hal, outbox, content)
         self._commands: "Commands | None" = None
         if key:
             from ohmnode.commands import Commands  # memory that a node without a key need not spend
 
-            self._commands = Commands(hal, self._outbox, key, "{}/{}/command".format(content["site"], content["node"]).encode())
-        self._capabilities = ["rtu", "vitals"] + (["commands"] if key else [])
-        self._buses = [Bus(hal, bus, self._outbox, self._vitals, self._commands) for bus in content["buses"]]
-        self._mailbox = Mailbox(root_of(content), outbox, self._commands)
+            context = "{}/{}/command".format(content["site"], content["node"]).encode()
+            read_only = [device["name"] for device in devices if device.get("read_only")]
+            self._commands = Commands(hal, outbox, key, context, self._guard, read_only)
+            self._commands.system["restart"] = self._restart
+            self._commands.system["scan"] = self._scan
+        self._capabilities = ["rtu", "vitals"] + (["commands"] if key else []) + (["leases"] if self._guard else [])
+        self._buses = [Bus(hal, bus, self._outbox, self._vitals, self._guard) for bus in content["buses"]]
+        self._mailbox = Mailbox(root_of(content), outbox, self._commands, self._guard)
         self._transfers: "Transfers | None" = None
         self._root = "{}/{}/".format(content["site"], content["node"])
         self._update_key = content.get("update_key")
         if key:
             self._mailbox.transfer = self._transfer
         self._link = Link(hal, content, outbox, pipe, self._vitals, self._mailbox, self._hello)
+        if self._guard is not None:
+            self._guard.connected = lambda: self._link.connected
+            self._guard.start([device for bus in self._buses for device in bus.devices])
         self._supervisor = Supervisor(hal, self._outbox)
         self._report_ms = max(content["bus_report_ms"], 100)
         self._wifi = content.get("wifi")
         configured.content = {}  # all that is needed of it has been taken
+
+    def _restart(self, _identity: "int | str", _words: bytes) -> str:
+        self.leave("")
+        return ""
+
+    def _scan(self, _identity: "int | str", words: bytes) -> str:
+        """`words`: first unit, last unit, and which bus, from 0 on."""
+        if len(words) != 6 or words[5] >= len(self._buses) or words[0] or words[2] or words[4]:
+            return "malformed"
+        return self._buses[words[5]].scan(words[1], words[3])
 
     def leave(self, outcome: str) -> None:
         """Makes `run` return this at the next opportunity: the configuration to go on with, or nothing ("") for a restart."""
@@ -79,6 +104,8 @@ class Node:
         for bus in self._buses:
             self._supervisor.add(bus.name, bus.run, _BUS_LIMIT_MS)
         self._supervisor.add("link", self._link.run, _LINK_LIMIT_MS)
+        if self._guard is not None:
+            self._supervisor.add("guard", self._guard.run, _GUARD_LIMIT_MS)
         self._supervisor.add("report", self._report, _REPORT_LIMIT_MS)
         gc.collect()
         outcome = await self._supervisor.run()
@@ -129,6 +156,7 @@ class Node:
             ward.beat()
             await asyncio.sleep_ms(min(self._report_ms, 500))
             now = self._outbox.uptime_ms()
+            self._outbox.tend()
             if proof is not None:
                 outcome = proof.step(self._link.connected, self._supervisor.restarts())
                 if outcome is not None:
@@ -156,6 +184,7 @@ class Node:
             "oversized": self._link.pipe.oversized,
             "held": len(spool),
             "dropped": spool.dropped_count,
+            "flash": spool.flash.report() if spool.flash is not None else None,
             "restarts": self._supervisor.restarts(),
             "lag_max_ms": lag_ms,
             "memory_free": hal.memory_free(),

@@ -1,57 +1,250 @@
-"""What is written on a bus between its polls: each value is read back, and said what came of it."""
+"""Writing to controls between a bus's polls: read what is there, write what differs, read back. One exchange at a time, so that
+what is more urgent never waits for the rest of it. The guard (`guard.py`) says what to write and is told what came of it.
+"""
 
 from ohmcore import const, pdu, rtu
 from ohmcore.errors import ModbusError, ModbusException
+from ohmcore.limits import Budget, integer, ramped
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from ohmnode.bus import Bus
-    from ohmnode.commands import Command
-    from ohmnode.line import Line
+    from typing import Any
+
+    from ohmnode.bus import AnyLine, Bus
+    from ohmnode.guard import Guard
+    from ohmnode.schedule import Device
+
+# What a work does; above _CHECK it has nothing in hand.
+_READ = const(0)
+_WRITE = const(1)
+_CHECK = const(2)
+_VERIFY = const(3)
+_IDLE = const(4)
+
+_UNSETTLED_MS = const(200)
+_AGAIN_MS = const(300)
+_RAMP_MS = const(1000)
 
 
-async def obey(bus: "Bus", line: "Line", command: "Command") -> None:
-    """Writes, reads back and says what came of it."""
-    reason, value = await _write(bus, line, command)
-    control = command.control
-    if bus.commands is not None:
-        stage = "failed" if reason else "done"
-        bus.commands.result(command.identity, control.device.name, control.name, stage, reason, value)
+class Control:
+    """A writable target, as the configuration describes it (`firmware/README.md`). `work` None: nobody wants anything of it."""
+
+    def __init__(self, device: "Device", spec: "dict[str, Any]") -> None:
+        self.device = device
+        self.name = str(spec["name"])
+        self.blocks: "list[list[int]]" = spec["blocks"]
+        self.fields: "list[list[Any]]" = spec["fields"]
+        self.safe: "bytes | None" = spec.get("safe")
+        self.required = bool(spec.get("lease"))
+        self.home: "bytes | None" = spec.get("reversion")  # where it goes when nobody wants anything; None: it stays
+        self.interval_ms = int(spec.get("interval_ms", 0))
+        self.ramp = int(spec.get("ramp", 0))
+        self.budget = Budget(int(spec["budget"])) if spec.get("budget") else None
+        self.kept = False  # the state file says that it is under lease
+        self.gap_ms = 0  # until the next write
+        self.words = sum([block[2] for block in self.blocks])
+        self.waiting: "Command | None" = None
+        self.work: "Work | None" = None
+        if self.home is None and self.required:
+            self.home = self.safe
+        for value in (self.safe, self.home):
+            if value is not None and len(value) != 2 * self.words:
+                raise ValueError(f"control {device.name} {self.name}: its values do not fit its blocks")
+        if self.safe is not None or self.required:
+            Work(self)  # what an emergency needs is there before it
+
+    def end(self) -> "bytes | None":
+        """What it gets at the end of a lease."""
+        return self.safe if self.home is None else self.home
+
+    def value(self, raw: "bytes | bytearray") -> int:
+        """The first field, which is what the control is about, as a raw number."""
+        field = self.fields[0]
+        return integer(raw, 2 * field[0], field[1], field[2])
 
 
-async def _write(bus: "Bus", line: "Line", command: "Command") -> "tuple[str, int | None]":
-    """Why it failed (empty: it did not) and what was read back. Silence is asked again: the same value twice is the same."""
-    device = command.control.device
-    reason = ""
-    for _ in range(device.retries + 1):
-        try:
-            await _set(bus, line, command)
-            value = await _get(line, command)
-            return "" if value == int.from_bytes(command.raw, "big") else "reads back otherwise", value
-        except ModbusException as refused:
-            return refused.name, None
-        except ModbusError as failure:
-            reason = failure.counter.replace("_", " ")
-            bus.missed(device, None, failure)
-    return reason, None
+class Command:
+    """What an authorised author wants. `ttl_ms`: within which it is written or not at all. `lease_ms` 0: without a lease."""
+
+    def __init__(self, identity: "int | str", raw: bytes, ttl_ms: int, lease_ms: int) -> None:
+        self.identity = identity
+        self.raw = raw
+        self.ttl_ms = ttl_ms
+        self.lease_ms = lease_ms
 
 
-async def _set(bus: "Bus", line: "Line", command: "Command") -> None:
-    control = command.control
-    raw = command.raw
-    if control.function == pdu.WRITE_SINGLE_REGISTER:
-        value = int.from_bytes(raw, "big")
-        end = pdu.build_write_single(line.tx, rtu.PDU_START, control.function, control.address, value)
+class Work:
+    """What is being done for a control. `state` is the guard's; `epoch` tells one thing to do from the next."""
+
+    def __init__(self, control: Control) -> None:
+        control.work = self
+        self.control = control
+        self.state = 0
+        self.phase = _IDLE
+        self.epoch = 0
+        self.target = b""
+        self.out = b""  # what is written: the target, or a step of the ramp to it
+        self.seen = bytearray(2 * control.words)
+        self.block = 0
+        self.dirty = 0  # bit by block: to be written
+        self.tries = 0
+        self.pause_ms = 0
+        self.absent = False  # the pause ends when the device is back
+        self.wrote = False
+        self.told = False
+        self.identity: "int | str | None" = None  # whose result is still owed
+        self.lease_ms = 0
+        self.verify_ms = 0
+        self.differs = 0
+        self.rewrites = 0
+        self.reason = ""
+
+    def begin(self, state: int, target: bytes, quick: bool, reason: str) -> None:
+        """Something new to do. `quick`: written without reading first."""
+        self.state = state
+        self.target = self.out = target
+        self.reason = reason
+        self.epoch += 1
+        self.block = self.tries = self.pause_ms = self.differs = 0
+        self.absent = self.wrote = self.told = False
+        self.dirty = (1 << len(self.control.blocks)) - 1
+        self.phase = _WRITE if quick else _READ
+
+    def again(self, ms: int, quick: bool) -> None:
+        """The same once more, in `ms`."""
+        self.epoch += 1
+        self.block = self.tries = 0
+        self.dirty = (1 << len(self.control.blocks)) - 1
+        self.phase = _WRITE if quick else _READ
+        self.pause_ms = ms
+
+    def verify(self) -> None:
+        """Looks whether the value is still there."""
+        self.block = self.tries = 0
+        self.phase = _VERIFY
+
+    def rest(self, verify_ms: int) -> None:
+        self.phase = _IDLE
+        self.verify_ms = verify_ms
+
+    def idle(self) -> bool:
+        return self.phase == _IDLE
+
+    def verifying(self) -> bool:
+        return self.phase == _VERIFY
+
+
+async def step(bus: "Bus", line: "AnyLine", guard: "Guard", work: Work) -> None:
+    """One exchange. Raises what the line raises when it goes (OSError); the exchange is repeated then."""
+    control = work.control
+    device = control.device
+    epoch = work.epoch
+    reading = work.phase != _WRITE
+    offset = 0
+    for i in range(work.block):
+        offset += 2 * control.blocks[i][2]
+    function, address, count = control.blocks[work.block]
+    size = 2 * count
+    try:
+        if reading:
+            if line.ambiguous(device.unit, pdu.READ_HOLDING_REGISTERS, size) and not await bus.settle(line, device, None):
+                work.pause_ms = _UNSETTLED_MS
+                return
+            end = pdu.build_read(line.tx, rtu.PDU_START, pdu.READ_HOLDING_REGISTERS, address, count)
+            start = await line.ask(device, pdu.READ_HOLDING_REGISTERS, address, count, size, end)
+        else:
+            raw = work.out[offset : offset + size]
+            if function == pdu.WRITE_SINGLE_REGISTER:
+                count = integer(raw, 0, 1)
+                end = pdu.build_write_single(line.tx, rtu.PDU_START, function, address, count)
+            else:
+                end = pdu.build_write_multiple_registers(line.tx, rtu.PDU_START, address, raw)
+            control.gap_ms = control.interval_ms
+            work.wrote = True
+            start = await line.ask(device, function, address, count, 4, end)
+    except ModbusException as refused:
+        bus.back(device, bus.schedule.answered(device, bus.hal.ticks_ms()))
+        if work.epoch == epoch:
+            guard.failed(work, refused.name, True)
+        return
+    except ModbusError as failure:
+        bus.missed(device, None, failure)
+        if work.epoch == epoch:
+            work.tries += 1
+            if work.tries > device.retries:
+                guard.failed(work, failure.counter.replace("_", " "), False)
+        return
+    bus.back(device, bus.schedule.answered(device, bus.hal.ticks_ms()))
+    if work.epoch != epoch:
+        return
+    if reading:
+        for i in range(size):
+            work.seen[offset + i] = line.rx[start + i]
+        work.block += 1
+        if work.block == len(control.blocks):
+            work.block = 0
+            _compare(guard, work)
     else:
-        value = control.words
-        end = pdu.build_write_multiple_registers(line.tx, rtu.PDU_START, control.address, raw)
-    await line.ask(control.device, control.function, control.address, value, 4, end)
-    bus.back(control.device, bus.schedule.answered(control.device, bus.hal.ticks_ms()))
+        work.dirty &= ~(1 << work.block)
+        if work.dirty:
+            _next_dirty(work)
+        else:
+            work.phase = _CHECK
+            work.block = 0
 
 
-async def _get(line: "Line", command: "Command") -> int:
-    control = command.control
-    size = 2 * control.words
-    end = pdu.build_read(line.tx, rtu.PDU_START, pdu.READ_HOLDING_REGISTERS, control.address, control.words)
-    start = await line.ask(control.device, pdu.READ_HOLDING_REGISTERS, control.address, control.words, size, end)
-    return int.from_bytes(line.rx[start : start + size], "big")
+def _next_dirty(work: Work) -> None:
+    work.block = 0
+    while not work.dirty >> work.block & 1:
+        work.block += 1
+
+
+def _compare(guard: "Guard", work: Work) -> None:
+    """All that belongs to the control has been read."""
+    phase = work.phase
+    if work.seen == work.target:
+        guard.settled(work, phase == _VERIFY)
+    elif phase == _VERIFY:
+        guard.differs(work)
+    elif phase == _READ:
+        _prepare(guard, work)
+    elif work.seen == work.out:  # a step of a ramp
+        work.phase = _READ
+        work.pause_ms = pace_ms(work.control)
+    else:
+        work.tries += 1
+        work.pause_ms = _AGAIN_MS
+        if work.tries > work.control.device.retries:
+            guard.failed(work, "reads back otherwise", True)
+
+
+def pace_ms(control: Control) -> int:
+    """Between two steps of a ramp; at least so long that one step of the field is allowed."""
+    step = control.fields[0][5] or 1
+    return max(_RAMP_MS, control.interval_ms, -(-1000 * step // control.ramp))
+
+
+def _prepare(guard: "Guard", work: Work) -> None:
+    """Something else is there than is wanted: what to write of it, and whether that is allowed now."""
+    control = work.control
+    out = work.target
+    if control.ramp and guard.owned(work):
+        field = control.fields[0]
+        value = ramped(control.value(work.seen), control.value(out), control.ramp * pace_ms(control) // 1000, field)
+        if value != control.value(out):
+            guard.limited(work, "ramp", value)
+            first, end = 2 * field[0], 2 * (field[0] + field[1])
+            out = out[:first] + (value & ((1 << 16 * field[1]) - 1)).to_bytes(end - first, "big") + out[end:]
+    work.out = out
+    work.dirty = offset = 0
+    writes = 0
+    for i in range(len(control.blocks)):
+        end = offset + 2 * control.blocks[i][2]
+        if work.seen[offset:end] != out[offset:end]:
+            work.dirty |= 1 << i
+            writes += 1
+        offset = end
+    if guard.may(work, writes):
+        work.phase = _WRITE
+        work.tries = 0
+        _next_dirty(work)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Hello = tuple[str, int, int, Buffer, str, str, Sequence[str], int]
     Ack = tuple[int, int, int]
-    Command = tuple[int | str, int, str, str, bytes, int]
+    Command = tuple[int | str, int, str, str, bytes, int, int]
 
 PROTOCOL = 1
 
@@ -31,6 +31,7 @@ _PROTOCOL = const(1)
 _MAX_BOOT = const(0x7FFFFFFF)
 _MAX_COUNT = const(0x7FFFFFFFFFFFFFFF)
 _MAX_NAME = const(64)
+_MAX_LEASE = const(86400000)
 
 
 def begin_data(packer: "Packer", boot: int, seq: int, uptime_ms: int, device: str, group: str, quality: int, ranges: int) -> None:
@@ -76,17 +77,21 @@ def parse_ack(frame: object) -> "Ack":
 
 
 def parse_command(frame: object) -> "Command":
-    """(id, counter, device, control, words, ttl ms)."""
-    _, identity, counter, device, control, words, ttl_ms = fields(frame, "command", 7)
-    if not isinstance(words, bytes) or not 2 <= len(words) <= 246 or len(words) & 1:
+    """(id, counter, device, control, words, ttl ms, lease ms). Device "": a command to the node itself, which may have no words.
+
+    A lease is at most a day long, 0 means none.
+    """
+    _, identity, counter, device, control, words, ttl_ms, lease_ms = fields(frame, "command", 8)
+    if not isinstance(words, bytes) or not (2 if device else 0) <= len(words) <= 246 or len(words) & 1:
         raise wrong("words", "registers")
     return (
         text(identity, "id") if isinstance(identity, str) else integer(identity, "id", 0),
         integer(counter, "counter", 1),
-        name(device, "device"),
+        name(device, "device") if device else text(device, "device"),
         name(control, "control"),
         words,
         integer(ttl_ms, "ttl_ms", 1),
+        integer(lease_ms, "lease_ms", 0, _MAX_LEASE),
     )
 
 

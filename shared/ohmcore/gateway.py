@@ -104,10 +104,23 @@ def pack_ack(packer: "Packer", boot: int, seq: int, unix_ms: int) -> None:
     packer.value((PROTOCOL, boot, seq, unix_ms))
 
 
-def pack_command(packer: "Packer", identity: "int | str", counter: int, device: str, control: str, words: "Buffer", ttl_ms: int) -> None:
-    """A write to a control: `words` are the registers' bytes, high byte first; void `ttl_ms` after it came. To be sealed."""
+def pack_command(
+    packer: "Packer",
+    identity: "int | str",
+    counter: int,
+    device: str,
+    control: str,
+    words: "Buffer",
+    ttl_ms: int,
+    lease_ms: int = 0,
+) -> None:
+    """A write to a control: `words` are the registers' bytes, high byte first; void `ttl_ms` after it came. To be sealed.
+
+    `lease_ms`: for how long the author owns the control then, at most a day; 0: without a lease, a setting that stays.
+    Device "" and control "reset", "restart" or "scan": a command to the node itself.
+    """
     packer.reset()
-    packer.value((PROTOCOL, identity, counter, device, control, words, ttl_ms))
+    packer.value((PROTOCOL, identity, counter, device, control, words, ttl_ms, lease_ms))
 
 
 def seal(key: "Buffer", context: "Buffer", body: "Buffer") -> bytes:

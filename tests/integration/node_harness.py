@@ -98,8 +98,10 @@ def device(
 
 
 def control(name: str, address: int, most: int, **more: Any) -> dict[str, Any]:
-    described = {"name": name, "function": 6, "address": address, "words": 1, "min": 0, "max": most, "step": 1, "allowed": None}
-    return described | more
+    """A control of one block with one field; `more`: other keys of the configuration, or `function`, `words`, `least`, `step`."""
+    function, words, least = more.pop("function", 6), more.pop("words", 1), more.pop("least", 0)
+    field_of_it = [0, words, int(least < 0), least, most, more.pop("step", 1), more.pop("allowed", None)]
+    return {"name": name, "blocks": [[function, address, words]], "fields": [field_of_it]} | more
 
 
 def configuration(
@@ -244,10 +246,10 @@ class Gateway:
         return self.counters(name)
 
     def body(
-        self, control_name: str, words: bytes, *, name: str = "mtec", counter: int | None = None, ttl_ms: int = 5000
+        self, control_name: str, words: bytes, *, name: str = "mtec", counter: int | None = None, ttl_ms: int = 5000, lease_ms: int = 0
     ) -> tuple[int, bytes]:
         identity = next(self._ids)
-        content = [1, identity, next(self._counter) if counter is None else counter, name, control_name, words, ttl_ms]
+        content = [1, identity, next(self._counter) if counter is None else counter, name, control_name, words, ttl_ms, lease_ms]
         return identity, msgpack.packb(content)
 
     def command(self, control_name: str, value: int, *, key: bytes = KEY, node: str = NODE, **more: Any) -> int:
