@@ -116,6 +116,7 @@ class Link:
                 self._resolver.forget(host)
         finally:
             self.connected = False
+            self.spool.away = True
             if session is not None:
                 session.close()
 

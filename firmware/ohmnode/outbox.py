@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _FRAME = const(1104)
 _QUIET_MS = const(10000)
+_URGENT = ("trip", "latch", "result")  # what a power cut must not take along
 
 
 class Outbox:
@@ -30,6 +31,17 @@ class Outbox:
         self.packer = Packer(bytearray(_FRAME))
         self._view = memoryview(self.packer.buffer)
         self._quiet: "dict[str, list[int]]" = {}
+
+    def use_flash(self, most: int) -> None:
+        """Up to `most` bytes of flash behind the spool, and what earlier lives of the node left there; 0: none."""
+        if not most:
+            return
+        from ohmnode.flash import Flash
+
+        try:
+            self.spool.flash = Flash(self._hal, most, self.boot, self._view)
+        except OSError as failure:
+            self.log("spool", f"no flash: {failure}")
 
     def uptime_ms(self) -> int:
         """Milliseconds since the node started; counts on where the port's ticks wrap (every 2**30 ms on an ESP32)."""
@@ -56,7 +68,7 @@ class Outbox:
             if group.good[i]:
                 read = group.reads[i]
                 frames.add_range(packer, read[0], read[1], group.image, group.offsets[i], group.offsets[i + 1])
-        self._keep(False)
+        self._keep(False, False)
         return True
 
     def event(self, device: str, kind: str, detail: "Mapping[str, object]") -> None:
@@ -66,7 +78,7 @@ class Outbox:
         except PackError as refused:
             self.log("outbox", f"no event {kind}: {refused}")
             return
-        self._keep(True)
+        self._keep(True, kind in _URGENT)
 
     def refuse(self, kind: str, device: str, reason: str, detail: "dict[str, Any]") -> None:
         """Something came that is not to be believed or done. A flood of it makes one event in 10 s and reason, with the count."""
@@ -92,7 +104,27 @@ class Outbox:
             self.log("spool", f"full: {self.spool.dropped_count} frames given up so far")
             self.event("", "dropped", {"ranges": runs})
 
-    def _keep(self, event: bool) -> None:
+    def tend(self) -> None:
+        """Now and then: what has waited for long goes to flash."""
+        self.spool.tend(self.uptime_ms() // 1000, False)
+
+    def replay(self, now_s: int) -> int:
+        """A frame from flash into the packer's buffer, when it is time for one: its size. 0: there is none now; below: go on."""
+        found = self.spool.replay(now_s)
+        flash = self.spool.flash
+        if found == -1 and flash is not None:
+            detail: "dict[str, Any]" = {"ranges": flash.runs}
+            if flash.boot != self.boot:
+                detail["boot"] = flash.boot
+                if flash.first:
+                    detail["first"] = flash.first
+                    detail["ago_s"] = flash.ago_s
+            flash.told()
+            self.event("", "dropped", detail)
+        return found
+
+    def _keep(self, event: bool, urgent: bool) -> None:
         self.spool.add(self._view[: self.packer.length], event)
+        self.spool.tend(self._uptime_ms // 1000, urgent)
         if self.added is not None:
             self.added()

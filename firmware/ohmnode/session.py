@@ -24,6 +24,7 @@ _PACE_MS = const(20)  # between frames of the backlog, so that what is new goes 
 _IDLE_MS = const(500)
 _HELLO_MS = const(30000)
 _BURST = const(8)
+_EVENT = const(0x97)  # how an event begins: an array of seven
 
 
 class Session:
@@ -98,7 +99,7 @@ class Session:
         self._client.publish(link.root + b"up/online", b"online", retain=True)
         await self._flush(self._link.answer_ms)
         await self._hello()
-        for topic in (b"down/+", b"stop"):
+        for topic in (b"stop", b"down/+"):  # a stop that stands is known before anything is commanded
             pid = self._client.pid + 1
             self._pipe.expect(bytes((packets.SUBACK, 3, pid >> 8, pid & 0xFF, 0)))
             self._client.subscribe(link.root + topic)
@@ -200,11 +201,18 @@ class Session:
             if vital is not None:
                 self._publish(f"up/vital/{vital.device}/{vital.point}".encode(), vital.text.encode(), True)
                 return True
-            frame = link.spool.due(now_s, False)
-            self._more = frame is not None
-            if frame is None or self._since(self._backlog) < _PACE_MS:
+            if self._since(self._backlog) < _PACE_MS:
                 return False
-            self._backlog = self._hal.ticks_ms()
+            frame = link.spool.due(now_s, False)
+            size = 0 if frame is not None else link.outbox.replay(now_s)
+            self._more = frame is not None or size != 0
+            if self._more:
+                self._backlog = self._hal.ticks_ms()
+            if frame is None:
+                if size > 0:
+                    body = memoryview(link.outbox.packer.buffer)[:size]
+                    self._publish(b"up/event" if body[0] == _EVENT else b"up/data", body, False)
+                return size != 0
         ring, position = frame
         self._publish(b"up/event" if ring is link.spool.events else b"up/data", ring.frame(position), False)
         link.spool.sent(frame, now_s)

@@ -1,8 +1,9 @@
-"""What the gateway has not confirmed yet: frames in two rings of bytes, allocated once.
+"""What the gateway has not confirmed yet: frames in two rings of bytes, allocated once, and behind them the flash.
 
 Data and events have a ring each, so that a long outage costs the oldest readings and not what happened. A frame leaves when the gateway
-has committed it (`acknowledge`) or when there is no room for newer ones; then its number goes into `dropped`, to be reported.
-Time is in whole seconds of uptime. Storage behind it (flash) would take what a ring pushes out: `Ring.drop_oldest` is the place.
+has committed it (`acknowledge`) or when there is no room for newer ones. What the gateway has not confirmed for half a minute is on flash
+as well (`flash.py`), in batches, and what a ring pushes out stays there; without flash its number goes into `dropped`, to be reported.
+Time is in whole seconds of uptime.
 """
 
 from array import array
@@ -11,11 +12,17 @@ from ohmcore import const
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from ohmnode.flash import Flash
+
     Frame = tuple["Ring", int]
 
 _RANGES = const(24)  # runs of dropped numbers that are kept apart before events between them are given up as well
 _RESEND_MOST_S = const(120)
 NEVER = 0
+_BATCH = const(2048)  # bytes that are worth a write to flash
+_ONCE = const(4096)  # bytes of frames that are written in one go, before others get their turn
+_WAIT_S = const(30)
+_PAUSE_S = const(5)
 
 
 class Ring:
@@ -55,6 +62,12 @@ class Ring:
         self._again[slot] = again
         self._times[slot] = times
 
+    def after(self, seq: int, position: int) -> int:
+        """The first frame from `position` on whose number is greater; `count` if there is none."""
+        while position < self.count and self.seq(position) <= seq:
+            position += 1
+        return position
+
     def add(self, seq: int, frame: memoryview) -> bool:
         """False when there is no room."""
         start = self._room(len(frame))
@@ -91,7 +104,10 @@ class Ring:
 
 
 class Spool:
-    """`resend_s`: how long an acknowledgement may take before a frame is sent again; for each frame it doubles every time."""
+    """`resend_s`: how long an acknowledgement may take before a frame is sent again; for each frame it doubles every time.
+
+    `away`: nobody has acknowledged anything since the link was last gone. `stored`: up to this number frames are on flash, or were settled.
+    """
 
     def __init__(self, frames: int, size: int, resend_s: int = 15) -> None:
         few = max(frames // 4, 8)
@@ -101,6 +117,14 @@ class Spool:
         self.highest_sent = 0
         self.dropped: "list[list[int]]" = []
         self.dropped_count = 0
+        self.away = True
+        self.flash: "Flash | None" = None
+        self.acknowledged = 0
+        self.stored = 0
+        self._fresh = 0  # bytes that are not on flash yet
+        self._since_s = 0  # when something was acknowledged last, or put on flash
+        self._now_s = 0
+        self._replay_s = 0
         self._resend_s = resend_s
         self._live_from = 1
 
@@ -111,13 +135,70 @@ class Spool:
         """Keeps the frame whose number is `next_seq`, at the cost of the oldest of its kind; returns the number."""
         ring = self.events if event else self.data
         seq = self.next_seq
-        self.next_seq = seq + 1
         while not ring.add(seq, frame):
             if ring.count == 0:  # larger than the whole ring
                 self._lost(seq)
                 break
-            self._lost(ring.drop_oldest())
+            if ring.seq(0) > self.stored:
+                self._store()
+            oldest = ring.drop_oldest()
+            if oldest > self.stored:
+                self._lost(oldest)
+        self.next_seq = seq + 1
+        self._fresh += len(frame)
         return seq
+
+    def tend(self, now_s: int, urgent: bool) -> None:
+        """Puts on flash what it is time for: what is `urgent` while nobody listens, a batch, or what has waited for long."""
+        self._now_s = now_s
+        flash = self.flash
+        if flash is None:
+            return
+        waited = now_s - self._since_s
+        if waited >= _WAIT_S and self._fresh:
+            self.away = True
+        if self.away and self._fresh and (urgent or waited >= _WAIT_S or (waited >= _PAUSE_S and self._fresh >= _BATCH)):
+            self._store()
+        else:
+            flash.tidy()
+
+    def _store(self) -> None:
+        """Writes the oldest frames that are not on flash yet, `_ONCE` bytes of them at most."""
+        flash = self.flash
+        if flash is None:
+            return
+        stored = self.stored
+        size = frames = data = events = 0
+        try:
+            flash.begin(self.acknowledged)
+            while size < _ONCE:
+                data = self.data.after(stored, data)
+                events = self.events.after(stored, events)
+                ring, position = self.data, data
+                if data == ring.count or (events < self.events.count and self.events.seq(events) < ring.seq(data)):
+                    ring, position = self.events, events
+                if position == ring.count:
+                    self._fresh = size
+                    break
+                stored = ring.seq(position)
+                frame = ring.frame(position)
+                flash.write(stored, frame)
+                size += len(frame)
+                frames += 1
+            if frames:
+                flash.end(stored, frames, size, self._now_s)
+                self.stored = stored
+        except OSError:
+            flash.fail()
+            size = 0
+        self._fresh = max(self._fresh - size, 0)
+        if not self._fresh or not size:
+            self._since_s = self._now_s
+
+    def has(self, seq: int, event: bool) -> bool:
+        """Whether a frame that this life of the node has put on flash is in RAM as well, or settled."""
+        ring = self.events if event else self.data
+        return seq <= self.acknowledged or (ring.count > 0 and seq >= ring.seq(0))
 
     def crowded(self) -> bool:
         """Whether more events wait than should be joined by what is merely nice to know."""
@@ -125,6 +206,8 @@ class Spool:
 
     def first_seq(self) -> int:
         """The lowest number that is still held; the next one if none is."""
+        if self.stored > self.acknowledged:
+            return self.acknowledged + 1
         first = self.next_seq
         for ring in (self.data, self.events):
             if ring.count:
@@ -138,10 +221,31 @@ class Spool:
         for ring in (self.data, self.events):
             while ring.count and ring.seq(0) <= seq:
                 ring.drop_oldest()
+        if len(self) == 0:
+            self._fresh = 0
+        self.away = False
+        if seq > self.acknowledged:
+            self.acknowledged = seq
+            self._since_s = self._now_s
+            if self.flash is not None and self.flash.count:
+                self.flash.acknowledge(self.flash.own, seq)
+        return True
+
+    def acknowledge_earlier(self, boot: int, seq: int) -> bool:
+        """The same of an earlier life of the node. False: nothing of it is here."""
+        if self.flash is None or not self.flash.holds(boot):
+            return False
+        self.away = False
+        if self.flash.acknowledge(boot, seq):
+            self._since_s = self._now_s
         return True
 
     def connected(self) -> None:
         """A new connection: nothing that is held is known to have arrived."""
+        self.away = True
+        self._replay_s = 0
+        if self.flash is not None:
+            self.flash.rewind(True)
         self._live_from = self.next_seq
         for ring in (self.data, self.events):
             for position in range(ring.count):
@@ -170,6 +274,23 @@ class Spool:
         times = ring.times(position)
         ring.mark(position, now_s + min(self._resend_s << times, _RESEND_MOST_S), min(times + 1, 8))
         self.highest_sent = max(self.highest_sent, ring.seq(position))
+
+    def replay(self, now_s: int) -> int:
+        """The next frame from flash, as `Flash.next` says it. Only while somebody acknowledges; after the last one comes a pause."""
+        flash = self.flash
+        if flash is None or self.away or not flash.count or now_s < self._replay_s:
+            return 0
+        try:
+            found = flash.next(self)
+        except OSError:
+            flash.failures += 1
+            found = 0
+        if found == 0:
+            self._replay_s = now_s + 2 * self._resend_s
+            flash.rewind(self._since_s + self._resend_s < now_s)
+        elif found > 0 and flash.boot == flash.own:
+            self.highest_sent = max(self.highest_sent, flash.seq)
+        return found
 
     def take_dropped(self) -> "list[list[int]]":
         """The runs [first, last] of numbers that were given up since the last call."""

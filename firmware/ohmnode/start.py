@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _RESEND_MS = const(15000)
 _BAD_CONFIGURATION = const(78)  # EX_CONFIG of sysexits.h
 _TIDY_BYTES = const(4096)
+_FLASH_SPOOL = const(262144)
 _SORT = (configuration.CURRENT, configuration.LAST_GOOD)
 
 
@@ -97,6 +98,7 @@ class Life:
             resend_ms = hal.setting("resend_ms", _RESEND_MS)
             resend_s = (resend_ms + resend_ms * hal.random(1)[0] // 1024) // 1000  # of many nodes each has its own
             self.outbox = Outbox(hal, Spool(size["frames"], size["bytes"], max(resend_s, 1)))
+            self.outbox.use_flash(configured.content.get("flash_spool", _FLASH_SPOOL))
             self.pipe = Pipe()
             self._first = False
 
