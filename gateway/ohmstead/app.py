@@ -97,7 +97,7 @@ class Gateway:
             mono=clock.mono,
             wall=clock.wall,
         )
-        self.sources = {device: self._source(device) for device in config.devices if config.devices[device].via.host}
+        self.sources = {device: self._source(device) for device in config.devices if config.devices[device].via.node is None}
         self.latest = Latest(config.devices)
         self.node_actuators: dict[str, NodeActuator] = {}
         self.desk = self._desk()

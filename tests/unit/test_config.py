@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ohmstead.config import Config, Via, load
-from ohmstead.config.model import EVERY_GROUP
+from ohmstead.config.values import EVERY_GROUP
 from tests.unit.homes import SMALLEST, WITH_NODE, Write, mistakes, writer
 
 

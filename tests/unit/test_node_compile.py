@@ -106,11 +106,13 @@ def test_controls_have_raw_limits_narrowed_by_the_owner(home: Config) -> None:
     controls = {control["name"]: control for control in device(home, "cellar")["controls"]}
     assert len(controls) == 9
     assert controls["grid_inject_limit"] == {
-        "name": "grid_inject_limit", "function": 6, "address": 25103, "words": 1, "min": 100, "max": 500, "step": 1, "allowed": None,
+        "name": "grid_inject_limit", "blocks": [[6, 25103, 1]], "fields": [[0, 1, 0, 100, 500, 1, None]], "budget": 50, "reversion": b"\x03\xe8",
     }  # fmt: skip
-    assert (controls["charge_limit"]["min"], controls["charge_limit"]["max"]) == (0, 1000)
-    assert controls["mode"]["allowed"] == [257, 258, 259, 512]
-    assert controls["grid_inject_switch"]["allowed"] == [0, 1]
+    assert controls["charge_limit"]["fields"] == [[0, 1, 0, 0, 1000, 1, None]]
+    assert (controls["charge_limit"]["safe"], "reversion" in controls["charge_limit"]) == (b"\0\0", False)
+    assert controls["mode"]["fields"][0][-1] == [257, 258, 259, 512]
+    assert controls["grid_inject_switch"]["fields"][0][-1] == [0, 1]
+    assert not any(control.get("lease") for control in controls.values()), "settings may stay"
 
 
 def test_the_spool_has_room_for_a_minute_and_a_half_of_readings_and_for_what_happens(home: Config) -> None:

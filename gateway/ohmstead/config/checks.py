@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 from ohmstead.config.environment import Keys
 from ohmstead.config.limits import narrowed
-from ohmstead.config.model import EVERY_GROUP, Bus, Config, DeviceConfig, Via
+from ohmstead.config.model import Config, DeviceConfig
+from ohmstead.config.node import Bus, NodeConfig
+from ohmstead.config.values import EVERY_GROUP, Via
 from ohmstead.errors import ConfigurationError, Mistake
 from ohmstead.profiles import library
 from ohmstead.profiles.compiler import FrameTooLong, line_cost, periods, poll_groups
@@ -48,8 +50,7 @@ def complete(config: Config, folder: Path, left_out: Collection[Keys]) -> tuple[
             wrong += [mistake for mistake in error.mistakes if mistake.file]
             problems += [Problem(("devices", name, "profile"), one.text, device.profile) for one in error.mistakes if not one.file]
             continue
-        node = config.nodes.get(device.via.node or "")
-        profiles[name] = profile.model_copy(update={"line": _line(profile.line, node.bus if node else None, device)})
+        profiles[name] = profile.model_copy(update={"line": _line(profile.line, config.bus_of(device.via), device)})
         devices[name] = _spoken_out(device, profile)
         problems += _device(name, device, profiles[name])
     problems += _nodes(config, profiles, left_out)
@@ -62,7 +63,7 @@ def _spoken_out(device: DeviceConfig, profile: Profile) -> DeviceConfig:
     via = device.via
     return device.model_copy(
         update={
-            "via": via if via.host is None else Via(None, via.host, via.port or profile.line.port),
+            "via": via if via.host is None else via._replace(port=via.port or profile.line.port),
             "name": device.name or profile.name,
             "contract": None if device.contract == "none" else device.contract or ("json" if "json" in profile.contracts else None),
         }
@@ -83,57 +84,91 @@ def _device(name: str, device: DeviceConfig, profile: Profile) -> Iterator[Probl
             yield Problem((*here, "every", group), f"no group of {profile.id}{known}")
     at_our_pace = profile.model_copy(update={"groups": periods(profile, device.every)})
     for path, text in broken_rules(at_our_pace):
-        yield Problem((*here, "every"), f"{path[1]} would have no value any more: {text}")
+        what = "the limit {} would never hold: {}" if path[0] == "limits" else "{} would have no value any more: {}"
+        yield Problem((*here, "every"), what.format(path[1], text))
     if device.contract not in (None, "none", *profile.contracts):
         known = f"; it has {' and '.join(profile.contracts)}" if profile.contracts else "; leave it out"
         yield Problem((*here, "contract"), f"{profile.id} has no such contract{known}", device.contract or "")
-    for control, written in device.limits.items():
-        for text in _limit(control, written, profile):
-            yield Problem((*here, "limits", control), text, written)
+    for limit, written in device.limits.items():
+        for text in _limit(limit, written, profile):
+            yield Problem((*here, "limits", limit), text, written)
+    for control, allowed in device.control.ranges.items():
+        if control not in profile.controls:
+            yield Problem((*here, "control", control), _no_control(control, profile))
+        elif allowed.power is not None and not any(_limit(control, device.limits[control], profile) if control in device.limits else ()):
+            try:
+                narrowed(profile, control, device.limits.get(control), allowed.power, device.rated)
+            except UnitError as error:
+                yield Problem((*here, "control", control, "power"), str(error), allowed.power)
     try:
         if device.via.node is None:
             poll_groups(profile, TcpCost(), device=name, max_frame=None)
         else:
-            poll_groups(profile, line_cost(profile.line), device=name)
+            poll_groups(profile, line_cost(profile.line) if device.via.host is None else TcpCost(), device=name)
     except FrameTooLong as error:
         yield Problem((*here, "profile"), str(error), device.profile)
     except PlanError as error:
         yield Problem((*here, "line", "max_read"), str(error))
 
 
-def _limit(control: str, written: str, profile: Profile) -> Iterator[str]:
-    if control not in profile.controls:
-        known = did_you_mean(control, profile.controls)
-        yield f"no control of {profile.id}{known or '; it has ' + (', '.join(profile.controls) or 'none')}"
-        return
+def _no_control(name: str, profile: Profile) -> str:
+    return f"no control of {profile.id}" + (did_you_mean(name, profile.controls) or "; it has " + (", ".join(profile.controls) or "none"))
+
+
+def _limit(name: str, written: str, profile: Profile) -> Iterator[str]:
+    """What is wrong with an entry of `limits`: a limit of the profile, or a control."""
     try:
-        narrowed(profile, control, written)
+        if name in profile.limits:
+            template = profile.limits[name]
+            template.bounds(profile.points[template.point[0]].unit, written)
+        elif name in profile.controls:
+            narrowed(profile, name, written)
+        else:
+            known = [*profile.limits, *profile.controls]
+            yield f"no limit and no control of {profile.id}" + (did_you_mean(name, known) or "; it has " + (", ".join(known) or "none"))
     except UnitError as error:
         yield str(error)
 
 
 def _nodes(config: Config, profiles: Mapping[str, Profile], left_out: Collection[Keys]) -> Iterator[Problem]:
-    """Devices name nodes that exist, the devices of one bus speak alike, and a node finds the broker."""
+    """Devices name nodes and buses that exist, a node has something to read, and it finds the broker."""
     unheard = {keys[1] for keys in left_out if keys[0] == "nodes" and len(keys) > 1}
     for name, device in config.devices.items():
         node = device.via.node
         if node is not None and node not in config.nodes and node not in unheard and ("nodes",) not in left_out:
             known = did_you_mean(node, config.nodes) or f"; the nodes are {', '.join(config.nodes)}" * bool(config.nodes)
             yield Problem(("devices", name, "via"), f"there is no such node under `nodes`{known}", node)
+        elif node in config.nodes and not _faulty(node, left_out):
+            yield from _bus(name, device.via, config.nodes[node])
     for name, node_config in config.nodes.items():
-        here = [on_it for on_it in config.devices_of(name) if on_it in profiles]
-        for other in here[1:]:
-            ours, theirs = (_speed(profiles[one].line) for one in (other, here[0]))
-            if ours != theirs:
-                yield Problem(("devices", other), f"{ours}, but {here[0]} on the same bus: {theirs}; one bus has one speed and format")
+        reached = [config.devices[one].via.host for one in config.devices_of(name)]
+        if not node_config.lines() and not any(reached) and not _faulty(name, left_out):
+            yield Problem(("nodes", name, "bus"), "is missing")
         address = node_config.mqtt.url or config.mqtt.url
-        if node_config.bus.pins is not None and _is_loopback(address.host) and ("mqtt", "url") not in left_out:
+        on_a_board = any(bus.pins is not None for bus in node_config.lines().values())
+        if on_a_board and _is_loopback(address.host) and ("mqtt", "url") not in left_out:
             text = f"{address.host} is the node itself; give it the address of the broker in the home network"
             yield Problem(("nodes", name, "mqtt", "url"), text)
 
 
-def _speed(line: Line) -> str:
-    return f"{line.baud} baud, parity {line.parity}, {line.stop} stop bit{'s' if line.stop > 1 else ''}"
+def _faulty(node: str, left_out: Collection[Keys]) -> bool:
+    """Whether something of a node was left out, so that nothing follows from its absence."""
+    return any(keys[:2] == ("nodes", node) and len(keys) > 2 for keys in left_out)
+
+
+def _bus(device: str, via: Via, node: NodeConfig) -> Iterator[Problem]:
+    """A device on a serial line says which one, where its node has several."""
+    named = list(node.buses)
+    here = ("devices", device, "via")
+    if via.host is not None:
+        return
+    if via.bus is None and len(named) > 1:
+        yield Problem(here, f"which of its buses? write {' or '.join(f'{via.node}/{bus}' for bus in named)}", str(via))
+    elif via.bus is not None and via.bus not in node.lines():
+        known = did_you_mean(via.bus, named) or (f"; it has {', '.join(named)}" if named else f"; it has only one, write {via.node}")
+        yield Problem(here, f"{via.node} has no such bus{known}", str(via))
+    elif not node.lines():
+        yield Problem(here, f"{via.node} has no bus; write {via.node}/tcp://host for Modbus TCP, or give the node a `bus`", str(via))
 
 
 def _is_loopback(host: str) -> bool:
@@ -151,9 +186,13 @@ def _units(config: Config, profiles: Mapping[str, Profile], left_out: Collection
         if ("devices", name, "unit") in left_out:
             continue
         via, unit = config.devices[name].via, complete.unit(name)
-        place = (via.node, via.host, via.port or profiles[name].line.port, unit) if via.host else (via.node, unit)
+        if via.host is not None:
+            place: tuple[object, ...] = (via.host, via.port or profiles[name].line.port, unit)
+            where = f"tcp://{via.host}"
+        else:
+            bus = config.bus_name(via)
+            place, where = (via.node, bus, unit), f"the bus of {via.node}" if via.bus is None else f"the bus {via.bus} of {via.node}"
         if place in seen:
-            where = f"tcp://{via.host}" if via.host else f"the bus of {via.node}"
             text = f"{seen[place]} is unit {unit} of {where} already; give one of them another"
             yield Problem(("devices", name, "unit"), text, str(unit))
         seen.setdefault(place, name)

@@ -6,18 +6,44 @@ import math
 from collections.abc import Callable
 
 from ohmstead.profiles.model import Profile, RawLimits
-from ohmstead.units import UnitError, bounds
+from ohmstead.units import UnitError, bounds, quantity
 
 _DECIMALS = 6
 """Digits to which a value divided by its scale is taken for exact."""
 
 
-def narrowed(profile: Profile, control: str, written: str | None) -> RawLimits:
-    """The raw limits of a control, after the owner's `a..b` in the unit of its point (None: as the profile has them).
+def narrowed(profile: Profile, control: str, written: str | None, power: str | None = None, rated: str | None = None) -> RawLimits:
+    """The raw limits of a control, after the owner's `a..b` in the unit of its point (None: as the profile has them), and after what
+    he allows it as a `power`: in W too where the control is percent of the `rated` power.
 
-    The ends stay on the steps of the profile's range, rounded inwards. Raises UnitError with what is wrong with `written`, KeyError
-    for an unknown control.
+    The ends stay on the steps of the profile's range, rounded inwards. Raises UnitError with what is wrong, KeyError for an unknown
+    control.
     """
+    limits = _narrowed(profile, control, written)
+    if power is None:
+        return limits
+    other = _narrowed(profile, control, _in_unit(profile, control, power, rated))
+    low, high = max(limits.minimum, other.minimum), min(limits.maximum, other.maximum)
+    if low > high:
+        raise UnitError("leaves no value together with `limits`")
+    return limits._replace(minimum=low, maximum=high)
+
+
+def _in_unit(profile: Profile, control: str, power: str, rated: str | None) -> str:
+    """A range of powers in the unit of the control."""
+    chosen = profile.controls[control]
+    if not chosen.rated or "W" not in power:
+        return power
+    if rated is None:
+        raise UnitError("this control is in % of the rated power; say which that is, e.g. rated: 5 kW")
+    full = quantity(rated, "W")
+    low, high = (None if size is None else size / full * 100 for size in bounds(power, "W"))
+    if high is not None and high > 100:
+        raise UnitError(f"more than the rated power, {rated}")
+    return f"{'' if low is None else f'{low} %'}..{'' if high is None else f'{high} %'}"
+
+
+def _narrowed(profile: Profile, control: str, written: str | None) -> RawLimits:
     limits = profile.raw_limits(control)
     if written is None:
         return limits

@@ -19,7 +19,7 @@ from ohmstead.errors import ConfigurationError, Mistake
 
 NOT_YET = ("loxone", "prices", "plan")
 """Sections that this version does not know."""
-NOT_YET_OF_DEVICES = ("control", "exclude")
+NOT_YET_OF_DEVICES = ("exclude",)
 _NOT_SUPPORTED = "not supported by this version; remove it"
 
 _PLACES_OF_SECRETS = (("mqtt",), ("nodes", "*"), ("nodes", "*", "wifi"), ("nodes", "*", "mqtt"))

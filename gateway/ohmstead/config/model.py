@@ -1,177 +1,46 @@
 """What an owner writes in `ohmstead.yaml`, section by section. Everything has a default that is safe; nothing unknown is accepted.
 
-Scalars arrive as they were written (see `load`): a password of digits stays the text it is. Sizes carry their unit and are kept in
-the base unit (seconds, W). The texts of the field descriptions go into the JSON schema that editors use.
+The texts of the field descriptions go into the JSON schema that editors use.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 import zoneinfo
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, Self
-from urllib.parse import urlsplit
+from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    PrivateAttr,
-    WithJsonSchema,
-    WrapValidator,
-    model_validator,
-)
+from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, PrivateAttr, WithJsonSchema, WrapValidator
 
 from ohmstead.config.limits import narrowed
+from ohmstead.config.node import Bus, NodeConfig
+from ohmstead.config.values import (
+    DURATION_SCHEMA,
+    MQTT_PORT,
+    Baud,
+    BrokerAddress,
+    Duration,
+    Id,
+    Parity,
+    Period,
+    Secret,
+    Section,
+    StopBits,
+    TcpPort,
+    Text,
+    Via,
+    broker,
+    every_group,
+    listening,
+    rated_power,
+    timezone_name,
+    way,
+)
 from ohmstead.profiles.compiler import PollGroup, line_cost, periods, poll_groups
+from ohmstead.profiles.layout import Layout, layout, limit_ends
 from ohmstead.profiles.model import Profile, RawLimits
 from ohmstead.profiles.planner import TcpCost
-from ohmstead.units import duration
-
-MQTT_PORT, MQTTS_PORT = 1883, 8883
-KEY_BYTES = 32
-MAX_NAME = 32
-EVERY_GROUP = "*"
-"""The key under which `every` keeps a duration that was given for the whole device."""
-
-_ID = re.compile(r"[a-z0-9_-]+")
-DURATION_SCHEMA = {
-    "type": "string",
-    "pattern": r"^\s*\d+(\.\d+)?\s*(ms|s|min|h|d)(\s*\d+\s*(ms|s|min|h|d))*\s*$",
-    "examples": ["60 s", "10 min"],
-}
-
-
-class BrokerAddress(NamedTuple):
-    """Where the broker listens."""
-
-    host: str
-    port: int
-    tls: bool
-
-
-class Via(NamedTuple):
-    """How a device is reached: through a node (then `host` is None), or by the gateway itself over Modbus TCP.
-
-    `port` is None where the profile's own port is meant.
-    """
-
-    node: str | None
-    host: str | None = None
-    port: int | None = None
-
-
-def _id(written: str) -> str:
-    if not _ID.fullmatch(written):
-        raise ValueError("a name here is made of a-z, 0-9, _ and - only")
-    if len(written) > MAX_NAME:
-        raise ValueError(f"a name here has at most {MAX_NAME} characters")
-    return written
-
-
-def _address(written: object, schemes: Mapping[str, int | None], example: str) -> tuple[str, str, int | None]:
-    """(scheme, host, port) of a URL that holds nothing else. Raises ValueError."""
-    text = str(written)
-    try:
-        url = urlsplit(text)
-        host, port = url.hostname, url.port
-    except ValueError:
-        raise ValueError(f"not an address; write it like {example}") from None
-    if url.scheme not in schemes or not host or not re.fullmatch(r"[\w.:%-]+", host) or port == 0 or not _can_be_asked(host):
-        raise ValueError(f"not an address; write it like {example}")
-    if url.username is not None or url.password is not None:
-        raise ValueError("user and password have keys of their own, `user` and `password` or `password_file`")
-    if url.path not in ("", "/") or url.query or url.fragment:
-        raise ValueError(f"nothing may follow host and port; write it like {example}")
-    return url.scheme, host, port if port is not None else schemes[url.scheme]
-
-
-def _can_be_asked(host: str) -> bool:
-    """Whether a name server can be asked for it: no label empty or longer than 63 characters."""
-    try:
-        return bool(host.encode("idna"))
-    except UnicodeError:
-        return False
-
-
-def _listening(host: str) -> str:
-    if not _can_be_asked(host):
-        raise ValueError("not an address; write it like 127.0.0.1, 0.0.0.0 or ::1")
-    return host
-
-
-def _broker(written: object) -> BrokerAddress:
-    scheme, host, port = _address(written, {"mqtt": MQTT_PORT, "mqtts": MQTTS_PORT}, "mqtt://nas or mqtts://nas:8883")
-    return BrokerAddress(host, port or MQTT_PORT, scheme == "mqtts")
-
-
-def _via(written: object) -> Via:
-    if not isinstance(written, str):
-        raise ValueError("the name of a node, or tcp://host")  # noqa: TRY004 - pydantic turns ValueError into a mistake
-    if "://" in written:
-        _, host, port = _address(written, {"tcp": None}, "tcp://192.0.2.10 or tcp://192.0.2.10:502")
-        return Via(None, host, port)
-    return Via(_id(written))
-
-
-def _timezone(written: object) -> str:
-    try:
-        zoneinfo.ZoneInfo(str(written))
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError("not a time zone; write it like Europe/Prague") from None
-    return str(written)
-
-
-def _key(written: object) -> bytes:
-    text = str(written).strip()
-    try:
-        key = bytes.fromhex(text) if len(text) == 2 * KEY_BYTES else base64.b64decode(text, validate=True)
-    except (ValueError, binascii.Error):
-        key = b""
-    if len(key) != KEY_BYTES:
-        raise ValueError("a key is 32 random bytes, as 64 hexadecimal digits or as base64")
-    return key
-
-
-def _port(written: object) -> str | int:
-    text = str(written)
-    if text.isdecimal():
-        return int(text)
-    if not text.startswith("/"):
-        raise ValueError("the path of a serial device (/dev/ttyUSB0), or the number of a UART (1)")
-    return text
-
-
-def _period(written: object) -> float:
-    seconds = duration(written)
-    if seconds < 0.1:
-        raise ValueError("shorter than 100 ms, which no device answers")
-    return seconds
-
-
-def _every(written: object, handler: Callable[[object], dict[str, float]]) -> dict[str, float]:
-    return handler(written) if isinstance(written, dict) else {EVERY_GROUP: _period(written)}
-
-
-Id = Annotated[str, AfterValidator(_id), WithJsonSchema({"type": "string", "pattern": f"^{_ID.pattern}$", "maxLength": MAX_NAME})]
-Duration = Annotated[float, PlainValidator(duration), WithJsonSchema(DURATION_SCHEMA)]
-Period = Annotated[float, PlainValidator(_period), WithJsonSchema(DURATION_SCHEMA)]
-Text = Annotated[str, WithJsonSchema({"type": ["string", "number", "boolean"]})]
-"""A text that may look like a number or a truth value: it is taken as it is written."""
-Secret = Text
-Parity = Literal["none", "even", "odd"]
-Baud = Annotated[int, Field(ge=1200, le=921600)]
-TcpPort = Annotated[int, Field(ge=1, le=65535)]
-StopBits = Annotated[int, Field(ge=1, le=2)]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+from ohmstead.units import Bounds
 
 
 class Mqtt(Section):
@@ -179,7 +48,7 @@ class Mqtt(Section):
 
     url: Annotated[
         BrokerAddress,
-        PlainValidator(_broker),
+        PlainValidator(broker),
         WithJsonSchema({"type": "string", "pattern": "^mqtts?://", "examples": ["mqtt://nas", "mqtts://nas:8883"]}),
     ] = Field(default_factory=lambda: BrokerAddress("localhost", MQTT_PORT, False), description="mqtt://host[:port], or mqtts:// for TLS.")
     user: Text | None = None
@@ -200,68 +69,6 @@ class Mqtt(Section):
         return self.url.tls
 
 
-class NodeMqtt(Section):
-    """What a node uses instead of the gateway's own `mqtt`: another address of the broker, a user of its own."""
-
-    url: Annotated[
-        BrokerAddress | None,
-        PlainValidator(_broker),
-        WithJsonSchema({"type": "string", "pattern": "^mqtts?://", "examples": ["mqtt://192.0.2.2"]}),
-    ] = None
-    user: Text | None = None
-    password: Secret | None = Field(None, repr=False)
-    password_file: Path | None = None
-
-
-class Pins(Section):
-    """GPIO numbers of an ESP32: transmit, receive, and the transceiver's driver enable (DE, tied to RE) if it has one."""
-
-    tx: Annotated[int, Field(ge=0, le=48)]
-    rx: Annotated[int, Field(ge=0, le=48)]
-    de: Annotated[int, Field(ge=0, le=48)] | None = None
-
-
-class Bus(Section):
-    """An RS485 line at a node. Speed and format are those of the profile unless said here."""
-
-    pins: Pins | None = None
-    port: Annotated[str | int, PlainValidator(_port), WithJsonSchema({"type": ["string", "integer"]})] | None = Field(
-        None, description="The serial device of a node that runs on Linux (/dev/ttyUSB0), or the number of the UART (default 1)."
-    )
-    baud: Baud | None = None
-    parity: Parity | None = None
-    stop: StopBits | None = None
-
-    @model_validator(mode="after")
-    def _is_somewhere(self) -> Self:
-        if self.pins is None and not isinstance(self.port, str):
-            raise ValueError("where is the bus? give `pins: {tx: 17, rx: 16, de: 4}` (ESP32) or `port: /dev/ttyUSB0`")
-        if self.pins is not None and isinstance(self.port, str):
-            raise ValueError("either `pins` (ESP32) or the path of a `port`, not both")
-        return self
-
-
-class Wifi(Section):
-    ssid: Text
-    password: Secret | None = Field(None, repr=False)
-    password_file: Path | None = None
-
-
-class NodeConfig(Section):
-    """A small computer on an RS485 bus that reads for the gateway."""
-
-    bus: Bus
-    key: (
-        Annotated[
-            bytes, PlainValidator(_key), WithJsonSchema({"type": "string", "description": "32 bytes: 64 hexadecimal digits, or base64."})
-        ]
-        | None
-    ) = Field(None, repr=False)
-    key_file: Path | None = None
-    wifi: Wifi | None = None
-    mqtt: NodeMqtt = Field(default_factory=NodeMqtt)
-
-
 class Line(Section):
     """What differs at this home from the line in the device's profile."""
 
@@ -275,18 +82,43 @@ class Line(Section):
     retries: Annotated[int, Field(ge=0, le=10)] | None = None
 
 
+class ControlRange(Section):
+    """What an owner allows a control."""
+
+    power: str | None = Field(None, description="A narrower range, e.g. ..3 kW; a control in % of the rated power needs `rated` for that.")
+
+
+class DeviceControl(Section):
+    """How a device may be controlled: for how long a command holds, and a range for each control (charge: {power: ..3 kW})."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", arbitrary_types_allowed=True)
+    __pydantic_extra__: dict[str, ControlRange]
+
+    lease: Duration = Field(3600.0, description="How long a command that must end holds when its author does not say, e.g. 60 min.")
+
+    @property
+    def ranges(self) -> Mapping[str, ControlRange]:
+        """Control → what the owner allows it."""
+        return self.__pydantic_extra__
+
+
 class DeviceConfig(Section):
     """An inverter, a meter, …: which model it is and how it is reached."""
 
     profile: str = Field(description="The device's model: a file of shared/profiles, or of `profiles/` beside this file.")
     via: Annotated[
-        Via, PlainValidator(_via), WithJsonSchema({"type": "string", "examples": ["cellar", "tcp://192.0.2.10", "tcp://192.0.2.10:502"]})
-    ] = Field(description="The name of a node, or tcp://host[:port] for Modbus TCP by the gateway itself.")
+        Via,
+        PlainValidator(way),
+        WithJsonSchema({"type": "string", "examples": ["cellar", "cellar/roof", "cellar/tcp://192.0.2.10", "tcp://192.0.2.10:502"]}),
+    ] = Field(
+        description="The name of a node (node/bus where it has several), node/tcp://host[:port] for Modbus TCP by the node,"
+        " or tcp://host[:port] for Modbus TCP by the gateway itself."
+    )
     name: Text | None = Field(None, description="What people call it; the profile's name unless given.")
     unit: Annotated[int, Field(ge=0, le=255)] | None = Field(None, description="Modbus unit; the profile's unless given.")
     every: Annotated[
         dict[str, Period],
-        WrapValidator(_every),
+        WrapValidator(every_group),
         WithJsonSchema({"anyOf": [DURATION_SCHEMA, {"type": "object", "additionalProperties": DURATION_SCHEMA}]}),
     ] = Field(
         default_factory=dict,
@@ -298,7 +130,13 @@ class DeviceConfig(Section):
     line: Line = Field(default_factory=Line)
     read_only: bool = Field(False, description="Nothing is ever written to this device.")
     limits: dict[str, str] = Field(
-        default_factory=dict, description="Narrower ranges for controls, e.g. {grid_inject_limit: 0..50 %}. They hold whoever commands."
+        default_factory=dict,
+        description="Limits of the profile, e.g. {soc: 15..95 %, grid_import: 11 kW}, and narrower ranges for controls,"
+        " e.g. {grid_inject_limit: 0..50 %}. They hold whoever commands.",
+    )
+    control: DeviceControl = Field(default_factory=DeviceControl)
+    rated: Annotated[str, AfterValidator(rated_power)] | None = Field(
+        None, description="The power that 100 % of a control means, e.g. 5 kW."
     )
 
 
@@ -310,7 +148,7 @@ class Store(Section):
 
 class Web(Section):
     enabled: bool = True
-    host: Annotated[str, AfterValidator(_listening)] = Field(
+    host: Annotated[str, AfterValidator(listening)] = Field(
         "127.0.0.1", description="The address the page listens on; 0.0.0.0 for the whole home network."
     )
     port: TcpPort = 8080
@@ -344,7 +182,9 @@ class Config(Section):
     """A home: `ohmstead.yaml` with the environment's overrides, checked against the profiles it names."""
 
     site: Id = "home"
-    timezone: Annotated[str, PlainValidator(_timezone), WithJsonSchema({"type": "string", "examples": ["Europe/Prague"]})] = "Europe/Prague"
+    timezone: Annotated[str, PlainValidator(timezone_name), WithJsonSchema({"type": "string", "examples": ["Europe/Prague"]})] = (
+        "Europe/Prague"
+    )
     mqtt: Mqtt = Field(default_factory=Mqtt)
     nodes: dict[Id, NodeConfig] = Field(default_factory=dict)
     devices: dict[Id, DeviceConfig] = Field(default_factory=dict)
@@ -380,19 +220,43 @@ class Config(Section):
         return periods(self._profiles[device], self.devices[device].every)
 
     def poll_groups(self, device: str) -> list[PollGroup]:
-        """What is polled of a device: planned for its serial line behind a node, for the network when the gateway itself reads it."""
+        """What is polled of a device: planned for its serial line, or for the network where it is reached over Modbus TCP."""
         profile, chosen = self._profiles[device], self.devices[device]
         if chosen.via.node is None:
             return poll_groups(profile, TcpCost(), chosen.every, device, max_frame=None)
-        return poll_groups(profile, line_cost(profile.line), chosen.every, device)
+        cost = line_cost(profile.line) if chosen.via.host is None else TcpCost()
+        return poll_groups(profile, cost, chosen.every, device)
 
     def raw_limits(self, device: str, control: str) -> RawLimits:
-        """What the register of a control may be set to, after the owner's `limits`. Raises KeyError for an unknown control."""
-        return narrowed(self._profiles[device], control, self.devices[device].limits.get(control))
+        """What the register of a control may be set to, after the owner's `limits` and `control`. KeyError for an unknown one."""
+        chosen = self.devices[device]
+        allowed = chosen.control.ranges.get(control)
+        power = allowed.power if allowed is not None else None
+        return narrowed(self._profiles[device], control, chosen.limits.get(control), power, chosen.rated)
+
+    def limit_ends(self, device: str) -> dict[str, Bounds]:
+        """The range of each limit of a device at this home, in the unit of its point; an end that is None stops nothing."""
+        return limit_ends(self._profiles[device], self.devices[device].limits)
+
+    def layout(self, device: str, control: str) -> Layout:
+        """How a control is written at this home. Raises KeyError for an unknown control."""
+        return layout(self._profiles[device], control, self.limit_ends(device))
 
     def devices_of(self, node: str) -> list[str]:
         """The devices that are reached through a node, in the order of the file."""
         return [name for name, device in self.devices.items() if device.via.node == node]
+
+    def bus_name(self, via: Via) -> str | None:
+        """What the bus of a node is called that a device is on; None where it is on none, or where that is not said."""
+        node = self.nodes.get(via.node or "")
+        if node is None or via.host is not None:
+            return None
+        return via.bus or (next(iter(node.lines())) if len(node.lines()) == 1 else None)
+
+    def bus_of(self, via: Via) -> Bus | None:
+        """The bus of a node that a device is on; None as in `bus_name`, or where there is no such bus."""
+        node = self.nodes.get(via.node or "")
+        return node.lines().get(self.bus_name(via) or "") if node is not None else None
 
     def completed(self, devices: Mapping[str, DeviceConfig], profiles: Mapping[str, Profile]) -> Config:
         """The same with what only the profiles say (called once, by `load`)."""

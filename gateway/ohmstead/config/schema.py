@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ohmstead.config.model import DURATION_SCHEMA, Config
+from ohmstead.config.model import Config
+from ohmstead.config.values import DURATION_SCHEMA
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 

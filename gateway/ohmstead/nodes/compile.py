@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from ohmcore.errors import PackError
 from ohmcore.pack import Packer, unpack
-from ohmstead.config.model import Config, DeviceConfig, NodeConfig
+from ohmstead.config.model import Config
+from ohmstead.config.node import Bus, NodeConfig
 from ohmstead.errors import ConfigurationError, Mistake, OhmsteadError
+from ohmstead.nodes.guards import controls_of, limits_of, place_of
 from ohmstead.profiles.compiler import PARITY, PollGroup, frame_bound, line_cost
-from ohmstead.profiles.model import Line, Profile
+from ohmstead.profiles.model import Line
 from ohmstead.profiles.point import Point
 
 PROTOCOL = 1
@@ -93,7 +96,12 @@ def _content(config: Config, name: str, node: NodeConfig) -> dict[str, Any]:
             "tls": address.tls,
         },
         "wifi": {"ssid": node.wifi.ssid, "password": node.wifi.password} if node.wifi else None,
-        "buses": [_bus(config, node, config.devices_of(name))],
+        "buses": _buses(config, name, node),
+        "limits": [rule for device in config.devices_of(name) for rule in limits_of(config, device)],
+        "link_loss_ms": round(node.link_loss * 1000),
+        "stop_pin": {"pin": node.stop_pin.pin, "active": int(node.stop_pin.active == "high")} if node.stop_pin else None,
+        "update_key": node.update_key,
+        "flash_spool": node.flash_spool,
         "spool": _spool(config, name),
         "bus_report_ms": _BUS_REPORT_MS,
     }
@@ -110,29 +118,54 @@ def _spool(config: Config, node: str) -> dict[str, int]:
     return {"frames": min(count, _SPOOL_MOST_FRAMES), "bytes": min(octets, _SPOOL_MOST_BYTES)}
 
 
-def _bus(config: Config, node: NodeConfig, devices: list[str]) -> dict[str, Any]:
-    bus = node.bus
+def _buses(config: Config, name: str, node: NodeConfig) -> list[dict[str, Any]]:
+    """The serial lines of a node, and one bus for each address that it reaches over Modbus TCP."""
+    on: dict[str, list[str]] = {bus: [] for bus in node.lines()}
+    behind: dict[tuple[str, int], list[str]] = {}
+    for device in config.devices_of(name):
+        via = config.devices[device].via
+        if via.host is not None:
+            behind.setdefault((via.host, via.port or config.profile(device).line.port), []).append(device)
+        else:
+            on[str(config.bus_name(via))].append(device)
+    serial = [_serial(config, bus, line, on[bus], _DEFAULT_UART + number) for number, (bus, line) in enumerate(node.lines().items())]
+    tcp = [
+        {"name": f"{host}:{port}", "kind": "tcp", "host": host, "port": port, "devices": [_device(config, device) for device in devices]}
+        for (host, port), devices in behind.items()
+    ]
+    return serial + tcp
+
+
+def _serial(config: Config, name: str, bus: Bus, devices: list[str], uart: int) -> dict[str, Any]:
     line = config.profile(devices[0]).line if devices else Line(**bus.model_dump(include={"baud", "parity", "stop"}, exclude_none=True))
+    spoken = _format(line)
     return {
-        "name": "rs485-1",
-        "port": _DEFAULT_UART if bus.port is None else bus.port,
+        "name": name,
+        "port": uart if bus.port is None else bus.port,
         "pins": {"tx": bus.pins.tx, "rx": bus.pins.rx, "de": bus.pins.de} if bus.pins else None,
-        "baud": line.baud,
-        "parity": PARITY[line.parity],
-        "stop": line.stop,
-        "devices": [_device(config, name, config.devices[name], config.profile(name)) for name in devices],
+        **spoken,
+        "devices": [_device(config, device, spoken) for device in devices],
     }
 
 
-def _device(config: Config, name: str, device: DeviceConfig, profile: Profile) -> dict[str, Any]:
-    line, cost = profile.line, line_cost(profile.line)
-    groups = config.poll_groups(name)
+def _format(line: Line) -> dict[str, Any]:
+    return {"baud": line.baud, "parity": PARITY[line.parity], "stop": line.stop}
+
+
+def _device(config: Config, name: str, bus: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """`bus` is the format of its serial line; what a device has otherwise is its own."""
+    profile, chosen = config.profile(name), config.devices[name]
+    line, groups = profile.line, config.poll_groups(name)
+    pause_s = line.gap if bus is None else max(line.gap, line_cost(line).silence_s)
+    own = {} if bus is None else {key: said for key, said in _format(line).items() if said != bus[key]}
     return {
         "name": name,
         "unit": config.unit(name),
+        **own,
+        **({"read_only": True} if chosen.read_only else {}),
         "timeout_ms": round(line.timeout * 1000),
         "retries": line.retries,
-        "turnaround_ms": math.ceil(max(line.gap, cost.silence_s) * 1000),
+        "turnaround_ms": math.ceil(pause_s * 1000),
         "groups": [
             {
                 "name": group.name,
@@ -142,40 +175,19 @@ def _device(config: Config, name: str, device: DeviceConfig, profile: Profile) -
             }
             for group in groups
         ],
-        "controls": [] if device.read_only else [_control(config, name, control, profile) for control in profile.controls],
+        "controls": controls_of(config, name),
         "vitals": [_vital(point, groups) for point in profile.points.values() if point.vital and point.table],
-    }
-
-
-def _control(config: Config, device: str, control: str, profile: Profile) -> dict[str, Any]:
-    chosen, limits = profile.controls[control], config.raw_limits(device, control)
-    point = profile.points[chosen.point]
-    return {
-        "name": control,
-        "function": chosen.function,
-        "address": point.address,
-        "words": point.words,
-        "min": limits.minimum,
-        "max": limits.maximum,
-        "step": limits.step,
-        "allowed": None if limits.allowed is None else list(limits.allowed),
     }
 
 
 def _vital(point: Point, groups: list[PollGroup]) -> dict[str, Any]:
     """Where in the reads of its poll group the point is, and how it becomes a plain number: raw / divisor."""
-    group, index, read = next(
-        (group, index, read)
-        for group in groups
-        if point.group in group.groups
-        for index, read in enumerate(group.reads)
-        if read.function == point.function and read.address <= point.address and point.last <= read.last
-    )
+    place = place_of(point, groups)
     return {
         "point": point.id,
-        "group": group.name,
-        "read": index,
-        "offset": point.address - read.address,
+        "group": place.group,
+        "read": place.read,
+        "offset": place.offset,
         "kind": point.kind,
         "words": point.words,
         "order": point.order,

@@ -76,7 +76,7 @@ class Overview:
     def via(self, device: str) -> str:
         """How the device is reached, as the owner wrote it."""
         via = self.config.devices[device].via
-        return f"node {via.node}" if via.node else f"tcp://{via.host}:{via.port}"
+        return f"node {via}" if via.node else str(via)
 
     def not_ready(self) -> str:
         """What the start still waits for, empty once it is over: the broker's first answer, or that there is none. (The page is up last:
