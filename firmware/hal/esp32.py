@@ -88,6 +88,7 @@ class Esp32Hal(CommonHal):
         super().__init__(folder)
         self._wlan = network.WLAN(network.STA_IF)
         self._watchdog: "machine.WDT | None" = None
+        self._joined: "dict[str, str] | None" = None
         try:
             os.mkdir(folder)
         except OSError as there:
@@ -100,7 +101,8 @@ class Esp32Hal(CommonHal):
     def network_start(self, wifi: "dict[str, str] | None") -> None:
         """The driver keeps trying by itself."""
         self._wlan.active(True)
-        if wifi is not None:
+        if wifi is not None and wifi != self._joined:
+            self._joined = wifi
             self._wlan.config(reconnects=-1)
             self._wlan.connect(wifi["ssid"], wifi["password"])
 

@@ -226,6 +226,21 @@ class Guard:
         self.evaluate()
         return ""
 
+    def end(self, reason: str) -> bool:
+        """The node is about to be left: leases end, and what waits is not begun. Ask until all has gone back to where it goes by itself."""
+        done = True
+        for control in self.controls:
+            self._replace(control, reason)
+            work = control.work
+            if work is None:
+                continue
+            if work.state == _LEASED:
+                self._lapse(control, reason)
+            if control.device.online and (work.state == _HOME or (work.state == _SET and not work.idle())):
+                done = False
+        self._wake()
+        return done
+
     # What came of it; called by `writes`
 
     def owned(self, work: Work) -> bool:

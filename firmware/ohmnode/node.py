@@ -118,7 +118,11 @@ class Node:
         return self._buses[index].scan(first, last) if index < len(self._buses) else "unknown bus"
 
     async def _end(self) -> None:
-        """Each bus finishes what it is at; then everything is let go."""
+        """Leases end, each bus finishes what it is at; then everything is let go. A device that does not answer is not waited for."""
+        for _ in range(_PARK_TURNS):
+            if self._guard is None or self._guard.end("restart"):
+                break
+            await asyncio.sleep_ms(_PARK_MS)
         for bus in self._buses:
             bus.hold = True
             bus.wake()
