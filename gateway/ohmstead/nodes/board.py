@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import io
 import re
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -26,7 +27,7 @@ OLDEST = (1, 22)
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
 _BAUD = 115_200
 _CHUNK = 512
-_SILENCE_S = 10.0
+_SILENCE_S = 3.0
 _ATTEMPTS = 2
 _ENTER_S = 6.0
 _PATIENCE_MS = 600_000
@@ -156,7 +157,7 @@ class Board:
             self._transport.close()
 
     def identity(self) -> Identity:
-        platform, machine, text, version = self._answer("(sys.platform, os.uname().machine, sys.version, tuple(sys.implementation[1]))")
+        platform, machine, text, version = self._answer("(sys.platform, getattr(sys.implementation, '_machine', ''), sys.version, tuple(sys.implementation[1]))")
         return Identity(str(platform), str(machine), str(text), tuple(part for part in version if isinstance(part, int)))
 
     def hold_watchdog(self) -> None:
@@ -231,7 +232,7 @@ class Board:
             said: bytes = self._transport.exec(code)
         except TransportExecError as error:
             raise BoardError(f"the board at {self._port} says: {_last_line(error)}{_full(error)}") from None
-        except (TransportError, OSError) as error:
+        except (TransportError, OSError, struct.error) as error:  # mpremote unpacks what it got, however little that is
             raise self._gone(error) from None
         return said
 
