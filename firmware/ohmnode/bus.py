@@ -145,6 +145,7 @@ class Bus:
         function, address, count = group.reads[group.position]
         size = payload_size(function, count)
         if line.ambiguous(device.unit, function, size) and not await self.settle(line, device, group):
+            self._finish(device, group)
             return
         end = pdu.build_read(line.tx, rtu.PDU_START, function, address, count)
         try:
@@ -160,6 +161,10 @@ class Bus:
             if self._guard is not None:
                 self._guard.fresh(group)
             self.back(device, self.schedule.read(device, group, self.hal.ticks_ms()))
+        self._finish(device, group)
+
+    def _finish(self, device: Device, group: Group) -> None:
+        """Publishes the snapshot if it has all it will get."""
         if self.schedule.complete(group):
             self._publish(device, group)
             self.schedule.close(group)

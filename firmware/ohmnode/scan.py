@@ -51,9 +51,9 @@ class Scan:
         return done
 
     def _known(self) -> "bool | None":
-        """Whether the unit to probe answers, as far as the polls tell; None: it is not polled."""
+        """Whether the unit to probe answers, as far as the polls tell; None: it has not been asked."""
         for device in self._devices:
-            if device.unit == self._unit:
+            if device.unit == self._unit and device.counters["requests"]:
                 return device.online and device.counters["ok"] + device.counters["exception"] > 0
         return None
 
