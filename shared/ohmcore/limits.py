@@ -33,7 +33,8 @@ class Rule:
         self.known = False
         self.active = False
         self._above = spec.get("above") is not None
-        self._limit = int(spec["above" if self._above else "below"])
+        below = spec.get("below")
+        self._limit = int(spec["above"] if self._above else below or 0)
         self._clear = int(spec.get("clear", self._limit))
         self._offset = 2 * int(spec.get("offset", 0))
         self._words = int(spec.get("words", 1))
@@ -44,7 +45,7 @@ class Rule:
         self._beyond = False
         self._held = 0
         self._age = 0
-        if self._above == (spec.get("below") is not None) or (self._clear > self._limit if self._above else self._clear < self._limit):
+        if self._above == (below is not None) or (self._clear > self._limit if self._above else self._clear < self._limit):
             raise ValueError(f"limit {self.name}: its thresholds make no sense")
 
     def read(self, buf: "Buffer", start: int) -> None:

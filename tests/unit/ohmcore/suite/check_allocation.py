@@ -5,6 +5,7 @@ import gc
 from ohmcore import pdu, rtu, server, tcp
 from ohmcore.crc import crc16
 from ohmcore.frames import add_range, begin_data
+from ohmcore.limits import Budget, Rule, integer
 from ohmcore.pack import Packer
 
 TYPE_CHECKING = False
@@ -80,6 +81,40 @@ def test_a_data_frame_takes_nothing() -> None:
 
     assert taken(turn) == 0
     assert packer.length > 360
+
+
+def test_evaluating_a_limit_takes_nothing() -> None:
+    spec = {"name": "hot", "above": 600, "clear": 550, "hold_ms": 1000, "stale_ms": 5000, "kind": "i16", "offset": 3, "trip": True}
+    rule = Rule(spec)
+    images = (bytes(6) + b"\x02\xbc", bytes(6) + b"\xff\x00", bytes(6) + b"\x02\x30")
+    state = [0, 0]
+
+    def turn() -> None:
+        state[0] += 1
+        if state[0] % 7:
+            rule.read(images[state[0] % 3], 0)
+        rule.advance(250 if state[0] % 50 else 6000)
+        if rule.blocks() or rule.tripped() or rule.lost():
+            state[1] += 1
+
+    assert taken(turn) == 0
+    assert state[1] > 0
+
+
+def test_counting_writes_takes_nothing() -> None:
+    budget = Budget(100)
+
+    def turn() -> None:
+        budget.advance(250)
+        if budget.left() > 5:
+            budget.spend(1)
+
+    assert taken(turn) == 0
+
+
+def test_a_number_takes_nothing() -> None:
+    raw = b"\xff\xf6\x00\x01"
+    assert taken(lambda: integer(raw, 0, 1, True) + integer(raw, 2, 1, False, True)) == 0
 
 
 def test_a_range_out_of_a_reply_takes_one_view_of_it() -> None:

@@ -11,7 +11,7 @@ DATA = [1, 77, 5, 120000, "mtec", "10s", 0, [[3 << 16 | 10000, b"\x01\x02"], [3 
 EVENT = [1, 77, 6, 120001, "mtec", "bus", {"requests": 9, "ok": 8, "crc": 1}]
 HELLO = [1, "0.1.0", 77, 1000, b"12345678", "a", "power on", ["modbus", "spool"], 1]
 ACK = [1, 77, 6, 1735689600000]
-COMMAND = [1, "c-1", 3, "mtec", "grid_inject_limit", b"\x03\xe8", 5000]
+COMMAND = [1, "c-1", 3, "mtec", "grid_inject_limit", b"\x03\xe8", 5000, 60000]
 
 
 def packed(pack: "Any", *arguments: object) -> bytes:
@@ -54,8 +54,8 @@ def test_an_event_an_ack_a_hello_and_a_command() -> None:
     assert gateway.parse_hello(HELLO) == ("0.1.0", 77, 1000, b"12345678", "a", "power on", ("modbus", "spool"), 1)
     assert unpack(packed(gateway.pack_ack, 77, 6, 1735689600000)) == ACK
     assert frames.parse_ack(ACK) == (77, 6, 1735689600000)
-    assert unpack(packed(gateway.pack_command, "c-1", 3, "mtec", "grid_inject_limit", b"\x03\xe8", 5000)) == COMMAND
-    assert frames.parse_command(COMMAND) == ("c-1", 3, "mtec", "grid_inject_limit", b"\x03\xe8", 5000)
+    assert unpack(packed(gateway.pack_command, "c-1", 3, "mtec", "grid_inject_limit", b"\x03\xe8", 5000, 60000)) == COMMAND
+    assert frames.parse_command(COMMAND) == ("c-1", 3, "mtec", "grid_inject_limit", b"\x03\xe8", 5000, 60000)
 
 
 def test_tuples_are_as_good_as_lists() -> None:
@@ -65,6 +65,13 @@ def test_tuples_are_as_good_as_lists() -> None:
 
 def test_an_event_may_concern_the_node_itself() -> None:
     assert gateway.parse_event(changed(EVENT, 4, ""))[3] == ""
+
+
+def test_a_command_to_the_node_itself_may_have_no_words() -> None:
+    reset = [1, 7, 4, "", "reset", b"", 5000, 0]
+    assert unpack(packed(gateway.pack_command, 7, 4, "", "reset", b"", 5000)) == reset
+    assert frames.parse_command(reset) == (7, 4, "", "reset", b"", 5000, 0)
+    refused(frames.parse_command, changed(COMMAND, 5, b""), "words: not registers")
 
 
 def test_a_command_may_have_a_number() -> None:
@@ -156,6 +163,8 @@ def test_a_command_writes_whole_registers() -> None:
         refused(frames.parse_command, changed(COMMAND, 5, words), "words: not registers")
     refused(frames.parse_command, changed(COMMAND, 6, 0), "ttl_ms: 0 is not in")
     refused(frames.parse_command, changed(COMMAND, 2, 0), "counter: 0 is not in")
+    refused(frames.parse_command, changed(COMMAND, 7, -1), "lease_ms: -1 is not in")
+    refused(frames.parse_command, changed(COMMAND, 7, 86400001), "lease_ms: 86400001 is not in")
 
 
 def test_a_frame_that_does_not_fit_is_no_frame() -> None:
@@ -179,5 +188,5 @@ def test_the_edges_of_every_field() -> None:
     refused(gateway.parse_data, changed(data, 2, 1 << 63), "seq: 9223372036854775808 is not in")
     assert gateway.parse_hello(changed(changed(HELLO, 2, 1), 3, 0))[1:3] == (1, 0)
     assert frames.parse_ack([1, 1, 0, 0]) == (1, 0, 0)
-    assert frames.parse_command([1, 0, 1, "a", "b", bytes(246), 1]) == (0, 1, "a", "b", bytes(246), 1)
+    assert frames.parse_command([1, 0, 1, "a", "b", bytes(246), 1, 86400000]) == (0, 1, "a", "b", bytes(246), 1, 86400000)
     refused(frames.parse_command, changed(COMMAND, 5, bytes(248)), "words")
