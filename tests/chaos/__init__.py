@@ -1,0 +1,1 @@
+"""Fault campaigns: seeded, counted, repeatable."""
