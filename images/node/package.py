@@ -12,12 +12,13 @@ from ohmstead.nodes.package import PackageError, image_id, pack
 
 IMAGE = Path(__file__).resolve().parents[2] / "build" / "node-image"
 LISTING = "SHA256SUMS"
+ROOT = "root/"
 
 
 def package(image: Path) -> bytes:
-    """The package of the files that an image's listing names. Raises PackageError."""
+    """The package of the files that an image's listing names, but for the one that no update changes. Raises PackageError."""
     names = [line.split("  ", 1)[1] for line in (image / LISTING).read_text().splitlines()]
-    return pack({name: (image / name).read_bytes() for name in names})
+    return pack({name: (image / name).read_bytes() for name in names if not name.startswith(ROOT)})
 
 
 if __name__ == "__main__":
