@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MAX_COUNT = 0x7FFFFFFFFFFFFFFF
 MAX_RANGE_BYTES = 250
+MAX_AGO_S = 20 * 366 * 86400
 
 
 def parse_data(frame: object) -> "DataFrame":
@@ -39,7 +40,11 @@ def parse_data(frame: object) -> "DataFrame":
 
 
 def parse_event(frame: object) -> "EventFrame":
-    """(boot, seq, uptime ms, device or "", kind, detail). A "dropped" event carries `ranges`: [[first seq, last seq], …]."""
+    """(boot, seq, uptime ms, device or "", kind, detail).
+
+    A "dropped" event carries `ranges`: [[first seq, last seq], …], of an earlier `boot` if it names one. Before the frames of that boot
+    come it also says `first`, the first number that was not settled in that life, and `ago_s`: it began that long before this one at least.
+    """
     found = fields(frame, "event", 7)
     boot, seq, uptime_ms = _stamp(found)
     device = text(found[4], "device")
@@ -58,6 +63,9 @@ def parse_event(frame: object) -> "EventFrame":
             if len(span) != 2:
                 raise wrong("detail.ranges", "[first, last]")
             integer(span[1], "detail.ranges", integer(span[0], "detail.ranges", 1), MAX_COUNT)
+        for key, least, most in (("boot", 1, MAX_BOOT), ("first", 1, MAX_COUNT), ("ago_s", 0, MAX_AGO_S)):
+            if key in detail:
+                integer(detail[key], key, least, most)
     return boot, seq, uptime_ms, device, kind, detail
 
 

@@ -368,3 +368,64 @@ def test_every_reason_is_there_from_the_start(tmp_path: Path) -> None:
         return gateway.ingest.refused
 
     assert asyncio.run(reasons()) == dict.fromkeys(REASONS, 0)
+
+
+# Frames of earlier boots, from the node's flash
+
+
+async def test_an_earlier_boot_that_nobody_heard_of_lands_before_the_present_one(gateway: Gateway) -> None:
+    gateway.send(hello(50.0, boot=8), kind="hello")
+    gateway.send(data(1, 100.0, boot=6), data(2, 400.0, boot=6))
+    await gateway.committed()
+    assert gateway.ingest.refused["no time"] == 2
+    assert 6 not in [boot for _, boot, _ in gateway.broker.acknowledged()]
+    told = packed(1, 8, 1, 50_000, "", "dropped", {"boot": 6, "first": 1, "ago_s": 500, "ranges": []})
+    gateway.send(told, kind="event")
+    gateway.send(data(1, 100.0, boot=6), data(2, 400.0, boot=6))
+    await gateway.committed()
+    began = ORIGIN + 1000 - 50
+    times = [snapshot.time for snapshot in gateway.snapshots]
+    assert times == [pytest.approx(began - 400, abs=0.1), pytest.approx(began - 100, abs=0.1)]
+    assert sorted(gateway.broker.acknowledged()[-2:]) == [[1, 6, 2], [1, 8, 1]]
+    assert gateway.fleet.nodes["cellar"].boot == 8
+
+
+async def test_what_is_gone_of_an_earlier_boot_is_not_waited_for(gateway: Gateway) -> None:
+    gateway.send(hello(10.0, boot=6), kind="hello")
+    gateway.send(data(1, 11.0, boot=6), data(2, 12.0, boot=6))
+    await gateway.committed()
+    gateway.now += 600
+    gateway.send(hello(5.0, boot=8), kind="hello")
+    gateway.send(data(10, 50.0, boot=6), data(20, 60.0, boot=6))
+    await gateway.committed()
+    assert [ack for ack in gateway.broker.acknowledged() if ack[1] == 6][-1] == [1, 6, 2]
+    gateway.send(packed(1, 8, 1, 6_000, "", "dropped", {"boot": 6, "ranges": [[3, 9], [11, 19]]}), kind="event")
+    await gateway.committed()
+    assert [1, 6, 20] in gateway.broker.acknowledged()
+    assert [1, 8, 1] in gateway.broker.acknowledged()
+    assert len(gateway.snapshots) == 4
+
+
+async def test_a_new_store_believes_where_an_earlier_boot_begins(gateway: Gateway) -> None:
+    gateway.send(hello(50.0, boot=8), kind="hello")
+    gateway.send(packed(1, 8, 1, 50_000, "", "dropped", {"boot": 6, "first": 100, "ago_s": 500, "ranges": [[100, 104]]}), kind="event")
+    gateway.send(data(105, 100.0, boot=6))
+    await gateway.committed()
+    assert [1, 6, 105] in gateway.broker.acknowledged()
+
+
+async def test_a_lost_hello_holds_nothing_up_for_ever(gateway: Gateway) -> None:
+    gateway.send(hello(50.0, boot=6), kind="hello")
+    for _ in range(8):
+        gateway.now += 60
+        gateway.send(data(1, gateway.now, boot=8))
+    await gateway.committed()
+    assert [1, 8, 0] in gateway.broker.acknowledged() or [1, 8, 1] in gateway.broker.acknowledged()
+    assert [snapshot.values["p100"] for snapshot in gateway.snapshots[:1]] == [1]
+
+
+@pytest.mark.parametrize("detail", [{"boot": 0}, {"boot": "x"}, {"first": 0}, {"ago_s": -1}, {"ago_s": 1e9}])
+async def test_nonsense_about_an_earlier_boot_is_refused(gateway: Gateway, detail: dict[str, Any]) -> None:
+    gateway.send(event(1, "dropped", ranges=[], **detail), kind="event")
+    await gateway.committed()
+    assert gateway.ingest.refused["garbage"] == 1

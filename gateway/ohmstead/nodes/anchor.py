@@ -85,6 +85,11 @@ class Anchors:
             envelope = self._envelopes[key] = Envelope()
         envelope.heard(uptime, mono)
 
+    def earlier(self, key: BootKey, later: BootKey, seconds: float, mono: float) -> None:
+        """`key` began at least `seconds` before `later` did, and nobody knows more. Not for a boot of which more is known."""
+        if key not in self._envelopes and later in self._envelopes:
+            self.heard(key, mono - self._envelopes[later].began(mono) + seconds, mono)
+
     def anchor(self, key: BootKey, mono: float, wall: float) -> Anchor:
         """The UTC second of the boot's uptime zero: `offset + uptime` is never later than `wall` for what has been `heard`."""
         return Anchor(self._envelopes[key].began(mono) + wall - mono, wall)

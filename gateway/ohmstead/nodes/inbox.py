@@ -22,7 +22,7 @@ from ohmstead.nodes.fleet import Hello
 MAX_FRAME_BYTES = 4096
 
 REASONS = (
-    *("garbage", "truncated", "oversized", "wrong protocol", "retained", "future"),
+    *("garbage", "truncated", "oversized", "wrong protocol", "retained", "future", "no time"),
     *("unknown node", "unknown device", "unknown range", "undecodable"),
 )
 """Why a message, or a part of it, was refused."""

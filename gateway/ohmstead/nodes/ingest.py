@@ -41,6 +41,7 @@ not live. What is read once an hour is still the newest there is after half an h
 
 _ACK_PAUSE_S = 0.25
 _LOG_PAUSE_S = 60.0
+_HELLO_S = 300.0
 _BOOTS = 1_000
 _MAX_PENDING_EVENTS = 10_000
 
@@ -62,11 +63,12 @@ class Decoding(Protocol):
 class _Boot:
     """One boot of a node: how far the store has settled it, and the events beyond that have been handed out."""
 
-    __slots__ = ("events", "settled")
+    __slots__ = ("events", "settled", "waits")
 
     def __init__(self, settled: int = 0) -> None:
         self.settled = settled
         self.events: set[int] = set()
+        self.waits = float("inf")  # since when its frames are not taken, on the monotonic clock
 
 
 class _Sound(NamedTuple):
@@ -206,13 +208,21 @@ class Ingest:
         if known is None:
             return None
         event = NodeEvent(kind, detail)
+        if kind == "dropped" and "first" in detail and "ago_s" in detail and detail.get("boot", boot) != boot:
+            earlier = (node.name, detail["boot"])
+            self._anchors.earlier(earlier, key, detail["ago_s"], mono)
+            self._first_seqs[earlier] = max(detail["first"], self._first_seqs.get(earlier, 0))
         handed_out = seq in known.events
         if not handed_out and len(known.events) < _MAX_PENDING_EVENTS:
             known.events.add(seq)
         return _Sound(node, key, seq, uptime_ms, device, payload, event=event, handed_out=handed_out)
 
     def _is_news(self, node: NodeState, key: BootKey, seq: int, uptime_ms: int, retain: bool, mono: float) -> _Boot | None:
-        """The frame's boot; None if the store has settled the frame already: then the node missed an acknowledgement."""
+        """The frame's boot; None if the store has settled the frame already: then the node missed an acknowledgement.
+
+        Frames of an earlier boot that nobody has heard of say nothing of their time by coming now: they are not taken, and not
+        acknowledged, before a "dropped" event has said when that was; unless none comes: then a hello was lost, and it is no earlier boot.
+        """
         if retain:
             raise RefusedError("retained", "nobody keeps frames in the broker")
         known = self._boots.get(key) or self._new_boot(key)
@@ -221,7 +231,13 @@ class Ingest:
             node.replayed += 1
             self._ack_due.add(key)
             return None
-        self._anchors.heard(key, uptime_ms * 0.001, mono)
+        if not _is_earlier(node, key[1]):
+            self._anchors.heard(key, uptime_ms * 0.001, mono)
+        elif key not in self._anchors:
+            known.waits = min(known.waits, mono)
+            if mono - known.waits < _HELLO_S:
+                raise RefusedError("no time", f"boot {key[1]} is not the one that said hello, and nobody said when it was")
+            self._anchors.heard(key, uptime_ms * 0.001, mono)
         return known
 
     def _new_boot(self, key: BootKey) -> _Boot:
@@ -256,7 +272,8 @@ class Ingest:
             if anchor is None:
                 anchor = anchors[key] = self._anchors.anchor(key, mono, wall)
             at = anchor.offset + uptime_ms * 0.001
-            node.boot, node.seq, node.late = key[1], seq, wall - at
+            if not _is_earlier(node, key[1]):
+                node.boot, node.seq, node.late = key[1], seq, wall - at
             values: Mapping[str, Value] = {}
             if event is None:
                 self.frames += 1
@@ -370,5 +387,10 @@ class Ingest:
             node, boot = key
             seq = self._boots[key].settled if key in self._boots else 0
             self._messenger.publish(f"{self._root}/{node}/down/ack", packb((PROTOCOL, boot, seq, round(self._wall() * 1000))))
-            if node in self.fleet.nodes:
+            if node in self.fleet.nodes and not _is_earlier(self.fleet.nodes[node], boot):
                 self.fleet.nodes[node].acknowledged = seq
+
+
+def _is_earlier(node: NodeState, boot: int) -> bool:
+    """Whether this is a former life of the node: what it says comes from its flash."""
+    return node.hello is not None and node.hello.boot != boot

@@ -192,7 +192,11 @@ class SqliteStore:
             elif event is None:
                 rows.extend(self._rows(connection, device, time, values))
             else:
-                _add_event(connection, boot.id, frame)
+                _add_event(connection, frame)
+                if event.kind == "dropped":
+                    key = (node, event.detail.get("boot", number))  # what is gone may be of an earlier boot
+                    boot = touched[key] = self._boot(connection, key, received)
+                    _add_dropped(connection, boot.id, event.detail.get("ranges", ()))
         return duplicates
 
     def _rows(self, connection: sqlite3.Connection, device: str, time: int, values: Mapping[str, Value]) -> list[Row]:
@@ -355,7 +359,7 @@ def _fits(value: Value) -> bool:
     return isinstance(value, int) and -(2**63) <= value < 2**63
 
 
-def _add_event(connection: sqlite3.Connection, boot_id: int, frame: Frame) -> None:
+def _add_event(connection: sqlite3.Connection, frame: Frame) -> None:
     event = frame.event
     if event is None:
         return
@@ -364,11 +368,12 @@ def _add_event(connection: sqlite3.Connection, boot_id: int, frame: Frame) -> No
         "INSERT INTO events (time, node, device, kind, detail) VALUES (?, ?, ?, ?, ?)",
         (frame.time_ms, frame.node, frame.device, event.kind, detail),
     )
-    if event.kind == "dropped":
-        connection.executemany(
-            "INSERT OR IGNORE INTO dropped (boot_id, first, last) VALUES (?, ?, ?)",
-            [(boot_id, first, last) for first, last in event.detail.get("ranges", ())],
-        )
+
+
+def _add_dropped(connection: sqlite3.Connection, boot_id: int, ranges: Iterable[tuple[int, int]]) -> None:
+    connection.executemany(
+        "INSERT OR IGNORE INTO dropped (boot_id, first, last) VALUES (?, ?, ?)", [(boot_id, first, last) for first, last in ranges]
+    )
 
 
 def _plain(thing: object) -> str:
