@@ -113,10 +113,6 @@ class Node:
             await self._end()
         return outcome
 
-    def scan(self, first: int, last: int, index: int) -> str:
-        """Looks for units `first` to `last` on the bus with this index; "scan" events follow. Why not; empty: begun."""
-        return self._buses[index].scan(first, last) if index < len(self._buses) else "unknown bus"
-
     async def _end(self) -> None:
         """Leases end, each bus finishes what it is at; then everything is let go. A device that does not answer is not waited for."""
         for _ in range(_PARK_TURNS):
@@ -196,6 +192,7 @@ class Node:
             "flash_writes": hal.flash_writes,
             "flash_bytes": hal.flash_bytes,
             "reset_cause": hal.reset_cause(),
+            "latched": None if self._guard is None else self._guard.cause,
             "rssi": hal.rssi(),
             "temperature": None if temperature is None else round(temperature),
         }
