@@ -12,7 +12,8 @@ import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
@@ -29,11 +30,11 @@ OHMSTEAD = [sys.executable, "-m", "ohmstead"]
 
 
 class Inverter:
-    """The recorded inverter on Modbus TCP, in a loop of its own."""
+    """The recorded inverter on Modbus TCP, in a loop of its own. `goldens`: the folder of the recordings."""
 
-    def __init__(self, image: Path) -> None:
+    def __init__(self, goldens: Path) -> None:
         self.faults = Faults()
-        self.image = RegisterImage.from_file(image, WRITABLE)
+        self.image = RegisterImage.from_file(goldens / "mtec" / "image_A.json", WRITABLE)
         self.port = 0
         self._loop = asyncio.new_event_loop()
         self._server = TcpServer({UNIT_TCP: Station(self.image, self.faults, turnaround=0.0)}, port=self.port)
@@ -47,6 +48,13 @@ class Inverter:
 
     def stop(self) -> None:
         asyncio.run_coroutine_threadsafe(self._server.stop(), self._loop).result(5)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
 
     def close(self) -> None:
         self.stop()
@@ -72,6 +80,12 @@ class Ear:
 
     def count(self, topic: str) -> int:
         return sum(heard == topic for heard, _ in self.heard)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
 
     def close(self) -> None:
         self.client.disconnect()
@@ -110,6 +124,16 @@ devices:
             self.process = subprocess.Popen([*OHMSTEAD, "run", "-c", str(self.file)], stdout=log, stderr=log)
         if ready:
             wait_for(lambda: self.get("/ready")[0] == 200, 15, f"/ready; {self.log.read_text()[-2000:]}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Whatever the test left running is killed."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(10)
+            self.process = None
 
     def end(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Its exit code; an end that takes longer than ten seconds is none."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from ohmstead.profiles.model import Profile
 from ohmstead.publish.announcement import Discovery
 from ohmstead.publish.mtec_json import MtecJson
 from ohmstead.publish.mtec_state import MtecState
-from tests.publishing import Recorder, Requests, Sent, decoded, mtec, read_image, snapshots
+from tests.publishing import Recorder, Requests, Sent, decoded, snapshots
 
 SERIAL = "MTEC12K3P4012345"
 GRACE_S = 15.0
@@ -22,23 +21,9 @@ BIRTH = "homeassistant/status"
 
 
 @pytest.fixture
-def profile() -> Profile:
-    return mtec()
-
-
-@pytest.fixture
-def image(goldens: Path) -> dict[int, int]:
-    return read_image(goldens / "mtec" / "image_A.json")
-
-
-@pytest.fixture
-def golden(goldens: Path) -> list[Sent]:
-    lines = [json.loads(line) for line in (goldens / "mtec" / "golden_A.jsonl").read_text().splitlines()]
-    return [
-        Sent(line["topic"], line["payload"], line["retain"], line["qos"])
-        for line in lines
-        if line["topic"].startswith("homeassistant/") and line["topic"].endswith("/config")
-    ]
+def announced(golden: list[Sent]) -> list[Sent]:
+    """Upstream's discovery."""
+    return [message for message in golden if message.topic.startswith("homeassistant/") and message.topic.endswith("/config")]
 
 
 @pytest.fixture
@@ -66,7 +51,7 @@ def _configurations(broker: Recorder) -> list[Sent]:
 
 
 def test_the_98_configurations_are_upstreams_byte_for_byte_and_in_its_order(
-    profile: Profile, image: dict[int, int], state: MtecState, broker: Recorder, golden: list[Sent]
+    profile: Profile, image: dict[int, int], state: MtecState, broker: Recorder, announced: list[Sent]
 ) -> None:
     state.start()
     broker.connect()
@@ -74,11 +59,11 @@ def test_the_98_configurations_are_upstreams_byte_for_byte_and_in_its_order(
     state.tick(100.0)
     state.tick(100.0 + GRACE_S)
 
-    assert len(golden) == 98
-    assert _configurations(broker) == golden
+    assert len(announced) == 98
+    assert _configurations(broker) == announced
 
 
-def test_after_a_restart_the_same_98_are_sent_from_what_the_store_knows(profile: Profile, broker: Recorder, golden: list[Sent]) -> None:
+def test_after_a_restart_the_same_98_are_sent_from_what_the_store_knows(profile: Profile, broker: Recorder, announced: list[Sent]) -> None:
     known = {"serial_no": SERIAL, "equipment_info": "12K-40A-3P", "firmware_version": "V27.52.04.00-V20.01.10.03"}
     outlet = MtecState("mtec", profile, profile.contracts["state"], broker, Requests(), DISCOVERY, known)
     outlet.start()
@@ -86,7 +71,7 @@ def test_after_a_restart_the_same_98_are_sent_from_what_the_store_knows(profile:
     outlet.tick(0.0)
     outlet.tick(GRACE_S)
 
-    assert _configurations(broker) == golden
+    assert _configurations(broker) == announced
 
 
 def test_discovery_waits_for_the_grace_and_is_sent_once(

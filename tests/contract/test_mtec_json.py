@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
 from ohmstead.profiles.model import Profile
 from ohmstead.publish.mtec_json import MtecJson
 from ohmstead.readings import Quality, Snapshot
-from tests.publishing import Recorder, Sent, decoded, mtec, read_image, snapshots
+from tests.publishing import Recorder, Sent, decoded, snapshots
 
 SERIAL = "MTEC12K3P4012345"
 
@@ -24,16 +23,6 @@ NOW_GRID = {
     "ac_voltage_a": 231.7, "ac_voltage_b": 230.9, "ac_voltage_c": 231.1, "ac_current_a": 6.1, "ac_current_b": 6.0,
     "ac_current_c": 6.2, "ac_fequency": 50.01,
 }  # fmt: skip
-
-
-@pytest.fixture
-def profile() -> Profile:
-    return mtec()
-
-
-@pytest.fixture
-def image(goldens: Path) -> dict[int, int]:
-    return read_image(goldens / "mtec" / "image_A.json")
 
 
 @pytest.fixture
@@ -75,14 +64,14 @@ def test_the_bytes_are_those_of_pythons_json(contract: MtecJson, broker: Recorde
 
 
 def test_the_values_are_those_of_contract_state(
-    contract: MtecJson, broker: Recorder, profile: Profile, image: dict[int, int], goldens: Path
+    contract: MtecJson, broker: Recorder, profile: Profile, image: dict[int, int], golden: list[Sent]
 ) -> None:
     groups = _poll(contract, broker, profile, image)
     theirs: dict[tuple[str, str], str] = {}
-    for line in (goldens / "mtec" / "golden_A.jsonl").read_text().splitlines():
-        parts = json.loads(line)["topic"].split("/")
+    for message in golden:
+        parts = message.topic.split("/")
         if parts[0] == "MTEC":
-            theirs[parts[2], parts[3].replace("grid_fequency", "ac_fequency")] = json.loads(line)["payload"]
+            theirs[parts[2], parts[3].replace("grid_fequency", "ac_fequency")] = message.payload
 
     compared = 0
     for group, values in groups.items():

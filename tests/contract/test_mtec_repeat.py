@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from ohmstead.profiles.model import Profile
 from ohmstead.publish.mtec_json import MtecJson
 from ohmstead.publish.mtec_state import MtecState
 from ohmstead.readings import Quality, Snapshot
-from tests.publishing import Recorder, Requests, decoded, mtec, read_image, snapshots
+from tests.publishing import Recorder, Requests, decoded, mtec, snapshots
 
 SERIAL = "MTEC12K3P4012345"
 
@@ -50,16 +48,6 @@ class Contract:
 @pytest.fixture(params=["json", "state"])
 def contract(request: pytest.FixtureRequest) -> Contract:
     return Contract(request.param)
-
-
-@pytest.fixture
-def profile() -> Profile:
-    return mtec()
-
-
-@pytest.fixture
-def image(goldens: Path) -> dict[int, int]:
-    return read_image(goldens / "mtec" / "image_A.json")
 
 
 @pytest.fixture

@@ -10,27 +10,10 @@ import pytest
 from ohmstead.profiles.model import Profile
 from ohmstead.publish.mtec_state import MtecState
 from ohmstead.readings import Quality, Snapshot
-from tests.publishing import Recorder, Requests, Sent, decoded, mtec, read_image, snapshots
+from tests.publishing import Recorder, Requests, Sent, decoded, snapshots
 
 SERIAL = "MTEC12K3P4012345"
 CLOCK = "now-base/api_date"
-
-
-@pytest.fixture
-def profile() -> Profile:
-    return mtec()
-
-
-@pytest.fixture
-def image(goldens: Path) -> dict[int, int]:
-    return read_image(goldens / "mtec" / "image_A.json")
-
-
-@pytest.fixture
-def golden(goldens: Path) -> list[Sent]:
-    lines = (goldens / "mtec" / "golden_A.jsonl").read_text().splitlines()
-    messages = [json.loads(line) for line in lines]
-    return [Sent(message["topic"], message["payload"], message["retain"], message["qos"]) for message in messages]
 
 
 class Contract:

@@ -19,7 +19,7 @@ from ohmstead.profiles.model import Point, Profile
 from ohmstead.publish.announcement import Discovery
 from ohmstead.publish.mtec_state import MtecState
 from tests.conftest import REPOSITORY
-from tests.publishing import Recorder, Requests, decoded, mtec, snapshots
+from tests.publishing import Recorder, Requests, decoded, snapshots
 
 PYTHON = REPOSITORY / "build" / "peer-venv" / "bin" / "python"
 DRIVER = Path(__file__).with_name("upstream_driver.py")
@@ -50,11 +50,6 @@ COMMANDS = [
     *(f"{tenths / 10}" for tenths in range(0, 1001, 7)),
     *(f"{hundredths / 100:.2f}" for hundredths in range(0, 10001, 37)),
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def profile() -> Profile:
-    return mtec()
 
 
 def upstream(folder: Path, jobs: list[dict[str, object]]) -> list[dict[str, list[list[object]]]]:

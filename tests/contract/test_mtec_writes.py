@@ -36,17 +36,11 @@ class Home:
 
 @pytest.fixture
 def home(goldens: Path, tmp_path: Path, broker: Broker) -> Iterator[Home]:
-    inverter = Inverter(goldens / "mtec" / "image_A.json")
-    inverter.start()
-    ear = Ear(broker)
-    gateway = Gateway(tmp_path, broker, inverter.port, contract="state")
-    gateway.start()
-    wait_for(lambda: ear.count(f"MTEC/{SERIAL}/now-base/mode/state") >= 1, 10, "a reading")
-    yield Home(inverter, gateway, ear)
-    code = gateway.end()
-    ear.close()
-    inverter.close()
-    assert code == 0
+    with Inverter(goldens) as inverter, Ear(broker) as ear, Gateway(tmp_path, broker, inverter.port, contract="state") as gateway:
+        gateway.start()
+        wait_for(lambda: ear.count(f"MTEC/{SERIAL}/now-base/mode/state") >= 1, 10, "a reading")
+        yield Home(inverter, gateway, ear)
+        assert gateway.end() == 0
 
 
 def test_every_recorded_payload_gives_exactly_the_recorded_writes(home: Home, goldens: Path) -> None:

@@ -22,26 +22,20 @@ from tests.processes import OHMSTEAD, SERIAL, Ear, Gateway, Inverter
 
 @pytest.fixture
 def inverter(goldens: Path) -> Iterator[Inverter]:
-    simulated = Inverter(goldens / "mtec" / "image_A.json")
-    simulated.start()
-    yield simulated
-    simulated.close()
+    with Inverter(goldens) as simulated:
+        yield simulated
 
 
 @pytest.fixture
 def gateway(tmp_path: Path, broker: Broker, inverter: Inverter) -> Iterator[Gateway]:
-    process = Gateway(tmp_path, broker, inverter.port)
-    yield process
-    if process.process is not None:
-        process.process.kill()
-        process.process.wait(10)
+    with Gateway(tmp_path, broker, inverter.port) as process:
+        yield process
 
 
 @pytest.fixture
 def ear(broker: Broker) -> Iterator[Ear]:
-    listener = Ear(broker)
-    yield listener
-    listener.close()
+    with Ear(broker) as listener:
+        yield listener
 
 
 def test_values_reach_the_topics_the_store_and_the_page_and_it_ends_in_order(gateway: Gateway, ear: Ear) -> None:
@@ -112,8 +106,7 @@ def test_a_command_is_written_read_back_and_answered_and_a_wrong_one_only_answer
 
 def test_the_broker_may_be_absent_come_and_go(tmp_path: Path, broker: Broker, inverter: Inverter) -> None:
     broker.stop()
-    gateway = Gateway(tmp_path, broker, inverter.port)
-    try:
+    with Gateway(tmp_path, broker, inverter.port) as gateway:
         gateway.start()
         assert gateway.get("/health")[1]["mqtt"] == "the broker is away"
         wait_for(lambda: gateway.stored() > 80, 10, "stored samples without a broker")
@@ -126,30 +119,21 @@ def test_the_broker_may_be_absent_come_and_go(tmp_path: Path, broker: Broker, in
             broker.kill()
         assert gateway.end() == 0
         assert gateway.process is None
-    finally:
-        if gateway.process is not None:
-            gateway.process.kill()
-            gateway.process.wait(10)
 
 
 def test_with_a_broker_that_swallows_everything_ready_answers_at_once_that_it_is_not_and_why(
     tmp_path: Path, broker: Broker, inverter: Inverter
 ) -> None:
     broker.stop()
-    with socket.create_server((broker.host, broker.port)):  # takes the connection and never says a word
-        gateway = Gateway(tmp_path, broker, inverter.port)
-        try:
-            gateway.start(ready=False)
-            wait_for(lambda: gateway.get("/ready")[0], 10, "any answer")
-            status, said = gateway.get("/ready")
-            assert (status, said["ready"]) == (503, False)
-            assert f"the broker at 127.0.0.1:{broker.port} was called" in said["reason"]
-            wait_for(lambda: gateway.stored() > 80, 10, "readings meanwhile")
-            assert gateway.end() == 0
-        finally:
-            if gateway.process is not None:
-                gateway.process.kill()
-                gateway.process.wait(10)
+    silent = socket.create_server((broker.host, broker.port))  # takes the connection and never says a word
+    with silent, Gateway(tmp_path, broker, inverter.port) as gateway:
+        gateway.start(ready=False)
+        wait_for(lambda: gateway.get("/ready")[0], 10, "any answer")
+        status, said = gateway.get("/ready")
+        assert (status, said["ready"]) == (503, False)
+        assert f"the broker at 127.0.0.1:{broker.port} was called" in said["reason"]
+        wait_for(lambda: gateway.stored() > 80, 10, "readings meanwhile")
+        assert gateway.end() == 0
 
 
 def test_the_inverter_may_be_absent_come_and_go(gateway: Gateway, ear: Ear, inverter: Inverter) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,19 +16,6 @@ READS = ((3, 100, 10), (3, 120, 4), (3, 200, 10))
 @pytest.fixture
 def inverter() -> Inverter:
     return Inverter(HOLDING)
-
-
-@pytest.fixture
-def gateway(broker: Broker) -> Iterator[Gateway]:
-    with Gateway(broker.host, broker.port) as listening:
-        yield listening
-
-
-@pytest.fixture
-def node(micropython: list[str], tmp_path: Path) -> Iterator[NodeProcess]:
-    process = NodeProcess(micropython, tmp_path)
-    yield process
-    process.kill()
 
 
 def counted(gateway: Gateway, name: str = "mtec") -> dict[str, int]:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from tests.conftest import Broker, wait_for
-from tests.integration.node_harness import Gateway, Inverter, NodeProcess, configuration, control, device, group, line_of
+from tests.integration.node_harness import Gateway, Inverter, NodeProcess, configuration, control, device, group
 
 CONTROLS = (
     control("limit", 25103, 1000),
@@ -21,25 +18,6 @@ POLLED = device("mtec", 252, group("300ms", 300, (3, 100, 10), (3, 25103, 1)), c
 @pytest.fixture
 def inverter() -> Inverter:
     return Inverter({address: address for address in range(100, 140)} | dict.fromkeys(range(25100, 25120), 0), [25103, 25110, 25111])
-
-
-@pytest.fixture
-def bus(inverter: Inverter) -> Iterator[str]:
-    with line_of({252: inverter}) as line:
-        yield line.path
-
-
-@pytest.fixture
-def gateway(broker: Broker) -> Iterator[Gateway]:
-    with Gateway(broker.host, broker.port) as listening:
-        yield listening
-
-
-@pytest.fixture
-def node(micropython: list[str], tmp_path: Path) -> Iterator[NodeProcess]:
-    process = NodeProcess(micropython, tmp_path)
-    yield process
-    process.kill()
 
 
 @pytest.fixture

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgpack  # type: ignore[import-untyped] # it comes without types
 import pytest
 
 from tests.conftest import Broker, free_port, wait_for
-from tests.integration.node_harness import Gateway, Inverter, NodeProcess, configuration, device, group, line_of, longest_gap
+from tests.integration.node_harness import Gateway, Inverter, NodeProcess, configuration, device, group, longest_gap
 
 READS = ((3, 100, 10), (3, 200, 10))
 VITAL = {"point": "soc", "group": "200ms", "read": 1, "offset": 2, "kind": "u16", "words": 1, "order": "big", "divisor": 100, "decimals": 1}
@@ -22,25 +21,6 @@ NETWORK_LIMIT_MS = 100
 @pytest.fixture
 def inverter() -> Inverter:
     return Inverter({address: address for address in range(100, 240)})
-
-
-@pytest.fixture
-def bus(inverter: Inverter) -> Iterator[str]:
-    with line_of({252: inverter}) as line:
-        yield line.path
-
-
-@pytest.fixture
-def gateway(broker: Broker) -> Iterator[Gateway]:
-    with Gateway(broker.host, broker.port) as listening:
-        yield listening
-
-
-@pytest.fixture
-def node(micropython: list[str], tmp_path: Path) -> Iterator[NodeProcess]:
-    process = NodeProcess(micropython, tmp_path)
-    yield process
-    process.kill()
 
 
 def test_it_says_who_it_is_and_its_death_is_told(broker: Broker, gateway: Gateway, node: NodeProcess, bus: str) -> None:

@@ -32,21 +32,16 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def inverter(goldens: Path) -> Iterator[Inverter]:
-    simulated = Inverter(goldens / "mtec" / "image_A.json")
-    simulated.start()
-    yield simulated
-    simulated.close()
+    with Inverter(goldens) as simulated:
+        yield simulated
 
 
 @pytest.fixture
 def gateway(tmp_path: Path, broker: Broker, inverter: Inverter) -> Iterator[Gateway]:
-    process = Gateway(tmp_path, broker, inverter.port)
-    process.start()
-    wait_for(lambda: process.get("/api/now")[1]["devices"][0]["state"] == "ok", 10, "a first reading")
-    yield process
-    if process.process is not None:
-        process.process.kill()
-        process.process.wait(10)
+    with Gateway(tmp_path, broker, inverter.port) as process:
+        process.start()
+        wait_for(lambda: process.get("/api/now")[1]["devices"][0]["state"] == "ok", 10, "a first reading")
+        yield process
 
 
 @pytest.fixture
