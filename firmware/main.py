@@ -4,14 +4,16 @@ Elsewhere MICROPYPATH has to name `firmware`, `shared` and the folder that holds
 `root/main.py` that is started, and that imports this one.
 """
 
+import gc
 import sys
 
+gc.threshold(4096)  # loading code leaves garbage between what stays: collected often, it leaves no holes. `start` ends it
 if ".frozen" not in sys.path:
     sys.path.append(".frozen")  # asyncio lives there; setting MICROPYPATH takes it off the path
 
-import asyncio
+import asyncio  # noqa: E402 - after the threshold: loading is what it is for
 
-from ohmnode import start
+from ohmnode import start  # noqa: E402 - as above
 
 if sys.platform == "esp32":
     from hal.esp32 import Esp32Hal

@@ -30,9 +30,6 @@ class Probe:
 
 sys.modules["gc"] = Probe()
 
-import asyncio
+del sys.path[0]  # this folder has a `node` of its own; the first is the image now, as MICROPYPATH says
 
-from hal.unix import UnixHal
-from ohmnode import start
-
-sys.exit(asyncio.run(start.run(UnixHal(sys.argv[1]))))
+import main  # noqa: F401 - that is its whole purpose

@@ -1,0 +1,131 @@
+"""The node image's linker: few modules out of many, nothing that nobody uses, names that cost nothing, and the same behaviour."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+Link = Callable[..., dict[str, str]]
+MAIN = "from node_code import start\nprint(start.run())\n"
+PARTS = {"node": ("node_code.start",)}
+
+
+@pytest.fixture(scope="module")
+def link() -> Link:
+    sys.path.insert(0, str(REPOSITORY / "images/node"))
+    try:
+        from linker.link import Linked  # type: ignore[import-not-found] # it is no package of ours, but beside the image's builder
+        from linker.rename import Names  # type: ignore[import-not-found] # as above
+        from linker.sources import Program  # type: ignore[import-not-found] # as above
+    finally:
+        sys.path.remove(str(REPOSITORY / "images/node"))
+
+    def linked(files: Mapping[str, str], main: str = MAIN, parts: Mapping[str, Any] = PARTS) -> dict[str, str]:
+        program = Program({f"node_code/{name}.py": text for name, text in files.items()}, main)
+        names = Names(Linked(program, parts, set()), program.reserved)
+        return {part: ast.unparse(tree) for part, tree in names.apply().items()}
+
+    return linked
+
+
+def output(program: Mapping[str, str], folder: Path, interpreter: list[str]) -> str:
+    folder.mkdir(exist_ok=True)
+    for name, text in program.items():
+        (folder / f"{name}.py").write_text(text)
+    done = subprocess.run([*interpreter, str(folder / "main.py")], capture_output=True, text=True, timeout=30, check=False)
+    return done.stdout + done.stderr
+
+
+def test_modules_become_one_and_what_is_not_used_is_gone(link: Link, tmp_path: Path, micropython: list[str]) -> None:
+    program = link(
+        {
+            "start": "from node_code import parts\nfrom node_code.parts import Meter as Gauge\n\n"
+            "def run():\n    gauge = Gauge(20)\n    return [gauge.twice(), parts.half(gauge.reading)]\n",
+            "parts": "LEFT = 'left over'\n\nclass Meter:\n    __slots__ = ('reading',)\n    def __init__(self, reading: int) -> None:\n"
+            "        '''Words.'''\n        self.reading = reading\n    def twice(self):\n        return 2 * self.reading\n"
+            "    def thrice(self):\n        return 'thrice'\n\ndef half(number):\n    return number // 2\n\n"
+            "def unused():\n    return 'unused'\n",
+        }
+    )
+    assert set(program) == {"main", "node"}
+    for gone in ("left over", "thrice", "unused", "Words", "__slots__", "import", "reading", "Meter", "half"):
+        assert gone not in program["node"], gone
+    assert output(program, tmp_path, micropython).strip() == "[40, 10]"
+
+
+def test_constants_are_put_in_their_places_across_modules(link: Link) -> None:
+    program = link(
+        {
+            "start": "from micropython import const\nfrom node_code.limits import MOST\n_STEP = const(4)\n_BOTH = const(_STEP | 3)\n"
+            "def run():\n    return MOST + _STEP + _BOTH\n",
+            "limits": "MOST = 1 << 10\n",
+        }
+    )
+    assert "1024 + 4 + 7" in program["node"]
+    assert "=" not in program["node"]
+
+
+def test_what_is_imported_in_a_function_is_a_file_of_its_own(link: Link, tmp_path: Path, micropython: list[str]) -> None:
+    program = link(
+        {
+            "start": "from node_code import shared\n\ndef run():\n    from node_code import rare\n    from node_code.other import Thing\n\n"
+            "    return rare.answer() + Thing().more()\n",
+            "shared": "def base():\n    return [40]\n",
+            "rare": "from node_code.shared import base\n\ndef answer():\n    return base()[0]\n",
+            "other": "from node_code import shared\nclass Thing:\n    def more(self):\n        return len(shared.base())\n",
+        },
+        parts={**PARTS, "extra": ("node_code.rare",)},
+    )
+    assert set(program) == {"main", "node", "extra", "other"}
+    assert "[40]" in program["node"]
+    assert output(program, tmp_path, micropython).strip() == "41"
+
+
+def test_names_of_others_stay_and_keywords_fit(link: Link, tmp_path: Path, micropython: list[str]) -> None:
+    program = link(
+        {
+            "start": "import sys\nfrom struct import pack_into\n\nclass WrongError(Exception):\n    pass\n\nclass Box:\n    kind = 'box'\n"
+            "    def __init__(self, first, second=2):\n        self.append = [first]\n        self.platform = second\n"
+            "        self.looked_up = 5\n    def pack(self, buffer):\n        pack_into('>H', buffer, 0, self.platform)\n"
+            "        self.append.append(self.kind)\n        return [item for item in self.append]\n\n"
+            "def run():\n    buffer = bytearray(2)\n    box = Box(1, second=258)\n    try:\n        raise WrongError('no')\n"
+            "    except WrongError as wrong:\n        return box.pack(buffer), bytes(buffer), getattr(box, 'looked_up'), repr(wrong), "
+            "sys.platform == 'moon', (lambda number: number + 1)(1)\n"
+        }
+    )
+    assert output(program, tmp_path, micropython).strip() == "([1, 'box'], b'\\x01\\x02', 5, \"WrongError('no',)\", False, 2)"
+
+
+def test_arguments_and_attributes_share_the_names_that_every_micropython_has(link: Link) -> None:
+    classes = "".join(
+        f"class K{i}:\n    def __init__(self, given_{i}):\n        self.kept_{i} = given_{i}\n        self.also_{i} = K{i}\n"
+        for i in range(9)
+    )
+    program = link({"start": classes + "def run():\n    return [" + ", ".join(f"K{i}({i}).kept_{i}" for i in range(9)) + "]\n"})
+    attributes = {node.attr for node in ast.walk(ast.parse(program["node"])) if isinstance(node, ast.Attribute)}
+    arguments = {node.arg for node in ast.walk(ast.parse(program["node"])) if isinstance(node, ast.arg)}
+    assert len(attributes) == len(arguments) == 2
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"start": "print(1)\n"}, "binds no name"),
+        ({"start": "from node_code import parts\ndef run():\n    return parts.gone\n", "parts": "a = 1\n"}, "node_code.parts has no gone"),
+        (
+            {"start": "from node_code import rare\ndef run():\n    return rare.f()\n", "rare": "def f():\n    return 1\n"},
+            "needs it from the start",
+        ),
+    ],
+)
+def test_what_the_linker_cannot_do_is_said(link: Link, files: dict[str, str], words: str) -> None:
+    with pytest.raises(Exception, match=words):
+        link(files, parts={**PARTS, "extra": ("node_code.rare",)} if "rare" in files else PARTS)
