@@ -24,6 +24,7 @@ class Commands(LazyGroup):
 
     later: ClassVar[dict[str, str]] = {
         "demo": "ohmstead.sim.cli:demo",
+        "keys": "ohmstead.cli.keys:keys",
         "node": "ohmstead.cli.node:node",
         "simulate": "ohmstead.sim.cli:simulate",
         "smoke": "ohmstead.sim.cli:smoke",

@@ -17,11 +17,13 @@ NODE = click.argument("node", metavar="NODE")
 
 class NodeCommands(LazyGroup):
     later: ClassVar[dict[str, str]] = {
+        "config": "ohmstead.cli.node_config:configure",
         "flash": "ohmstead.cli.node_flash:flash",
         "list": "ohmstead.cli.node_list:listing",
         "logs": "ohmstead.cli.node_logs:logs",
         "scan": "ohmstead.cli.node_scan:scan",
         "shell": "ohmstead.cli.node_shell:shell",
+        "update": "ohmstead.cli.node_update:update",
     }
 
 
@@ -30,6 +32,8 @@ class NodeCommands(LazyGroup):
     epilog="""\b
 Examples:
   ohmstead node flash cellar      makes the board on USB the node `cellar`
+  ohmstead node update cellar     new software over the air
+  ohmstead node config cellar     what ohmstead.yaml says now, over the air
   ohmstead node list              what the nodes say about themselves
   ohmstead node logs cellar       what happens there, as it happens
   ohmstead node scan cellar       which units answer on its bus

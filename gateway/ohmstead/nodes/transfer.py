@@ -76,6 +76,7 @@ class Transfer:
         self._counter = 0
         self._sent = self._has = 0
         self._replays = 0
+        self._why = "does not answer; what it has of the file it keeps, try again later"
 
     def send(self) -> None:
         """Until the node has the file and believes it. Raises TransferError, and BrokerError when the broker goes."""
@@ -86,7 +87,7 @@ class Transfer:
             limit = _VERIFY_S if self._has == len(self._content) else self._give_up_s
             if event is None:
                 if time.monotonic() - moved > limit:
-                    raise TransferError(f"node {self._node} does not answer; what it has of the file it keeps, try again later")
+                    raise TransferError(f"node {self._node} {self._why}")
                 self._offer()
                 continue
             stage, offset = event.get("stage"), event.get("offset")
@@ -135,6 +136,10 @@ class Transfer:
         """The node's next word on this transfer; None when it is silent."""
         for node, name, message in self._direct.messages(self._silence_s):
             event = event_of(message) if node == self._node and name == "up/event" else None
-            if event is not None and event.kind == "transfer" and event.detail.get("id") == self._identity:
+            if event is None:
+                continue
+            if event.kind == "transfer" and event.detail.get("id") == self._identity:
                 return event.detail
+            if event.kind == "rejected" and event.detail.get("reason") == "unauthorised":
+                self._why = "refuses what is sealed with this key; it has another one than the configuration here"
         return None
