@@ -14,8 +14,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
-from ohmcore.frames import PROTOCOL
-from ohmcore.gateway import seal
+from ohmcore.gateway import pack_command, seal
 from ohmcore.pack import Packer
 from ohmstead.config.model import Config
 from ohmstead.errors import OhmsteadError
@@ -136,7 +135,7 @@ class Direct:
             raise BrokerError(f"node {node} has no key in the configuration and takes no commands (`key` or `key_file`, 32 random bytes)")
         counter = max(int(time.time()), above + 1)
         packer = Packer(bytearray(_COMMAND_BYTES))
-        packer.value((PROTOCOL, identity, counter, "", control, words, ttl_ms, 0))
+        pack_command(packer, identity, counter, "", control, words, ttl_ms)
         self.publish(node, "down/command", seal(key, f"{config.site}/{node}/command".encode(), packer.message()))
         return counter
 
