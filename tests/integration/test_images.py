@@ -157,7 +157,7 @@ def test_the_image_imports_on_a_micropython_without_any_source(image_builder: Mo
     parts = sorted(file.stem for file in (tmp_path / "image").glob("*.mpy") if file.stem != "hal_esp32")
     done = subprocess.run(
         [*micropython, "-c", f"import umqtt.simple, {', '.join(parts)}; print({len(parts)})"],
-        env={"MICROPYPATH": str(tmp_path / "image")},
+        env={"MICROPYPATH": f"{tmp_path / 'image'}:.frozen"},
         capture_output=True,
         text=True,
         timeout=30,
