@@ -100,7 +100,7 @@ class Bus:
                 if work is not None and self._guard is not None:
                     await writes.step(self, line, self._guard, work)
                     continue
-                if self._scan is not None and not probed:
+                if self._scan is not None and not probed and self._scan.ready(self.hal):
                     probed = True  # one probe at most between two reads
                     if await self._scan.step(line, self._outbox):
                         self._scan = None

@@ -6,12 +6,14 @@ from ohmnode.schedule import Device
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from hal import Hal
     from ohmnode.bus import AnyLine
     from ohmnode.outbox import Outbox
 
 _TIMEOUT_MS = const(200)
 _PAUSE_MS = const(5)
 _PIECE = const(16)
+_SECOND_MS = const(1000)
 _FIRST_FUNCTION = const(3)
 _LAST_FUNCTION = const(4)
 _GATEWAY_PATH = const(10)  # refusals of a converter whose line is silent: nobody is there
@@ -28,7 +30,17 @@ class Scan:
         self._last = last
         self._function = _FIRST_FUNCTION
         self._found: "list[int]" = []
+        self._at: "int | None" = None
         self._probe = Device("", first, _TIMEOUT_MS, 0, _PAUSE_MS, [])
+
+    def ready(self, hal: "Hal") -> bool:
+        """Between two snapshots, so that none is drawn out; once a second where there is always one under way."""
+        now = hal.ticks_ms()
+        begun = sum([group.begun for device in self._devices for group in device.groups])
+        if begun and self._at is not None and hal.ticks_diff(now, self._at) < _SECOND_MS:
+            return False
+        self._at = now
+        return True
 
     async def step(self, line: "AnyLine", outbox: "Outbox") -> bool:
         """At most one probe. Tells what was found in pieces; true when all is told."""
