@@ -24,11 +24,12 @@ from ohmstead.control.answers import Answers
 from ohmstead.control.desk import Desk
 from ohmstead.control.dispatch import Actuator, DirectActuator, NodeActuator, outcome_of
 from ohmstead.control.freshness import LastRead
+from ohmstead.control.requests import BridgeRequests
 from ohmstead.control.target import Target, targets
 from ohmstead.control.topics import ControlTopics
 from ohmstead.errors import OhmsteadError
 from ohmstead.mqtt import BrokerAddress, MqttClient
-from ohmstead.nodes.fleet import Event, Fleet
+from ohmstead.nodes.fleet import Event, Fleet, ends_ownership
 from ohmstead.nodes.ingest import Ingest
 from ohmstead.observe.latest import Latest
 from ohmstead.observe.overview import Overview
@@ -99,7 +100,6 @@ class Gateway:
         )
         self.sources = {device: self._source(device) for device in config.devices if config.devices[device].via.node is None}
         self.latest = Latest(config.devices)
-        self.node_actuators: dict[str, NodeActuator] = {}
         self.desk = self._desk()
         self.devices = self._outlets()
         self.overview = Overview(
@@ -119,6 +119,7 @@ class Gateway:
         self.outlets: list[Outlet] = [*(outlet for device in self.devices.values() for outlet in device.outlets), self._bridge()]
         self.outlets.append(retired_devices(config, self.mqtt, self.outlets))
         self.commands = ControlTopics(config.site, self.mqtt, self.desk.request)
+        self.requests = BridgeRequests(config.site, self.mqtt, self.desk, lambda node: self.fleet.nodes[node].latched)
         self._tasks: set[asyncio.Task[None]] = set()
         for outlet in self.outlets:
             self.stream.subscribe(outlet.take)
@@ -155,30 +156,35 @@ class Gateway:
         config, targets_of = self.config, {device: self._targets(device) for device in self.config.devices}
         over_nodes = [target for device, named in targets_of.items() if config.devices[device].via.node for target in named.values()]
         self._last_read = LastRead(over_nodes, self.decoders, self.clock.mono)
+        self.node_actuators = {
+            node: NodeActuator(
+                config.site, node, said.key, self.mqtt, lambda: self.mqtt.connected, self._next_counter, self._last_read.holds
+            )
+            for node, said in config.nodes.items()
+        }
         actuators: dict[str, Actuator] = {}
         for device, chosen in config.devices.items():
             node = chosen.via.node
             if node is None:
                 actuators[device] = DirectActuator(self.sources[device])
                 continue
-            if node not in self.node_actuators:
-                self.node_actuators[node] = NodeActuator(
-                    config.site,
-                    node,
-                    config.nodes[node].key,
-                    self.mqtt,
-                    lambda: self.mqtt.connected,
-                    self._next_counter,
-                    self._last_read.holds,
-                )
             actuators[device] = self.node_actuators[node]
         answers = Answers(config.site, self.mqtt, config.zone)
-        return Desk(targets_of, actuators, self.store, answers.say, mono=self.clock.mono, wall=self.clock.wall)
+        return Desk(targets_of, actuators, self.store, answers.say, nodes=self.node_actuators, mono=self.clock.mono, wall=self.clock.wall)
 
     def _targets(self, device: str) -> dict[str, Target]:
         profile = self.profiles[device]
         limits = {control: self.config.raw_limits(device, control) for control in profile.controls}
-        return targets(device, profile, limits, periods=self.periods[device], read_only=self.config.devices[device].read_only)
+        chosen = self.config.devices[device]
+        return targets(
+            device,
+            profile,
+            limits,
+            periods=self.periods[device],
+            read_only=chosen.read_only,
+            ends=self.config.limit_ends(device),
+            lease_s=chosen.control.lease,
+        )
 
     async def _next_counter(self, node: str, above: int = 0) -> int:
         """The number of the next command to a node: it only grows, even when the store was lost (then the clock makes it grow)."""
@@ -248,6 +254,7 @@ class Gateway:
         for outlet in self.outlets:
             outlet.start()
         self.commands.start()
+        self.requests.start()
         self._spawn("mqtt", self.mqtt.run())
         for device, source in self.sources.items():
             self._spawn(f"modbus-{device}", source.run())
@@ -294,10 +301,13 @@ class Gateway:
                     outlets.values.lost()
             for outlet in self.outlets:
                 outlet.tick(now)
+            self.desk.tick()
             await asleep_until((loop.time() // _TICK_S + 1) * _TICK_S)
 
     def _on_node_event(self, event: Event) -> None:
-        """A node's result finds the command that waits for it, or else its entry in the audit."""
+        """A node's result finds the command that waits for it, or else its entry in the audit; what a node ended is nobody's any more."""
+        if event.kind == "control" and ends_ownership(event.detail):
+            self.desk.ended(event.device, str(event.detail.get("control")), str(event.detail.get("reason")), event.time)
         if event.kind != "result":
             return
         actuator = self.node_actuators.get(event.node)

@@ -49,6 +49,11 @@ class Reason(StrEnum):
     READ_ONLY = "read-only"
     DUPLICATE = "duplicate"
     UNKNOWN = "unknown"
+    EXPIRED = "expired"
+    OFFLINE = "offline"
+    LEASE = "lease"
+    LIMIT = "limit"
+    NO_STORAGE = "no storage"
 
 
 class Rejected(OhmsteadError):  # noqa: N818 - says what happened to the command, in the words of the status topics

@@ -169,7 +169,8 @@ class Story:
         await self.gate.wait()
         return self.holding == raw
 
-    async def write(self, target: Target, raw: int, entry: int) -> Outcome:
+    async def write(self, target: Target, raw: int, entry: int | str, lease_s: float = 0.0) -> Outcome:
+        assert lease_s == 0.0, "a setting stays"
         self.told.append(f"write {target.control} {raw}")
         return Outcome("done", "written and read back", raw)
 
@@ -339,7 +340,7 @@ async def test_a_node_s_own_refusal_is_passed_on() -> None:
     writing = asyncio.create_task(actuator.write(GRID_LIMIT, 555, 1))
     while not actuator.result({"id": 1, "stage": "rejected", "reason": "duplicate"}):  # noqa: ASYNC110
         await asyncio.sleep(0)
-    assert await writing == Outcome("rejected", "duplicate", None, "duplicate")
+    assert await writing == Outcome("rejected", "the node has had this command already", None, Reason.DUPLICATE)
 
 
 def test_a_reading_says_that_nothing_needs_writing_only_while_it_is_fresh_and_until_something_was_written() -> None:

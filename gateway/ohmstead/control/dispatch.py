@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -30,7 +31,8 @@ _COUNTER_GAP = 1000
 
 
 class Outcome(NamedTuple):
-    """What became of a command. `kind`: done, unchanged, rejected, failed or superseded; `value` is what was read back, raw."""
+    """What became of a command. `kind`: done, unchanged, rejected, failed or superseded, and ended for what was done for a time; `value` is
+    what was read back, raw."""
 
     kind: str
     detail: str = ""
@@ -45,8 +47,9 @@ class Actuator(Protocol):
         """Whether the device itself says, freshly, that it has this value already."""
         ...
 
-    async def write(self, target: Target, raw: int, entry: int) -> Outcome:
-        """Writes and reads back. `entry` is the number of the audit's entry. Raises Rejected before anything was sent."""
+    async def write(self, target: Target, raw: int, entry: int | str, lease_s: float = 0.0) -> Outcome:
+        """Writes and reads back. `entry` is the number of the audit's entry, or a name of its own for a renewal. After `lease_s`
+        seconds the control returns to where it goes by itself; 0: it stays. Raises Rejected before anything was sent."""
         ...
 
 
@@ -68,18 +71,27 @@ class DirectActuator:
 
     async def holds(self, target: Target, raw: int) -> bool:
         try:
-            return await self._source.holding(target.address, target.words) == target.registers(raw)
+            held = [word for _, address, count in target.requests for word in await self._source.holding(address, count)]
         except ModbusError:
             return False
+        return held == target.registers(raw)
 
-    async def write(self, target: Target, raw: int, entry: int) -> Outcome:
+    async def write(self, target: Target, raw: int, entry: int | str, lease_s: float = 0.0) -> Outcome:
+        if target.lease_required:
+            detail = f"{target.control} must end even when the gateway does, and only a node can end it; reach {target.device} through one"
+            raise Rejected(Reason.LEASE, detail)
+        if lease_s:
+            raise Rejected(Reason.LEASE, f"{target.device} is reached without a node, which alone ends what was commanded for a time")
         words = target.registers(raw)
+        read_back: list[int] = []
         try:
-            read_back = await self._source.write(target.function, target.address, words)
+            for function, address, count in target.requests:
+                read_back += await self._source.write(function, address, words[len(read_back) : len(read_back) + count])
         except ModbusError as error:
             return Outcome("failed", str(error))
         self._source.poll_soon(target.address)
-        value = _raw_of(read_back)
+        at = target.layout.at if target.layout is not None else 0
+        value = _raw_of(read_back[at : at + target.words])
         if read_back != words:
             return Outcome("failed", f"written, but it reads back as {value}", value)
         return Outcome("done", "written and read back", value)
@@ -121,27 +133,37 @@ class NodeActuator:
         self._next_counter = next_counter
         self._fresh = fresh
         self._timeout_s = timeout_s
-        self._waiting: dict[int, asyncio.Future[Mapping[str, Any]]] = {}
+        self._waiting: dict[int | str, asyncio.Future[Mapping[str, Any]]] = {}
 
     async def holds(self, target: Target, raw: int) -> bool:
-        return self._fresh(target, raw)
+        return target.layout is None and self._fresh(target, raw)
 
-    async def write(self, target: Target, raw: int, entry: int) -> Outcome:
+    async def write(self, target: Target, raw: int, entry: int | str, lease_s: float = 0.0) -> Outcome:
+        words = b"".join(word.to_bytes(2, "big") for word in target.registers(raw))
+        return await self._send(target.device, target.control, words, entry, lease_s)
+
+    async def system(self, command: str, words: bytes, entry: int | str) -> Outcome:
+        """A command to the node itself: `reset`, `restart`, `scan`. Raises Rejected before anything was sent."""
+        return await self._send("", command, words, entry, 0.0)
+
+    async def _send(self, device: str, control: str, words: bytes, entry: int | str, lease_s: float) -> Outcome:
         if self._key is None:
             raise Rejected(Reason.UNAUTHORISED, f"node {self._node} has no key in the configuration and takes no commands")
         if not self._connected():
             return Outcome("failed", "the broker is away, nothing was sent")
         counter = await self._next_counter(self._node)
-        outcome, known = await self._ask(self._key, target, raw, entry, counter)
+        outcome, known = await self._ask(self._key, device, control, words, entry, lease_s, counter)
         if counter <= known < counter + _COUNTER_GAP:  # the node keeps its counter in steps and is a little ahead after a restart
-            outcome, _ = await self._ask(self._key, target, raw, entry, await self._next_counter(self._node, known))
+            counter = await self._next_counter(self._node, known)
+            outcome, _ = await self._ask(self._key, device, control, words, entry, lease_s, counter)
         return outcome
 
-    async def _ask(self, key: bytes, target: Target, raw: int, entry: int, counter: int) -> tuple[Outcome, int]:
+    async def _ask(
+        self, key: bytes, device: str, control: str, words: bytes, entry: int | str, lease_s: float, counter: int
+    ) -> tuple[Outcome, int]:
         """Sends a command and waits for its result: the outcome, and the node's counter if it says that ours is an old one."""
-        words = b"".join(word.to_bytes(2, "big") for word in target.registers(raw))
         packer = Packer(bytearray(_COMMAND_BYTES))
-        pack_command(packer, entry, counter, target.device, target.control, words, round(COMMAND_TTL_S * 1000))
+        pack_command(packer, entry, counter, device, control, words, round(COMMAND_TTL_S * 1000), math.ceil(lease_s * 1000))
         result: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
         self._waiting[entry] = result
         try:
@@ -164,14 +186,43 @@ class NodeActuator:
         return True
 
 
+_REASONS: Mapping[str, tuple[Reason, str]] = {
+    "malformed": (Reason.MALFORMED, "the node does not understand it: is its configuration an older one?"),
+    "out of range": (Reason.OUT_OF_RANGE, "the node allows less: is its configuration an older one?"),
+    "off step": (Reason.OUT_OF_RANGE, "the node has other steps: is its configuration an older one?"),
+    "not allowed": (Reason.OUT_OF_RANGE, "the node does not allow this value: is its configuration an older one?"),
+    "unknown control": (Reason.UNKNOWN, "the node has no such control: is its configuration an older one?"),
+    "duplicate": (Reason.DUPLICATE, "the node has had this command already"),
+    "replayed": (Reason.DUPLICATE, "the node has had a newer command already"),
+    "expired": (Reason.EXPIRED, "the node's bus was busy for too long"),
+    "no storage": (Reason.NO_STORAGE, "the node cannot keep on its flash what it must remember; nothing was written"),
+    "latched": (Reason.LATCHED, "the node is stopped and holds the safe values until it is reset"),
+    "stale": (Reason.STALE, "a limit has no fresh reading to judge by"),
+    "read-only": (Reason.READ_ONLY, "the node never writes to this device"),
+    "interval": (Reason.RATE_LIMIT, "written a moment ago; the device wants a pause between two writes"),
+    "budget": (Reason.RATE_LIMIT, "the device's writes of a day are used up"),
+    "lease needed": (Reason.LEASE, "a command to this control must have an end"),
+    "no lease": (Reason.LEASE, "this control has nothing to return to, so a command cannot be for a time"),
+    "stop": (Reason.LATCHED, "the emergency stop still stands at 1"),
+    "pin": (Reason.LATCHED, "the switch of the emergency stop still stops"),
+    "offline": (Reason.OFFLINE, "the device does not answer its node"),
+}
+"""Why a node rejects: what people are told, and why."""
+
+
 def outcome_of(detail: Mapping[str, Any]) -> Outcome:
-    """What a node's result event says (`stage`, `reason`, `value`)."""
+    """What a node's result event says (`stage`, `reason`, `value`). A reason that is none of `_REASONS` is the name of a limit."""
     stage, reason, value = str(detail.get("stage", "")), str(detail.get("reason", "")), detail.get("value")
     read_back = _raw_of(value) if isinstance(value, bytes) else value if isinstance(value, int) else None
     if stage in ("done", "unchanged"):
         return Outcome(stage, reason or "written and read back", read_back)
+    if stage == "rejected" and reason == "replaced":
+        return Outcome("superseded", "a newer command came before it was written", read_back)
     if stage == "rejected":
-        return Outcome("rejected", reason, read_back, reason)
+        kind, words = _REASONS.get(
+            reason, (Reason.LIMIT, f"the limit {reason} does not allow it now" if reason else "the node does not say why")
+        )
+        return Outcome("rejected", words, read_back, kind)
     return Outcome("failed", reason or stage, read_back)
 
 

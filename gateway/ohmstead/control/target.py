@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_DOWN, Decimal
 
 from ohmcore import kinds
 from ohmstead.errors import Reason, Rejected
+from ohmstead.profiles.layout import Layout, layout
 from ohmstead.profiles.model import Profile, RawLimits
+from ohmstead.units import Bounds
 
 MAX_TEXT = 64
 """Characters of a request that are looked at; no label is longer."""
@@ -55,6 +57,18 @@ class Target:
     interval_s: float
     read_only: bool = False
     choices: Mapping[str, int] = field(default_factory=dict)
+    layout: Layout | None = None
+    """How it is written where that is more than its own register."""
+    lease_required: bool = False
+    lease_s: float = 3600.0
+    """For how long a command holds that must end and whose author does not say."""
+    returns_to: int | None = None
+    """The raw value that it has when nobody wants anything; None: it stays as it was set."""
+
+    @property
+    def requests(self) -> Sequence[tuple[int, int, int]]:
+        """What is written, one after the other: function 6 or 16, first register, number of registers."""
+        return [(self.function, self.address, self.words)] if self.layout is None else list(self.layout.blocks)
 
     def raw_of(self, text: str, *, contract: bool = False) -> int:
         """The raw value that `text` means: a label in its exact case, else a number in the control's unit.
@@ -77,7 +91,9 @@ class Target:
         return self._allowed(number * factor, text.strip())
 
     def registers(self, raw: int) -> list[int]:
-        """The registers that hold a raw value, as they are written."""
+        """The registers that hold a raw value, as they are written: those of all its `requests` in a row."""
+        if self.layout is not None:
+            return self.layout.registers(raw)
         octets = kinds.encode(self.register_kind, raw, self.words, self.word_order)
         return [int.from_bytes(octets[at : at + 2], "big") for at in range(0, len(octets), 2)]
 
@@ -86,9 +102,10 @@ class Target:
         for label, choice in self.choices.items():
             if choice == raw:
                 return label
-        return f"{self._number(raw)} {self.unit}".rstrip()
+        return f"{self.number(raw)} {self.unit}".rstrip()
 
-    def _number(self, raw: int) -> str:
+    def number(self, raw: int) -> str:
+        """A raw value in the control's unit, without the unit."""
         return f"{raw / self.divisor if self.divisor != 1 else raw * self.scale:g}"
 
     def _allowed(self, wanted: Decimal, text: str) -> int:
@@ -100,21 +117,31 @@ class Target:
                 raise Rejected(Reason.OUT_OF_RANGE, f"{text} is none of {named or ', '.join(map(str, limits.allowed))}")
             return int(wanted)
         if not limits.minimum <= wanted <= limits.maximum:
-            span = f"{self._number(limits.minimum)}..{self._number(limits.maximum)} {self.unit}".rstrip()
+            span = f"{self.number(limits.minimum)}..{self.number(limits.maximum)} {self.unit}".rstrip()
             raise Rejected(Reason.OUT_OF_RANGE, f"{text} {self.unit}".rstrip() + f" is not within {span}")
         raw = int(wanted.to_integral_value(rounding=ROUND_DOWN))
         if (raw - limits.minimum) % limits.step:
-            raise Rejected(Reason.OUT_OF_RANGE, f"{text} is not a step of {self._number(limits.step)} {self.unit}".rstrip())
+            raise Rejected(Reason.OUT_OF_RANGE, f"{text} is not a step of {self.number(limits.step)} {self.unit}".rstrip())
         return raw
 
 
 def targets(
-    device: str, profile: Profile, limits: Mapping[str, RawLimits], *, periods: Mapping[str, float], read_only: bool = False
+    device: str,
+    profile: Profile,
+    limits: Mapping[str, RawLimits],
+    *,
+    periods: Mapping[str, float],
+    read_only: bool = False,
+    ends: Mapping[str, Bounds] | None = None,
+    lease_s: float = 3600.0,
 ) -> dict[str, Target]:
-    """The controls of a device by name. `limits` are those of this home, `periods` says how often each group is read (s)."""
+    """The controls of a device by name. `limits` and `ends` (the ranges of the profile's limits) are those of this home, `periods`
+    says how often each group is read (s), `lease_s` for how long a command holds that must end."""
     result: dict[str, Target] = {}
     for name, control in profile.controls.items():
         point = profile.points[control.point]
+        written = layout(profile, name, ends)
+        home = written.reversion
         result[name] = Target(
             device=device,
             control=name,
@@ -134,5 +161,9 @@ def targets(
             interval_s=control.interval,
             read_only=read_only,
             choices=profile.choices(name),
+            layout=written if control.block else None,
+            lease_required=control.lease == "required",
+            lease_s=lease_s,
+            returns_to=written.safe if home is None and control.lease == "required" else home,
         )
     return result

@@ -20,6 +20,19 @@ class Event(NamedTuple):
     time: float
 
 
+_ENDED = ("lapsed", "safe", "reverted")
+
+
+class ControlState(NamedTuple):
+    """What a node last said of a control: `stage` is done, unchanged, failed, reverted, safe, limited, external or lapsed;
+    `value` is the raw value that was read, None where none was; `time` is UTC seconds."""
+
+    stage: str
+    reason: str
+    value: int | None
+    time: float
+
+
 class Hello(NamedTuple):
     """How a node introduced itself when it last connected. `config_hash`: the first 8 bytes of its configuration's SHA-256."""
 
@@ -41,6 +54,7 @@ class DeviceState:
     since: float = 0.0
     last_frame: float | None = None
     bus: Mapping[str, Any] = field(default_factory=dict)
+    controls: dict[str, ControlState] = field(default_factory=dict)
 
     def seen(self, online: bool, time: float) -> None:
         """It answered or did not, at `time` (UTC seconds). Messages may overtake each other: an older one changes nothing."""
@@ -51,7 +65,11 @@ class DeviceState:
 
 @dataclass(slots=True)
 class NodeState:
-    """A node. `heard` is the UTC second of its last message; `late` is the delay of its last frame in seconds."""
+    """A node. `heard` is the UTC second of its last message; `late` is the delay of its last frame in seconds.
+
+    `latched` is the cause of its latch, empty where it is not latched, None while that is not known; `tripped` the limit that last
+    tripped. `link` is what it last told of itself.
+    """
 
     name: str
     devices: dict[str, DeviceState]
@@ -69,7 +87,23 @@ class NodeState:
     given_up: int = 0
     restarts: int = 0
     bus: Mapping[str, Any] = field(default_factory=dict)
+    link: Mapping[str, Any] = field(default_factory=dict)
+    latched: str | None = None
+    latched_at: float = 0.0
+    tripped: str = ""
     recent: deque[Event] = field(default_factory=lambda: deque(maxlen=_RECENT))
+
+    def latch(self, cause: str, time: float) -> None:
+        """It is latched since `time` (UTC seconds), or not any more (an empty cause). An older message changes nothing."""
+        if time >= self.latched_at:
+            self.latched, self.latched_at = cause, time
+            if not cause:
+                self.tripped = ""
+
+
+def ends_ownership(detail: Mapping[str, Any]) -> bool:
+    """Whether nobody owns a control any more after this "control" event."""
+    return detail.get("stage") in _ENDED or (detail.get("stage"), detail.get("reason")) == ("external", "given up")
 
 
 class Fleet:
@@ -100,10 +134,33 @@ class Fleet:
                 device.bus = _counters(event.detail)
             case "bus":
                 node.bus = _counters(event.detail)
+            case "link":
+                node.link = dict(event.detail)
+                if isinstance(event.detail.get("latched"), str):
+                    node.latch(event.detail["latched"], event.time)
+            case "latch":
+                node.latch(str(event.detail.get("cause") or "unknown"), event.time)
+            case "reset":
+                node.latch("", event.time)
+            case "trip":
+                node.tripped = str(event.detail.get("limit", ""))
+            case "control" | "result" if device is not None:
+                _noted(device, event)
             case "restart":
                 node.restarts += 1
             case "dropped":
                 node.given_up += sum(last - first + 1 for first, last in event.detail.get("ranges", ()))
+
+
+def _noted(device: DeviceState, event: Event) -> None:
+    """What an event says of a control. What a node rejected changed nothing."""
+    said, control = event.detail, event.detail.get("control")
+    known = device.controls.get(str(control))
+    if isinstance(control, str) and said.get("stage") != "rejected" and (known is None or known.time <= event.time):
+        value = said.get("value")
+        device.controls[control] = ControlState(
+            str(said.get("stage", "")), str(said.get("reason", "")), value if isinstance(value, int) else None, event.time
+        )
 
 
 def _counters(detail: Mapping[str, Any]) -> dict[str, int]:

@@ -51,6 +51,8 @@ class LiveDocument:
             "age": None if node.heard is None else max(0.0, now - node.heard),
             "firmware": hello.firmware if hello else None,
             "uptime": hello.uptime_ms / 1000 if hello else None,
+            "latched": node.latched,
+            "tripped": node.tripped,
             "bus": dict(bus),
         }
 

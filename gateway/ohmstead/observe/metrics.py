@@ -105,6 +105,10 @@ class _Gateway(Collector):
             [((name,), float(bool(node.online))) for name, node in nodes.items()],
             ("node",),
         )
+        latched = [
+            ((name, node.tripped or node.latched), float(bool(node.latched))) for name, node in nodes.items() if node.latched is not None
+        ]
+        yield _gauge("ohmstead_node_latched", "1 while a node is stopped; the cause, empty where it is not.", latched, ("node", "cause"))
         yield _gauge(
             "ohmstead_node_late_seconds", "Delay of the last frame.", [((name,), node.late) for name, node in nodes.items()], ("node",)
         )

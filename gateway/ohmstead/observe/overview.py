@@ -11,7 +11,7 @@ import ohmstead
 from ohmstead.config.model import Config
 from ohmstead.control.desk import Desk
 from ohmstead.mqtt import MqttClient
-from ohmstead.nodes.fleet import Fleet
+from ohmstead.nodes.fleet import Fleet, NodeState
 from ohmstead.nodes.ingest import Ingest
 from ohmstead.observe.latest import Latest
 from ohmstead.sources.modbus import ModbusSource
@@ -96,7 +96,7 @@ class Overview:
             "ok": self.writer.healthy,
             "store": "ok" if self.writer.healthy else f"nothing is stored: {self.writer.trouble}",
             "mqtt": "ok" if self.mqtt.connected else "the broker is away",
-            "nodes": {name: "ok" if node.online else "offline" for name, node in self.fleet.nodes.items()},
+            "nodes": {name: _node_health(node) for name, node in self.fleet.nodes.items()},
             "devices": states,
         }
 
@@ -173,5 +173,14 @@ class Overview:
             "refused": node.refused,
             "given_up": node.given_up,
             "restarts": node.restarts,
+            "latched": node.latched,
+            "tripped": node.tripped,
+            "controls": {device: {name: said._asdict() for name, said in state.controls.items()} for device, state in node.devices.items()},
+            "link": dict(node.link),
             "bus": dict(node.bus),
         }
+
+
+def _node_health(node: NodeState) -> str:
+    state = "ok" if node.online else "offline"
+    return f"{state}, stopped: {node.tripped or node.latched}" if node.latched else state

@@ -49,6 +49,7 @@ function troubles(now) {
   const list = [];
   if (!now.broker) list.push('The MQTT broker cannot be reached; readings are kept and will follow.');
   if (!now.store.healthy) list.push(`The store cannot keep readings: ${now.store.trouble || 'unknown reason'}.`);
+  for (const node of now.nodes) if (node.latched) list.push(`Node ${node.name} is stopped (${node.tripped || node.latched}) until it is reset; its controls hold their safe values.`);
   for (const node of now.nodes) if (!node.online) list.push(`Node ${node.name} is offline${node.age === null ? '' : `, last heard ${ago(node.age)} ago`}.`);
   for (const device of now.devices) {
     if (device.state === 'offline') list.push(`${device.title} (${device.name}) does not answer.`);
@@ -119,6 +120,7 @@ function nodeCard(node) {
   const list = make('dl');
   const row = (name, text) => list.append(make('dt', { text: name }), make('dd', { text }));
   row('Firmware', node.firmware ?? '–');
+  if (node.latched) row('Stopped', node.tripped || node.latched);
   row('Running for', node.uptime === null || node.uptime === undefined ? '–' : ago(node.uptime));
   for (const [key, name] of BUS) {
     const count = node.bus?.[key];
