@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,7 +81,8 @@ def listing(file: Path, listen: float) -> None:
 
 
 def _listen(config: Config, seconds: float) -> dict[str, Heard]:
-    from ohmstead.nodes.direct import Direct, event_of, hello_of
+    from ohmstead.nodes.direct import Direct, hello_of
+    from ohmstead.nodes.inbox import RefusedError
 
     heard = {name: Heard() for name in config.nodes}
     with Direct(config, "+/up/online", "+/up/hello", "+/up/event") as direct:
@@ -92,8 +94,11 @@ def _listen(config: Config, seconds: float) -> dict[str, Heard]:
                 node.online = message.payload == b"online"
             elif kind == "up/hello":
                 node.hello = hello_of(message) or node.hello
-            elif (event := event_of(message)) is not None:
-                node.take(event)
+            else:
+                with suppress(RefusedError):  # garbage on the topic says nothing about the node
+                    event = direct.event(name, message)
+                    if event is not None:
+                        node.take(event)
     return heard
 
 

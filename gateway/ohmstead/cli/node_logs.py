@@ -15,6 +15,7 @@ from ohmstead.cli.node import NODE, told
 if TYPE_CHECKING:
     from ohmstead.config.model import Config
     from ohmstead.messages import Message
+    from ohmstead.nodes.direct import Direct
 
 _BAUD = 115_200
 
@@ -51,22 +52,25 @@ def _events(config: Config, node: str, seconds: float | None) -> None:
         click.echo(f"Listening to {node}. Ctrl-C ends it.", err=True)
         for _, kind, message in direct.messages(seconds):
             at = "(kept)  " if message.retain else f"{datetime.now(config.zone):%H:%M:%S}"
-            if line := _line(kind, message):
+            if line := _line(direct, node, kind, message):
                 click.echo(f"{at}  {line}")
 
 
-def _line(kind: str, message: Message) -> str:
-    from ohmstead.nodes.direct import event_of, hello_of
+def _line(direct: Direct, node: str, kind: str, message: Message) -> str:
+    """What to show of a message; nothing for an event that was shown before."""
+    from ohmstead.nodes.direct import hello_of
+    from ohmstead.nodes.inbox import RefusedError
 
     if kind == "up/online":
         return message.payload.decode(errors="replace")[:40]
     if kind == "up/hello":
         hello = hello_of(message)
         return f"hello: {hello.firmware}, slot {hello.slot}, started by {hello.reset_cause}" if hello else "a hello that makes no sense"
-    event = event_of(message)
-    if event is None:
-        return "an event that makes no sense"
-    return f"{event.uptime_ms / 1000:>10.1f} s  {event.device or 'node':<12}  {event.kind}: {_said(event.detail)}"
+    try:
+        event = direct.event(node, message)
+    except RefusedError as wrong:
+        return f"an event that makes no sense: {wrong.reason}"
+    return "" if event is None else f"{event.uptime_ms / 1000:>10.1f} s  {event.device or 'node':<12}  {event.kind}: {_said(event.detail)}"
 
 
 def _said(detail: Any) -> str:

@@ -54,6 +54,7 @@ class Direct:
         self.root = f"ohm/{config.site}/node/"
         self._patterns = [self.root + pattern for pattern in patterns]
         self._address = f"{config.mqtt.host}:{config.mqtt.port}"
+        self._seen: set[tuple[str, int, int]] = set()
         self._arrived: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._ready: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"{config.client_id}-{secrets.token_hex(4)}")
@@ -114,6 +115,18 @@ class Direct:
             node, _, name = message.topic.removeprefix(self.root).partition("/")
             yield node, name, message
 
+    def event(self, node: str, message: Message) -> NodeEvent | None:
+        """A node's event the first time it comes (a node sends it again until a gateway has stored it); None otherwise.
+
+        Raises RefusedError for what is no event.
+        """
+        event = NodeEvent(*inbox.event(message.payload))
+        key = node, event.boot, event.seq
+        if key in self._seen:
+            return None
+        self._seen.add(key)
+        return event
+
     def publish(self, node: str, name: str, payload: bytes) -> None:
         """Hands a message to the broker and waits until it has it. Raises BrokerError."""
         sent = self._client.publish(f"{self.root}{node}/{name}", payload, qos=1)
@@ -149,7 +162,7 @@ def hello_of(message: Message) -> Hello | None:
 
 
 def event_of(message: Message) -> NodeEvent | None:
-    """A node's event; None for what is none."""
+    """A node's event, the same one as often as it comes; None for what is none."""
     try:
         return NodeEvent(*inbox.event(message.payload))
     except RefusedError:

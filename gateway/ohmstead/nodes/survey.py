@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ohmstead.config.model import Config
 from ohmstead.errors import OhmsteadError
-from ohmstead.nodes.direct import Direct, event_of
+from ohmstead.messages import Message
+from ohmstead.nodes.direct import Direct, NodeEvent
+from ohmstead.nodes.inbox import RefusedError
 
 _SETUP_S = 15.0
 _UNIT_S = 2.0
@@ -17,6 +18,10 @@ _UNIT_S = 2.0
 
 _TTL_MS = 10_000
 _HEARD_S = 3.0
+_MEANING = {
+    "malformed": ": it has no such bus, or is older than this command",
+    "unknown control": ": its software is older than this command",
+}
 _COUNTER_GAP = 1000
 """How far a node's counter may be ahead of ours and still be believed (it is kept in steps, and ahead after a restart)."""
 
@@ -49,26 +54,28 @@ def scan(direct: Direct, config: Config, node: str, first: int, last: int, bus: 
     identity = f"scan-{secrets.token_hex(4)}"
     words = b"".join(word.to_bytes(2, "big") for word in (first, last, bus))
     counter = direct.command(config, node, identity, "scan", words, _TTL_MS)
-    deadline = time.monotonic() + longest(first, last)
-    while (left := deadline - time.monotonic()) > 0:
-        for _, kind, message in direct.messages(left):
-            if kind == "up/online" and message.payload == b"offline":
-                raise ScanError(f"node {node} went offline in the middle of it")
-            event = event_of(message) if kind == "up/event" else None
-            if event is None:
-                continue
-            if event.kind == "result" and event.detail.get("id") == identity:
+    accepted = False
+    for _, kind, message in direct.messages(longest(first, last)):
+        if kind == "up/online" and message.payload == b"offline":
+            raise ScanError(f"node {node} went offline in the middle of it")
+        event = _event(direct, node, message) if kind == "up/event" else None
+        if event is None:
+            continue
+        if event.kind == "result" and event.detail.get("id") == identity:
+            accepted = event.detail.get("stage") == "done"
+            if not accepted:
                 known = _counter_of_a_refusal(node, event.detail)
                 if not counter <= known < counter + _COUNTER_GAP:
                     raise ScanError(f"node {node} refuses: its command counter is at {known}, this clock at {counter}")
-                counter = direct.command(config, node, identity := f"{identity}+", "scan", words, _TTL_MS, above=known)
-            elif event.kind == "rejected":
-                raise ScanError(f"node {node} refuses the command: {event.detail.get('reason', 'no reason')}. Has it the key of this file?")
-            elif event.kind == "scan":
-                part = _part(event.detail)
-                yield part
-                if part.done:
-                    return
+                identity += "+"
+                counter = direct.command(config, node, identity, "scan", words, _TTL_MS, above=known)
+        elif event.kind == "rejected" and not accepted:
+            raise ScanError(f"node {node} refuses the command: {event.detail.get('reason', 'no reason')}. Has it the key of this file?")
+        elif event.kind == "scan" and accepted:
+            part = _part(event.detail)
+            yield part
+            if part.done:
+                return
     raise ScanError(f"node {node} did not finish within {longest(first, last):g} s. Has it this software (`ohmstead node list`)?")
 
 
@@ -81,12 +88,20 @@ def _must_be_online(direct: Direct, node: str) -> None:
     raise ScanError(f"the broker knows nothing of node {node}: was it ever online?")
 
 
+def _event(direct: Direct, node: str, message: Message) -> NodeEvent | None:
+    """What the node says for the first time; garbage is not for us to judge."""
+    try:
+        return direct.event(node, message)
+    except RefusedError:
+        return None
+
+
 def _counter_of_a_refusal(node: str, detail: Any) -> int:
     """The node's own counter when it says that ours is an old one. Raises ScanError for any other answer."""
     stage, reason, counter = detail.get("stage"), detail.get("reason", ""), detail.get("counter")
     if reason == "replayed" and isinstance(counter, int):
         return counter
-    raise ScanError(f"node {node}: {stage}, {reason or 'without a reason'}")
+    raise ScanError(f"node {node}: {stage}, {reason or 'without a reason'}{_MEANING.get(str(reason), '')}")
 
 
 def _part(detail: Any) -> Found:
