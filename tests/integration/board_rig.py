@@ -14,7 +14,6 @@ import signal
 import subprocess
 import termios
 import threading
-from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -30,7 +29,7 @@ class Machine:
             file.write(str(timeout))
 class Sys:
     platform = PLATFORM
-    version = sys.version
+    version = VERSION or sys.version
     implementation = sys.implementation
     modules = sys.modules
     exit = sys.exit
@@ -45,7 +44,7 @@ _CTRL_A, _CTRL_B, _CTRL_C = b"\x01", b"\x02", b"\x03"
 class Board:
     """`flash`: the folder that is its file system. `port`: what to open while it is plugged in. `received`: bytes that came to it."""
 
-    def __init__(self, micropython: list[str], folder: Path, platform: str = "esp32", environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, micropython: list[str], folder: Path, platform: str = "esp32", version: str = "") -> None:
         self.flash = folder / "flash"
         self.flash.mkdir(parents=True)
         (self.flash / "state").mkdir()
@@ -58,11 +57,10 @@ class Board:
         self.console = bytearray()
         self._reset, self.watchdog = folder / "reset", folder / "watchdog"
         self._prelude = folder / "prelude.py"
-        names = {"RESET": str(self._reset), "WATCHDOG": str(self.watchdog), "PLATFORM": platform}
+        names = {"RESET": str(self._reset), "WATCHDOG": str(self.watchdog), "PLATFORM": platform, "VERSION": version}
         self._prelude.write_text("".join(f"{name} = {value!r}\n" for name, value in names.items()) + PRELUDE)
         self._micropython = micropython
-        self._environment = {**os.environ, **(environment or {})}
-        self._environment.pop("MICROPYPATH", None)
+        self._environment = {name: value for name, value in os.environ.items() if name != "MICROPYPATH"}
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from ohmstead.cli import main
+from ohmstead.nodes.chip import CHIPS
 from ohmstead.nodes.compile import read_node_config
 from tests.conftest import REPOSITORY, Broker, free_port, wait_for
 from tests.integration.board_rig import Board
 from tests.integration.node_harness import flashed
+from tests.unit.test_node_chip import micropython_image
 
 HOME = """\
 site: home
@@ -120,6 +123,42 @@ def test_a_changed_module_and_an_old_one_leave_no_mixture_behind(home: Path, boa
     assert (board.flash / "a/umqtt/simple.mpy").read_bytes() == (flashed() / "umqtt/simple.mpy").read_bytes()
     assert not (board.flash / "safe/old.mpy").exists()
     assert "slot a" in result.stdout
+
+
+def test_an_erased_board_does_not_obey_recorded_commands_of_the_past(home: Path, board: Board) -> None:
+    before = time.time()
+    assert flash(home, board, "--wait", "0").exit_code == 0
+    counter = board.flash / "state/command.counter"
+    assert before - 1 < int(counter.read_text()) <= time.time()
+    counter.write_text("17")  # a board that has one keeps it
+    assert flash(home, board, "--wait", "0").exit_code == 0
+    assert counter.read_text() == "17"
+
+
+def test_micropython_that_is_there_already_is_not_written_again(home: Path, micropython: list[str], tmp_path: Path) -> None:
+    image = tmp_path / "image.bin"
+    image.write_bytes(micropython_image(CHIPS[0], "v1.27.0"))
+    with Board(micropython, tmp_path / "board", version="3.4.0; MicroPython v1.27.0 on 2026-01-02") as same:
+        result = flash(home, same, "--firmware", str(image), "--wait", "0")
+        assert result.exit_code == 0, result.output
+        assert "Chip:" not in result.stdout
+
+
+def test_a_board_comes_back_with_its_new_micropython(home: Path, board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The board erased and written, then found: esptool is not asked here, as in `test_esptool.py`, but says what it says to a chip."""
+    image = tmp_path / "image.bin"
+    image.write_bytes(micropython_image(CHIPS[0]))
+    asked: list[str] = []
+
+    def esptool(command: Sequence[str], show: bool) -> tuple[int, str]:
+        asked.append(next(word for word in command if word in ("chip-id", "erase-flash", "write-flash")))
+        return 0, f"Connected to ESP32 on {board.port}:\n"
+
+    monkeypatch.setattr("ohmstead.nodes.chip._run", esptool)
+    result = flash(home, board, "--erase", "--yes", "--firmware", str(image))
+    assert result.exit_code == 0, result.output
+    assert asked == ["chip-id", "erase-flash", "write-flash"]
+    assert "says hello" in result.stdout
 
 
 def test_a_dry_run_changes_nothing(home: Path, board: Board) -> None:

@@ -109,6 +109,13 @@ def test_every_command_explains_itself() -> None:
     assert "Examples:" in overview
 
 
+def test_every_command_for_nodes_explains_itself_with_examples() -> None:
+    overview = call("node", "--help").output
+    for command in ("config", "flash", "list", "logs", "scan", "shell", "update"):
+        assert f"  {command} " in overview
+        assert "Example" in call("node", command, "--help").output
+
+
 def test_version() -> None:
     assert call("version").output == f"ohmstead {ohmstead.__version__}\n"
 

@@ -76,7 +76,7 @@ def flash(
         _must_be_for_a_board(node, read_node_config(compiled), file)
         with told():
             software = read_software(folder or _CHECKOUT / "build" / "node-image", _CHECKOUT)
-            wanted = pieces(software, compiled, None if ca is None else _certificate(ca))
+            wanted = pieces(software, compiled, time.time(), None if ca is None else _certificate(ca))
             chosen = choose(port)
             if not _micropython(Esptool(chosen), chosen, firmware, erase=erase, yes=yes, dry_run=dry_run):
                 return  # nothing more can be told of a board without MicroPython
@@ -119,7 +119,7 @@ def _micropython(esptool: Esptool, port: str, firmware: Path | None, *, erase: b
 
     image = chip.read_image(firmware) if firmware is not None else None
     there = None if erase else _what_runs(port)
-    if there is not None and (image is None or image.version in there):
+    if there is not None and (image is None or f"MicroPython {image.version} on " in there):
         click.echo(f"MicroPython: {there}")
         return True
     found = esptool.detect()
@@ -184,11 +184,11 @@ def _await_micropython(port: str) -> None:
 
 def _install(port: str, node: str, wanted: list[Piece], *, dry_run: bool) -> None:
     from ohmstead.nodes.board import Board, must_run_a_node
-    from ohmstead.nodes.flash import MAIN, carry_out, compare
+    from ohmstead.nodes.flash import CONFIG, MAIN, carry_out, compare
 
     with Board(port) as board:
         must_run_a_node(board.identity())
-        if board.sums([MAIN])[MAIN] is not None:
+        if any(board.sums([MAIN, CONFIG]).values()):
             board.hold_watchdog()
         plan = compare(board, wanted)
         _say(node, plan)

@@ -40,8 +40,8 @@ class Heard:
             self.latched = str(detail.get("cause", "yes"))
         elif event.kind == "reset":
             self.latched = ""
-        elif event.kind == "link" and "latched" in detail:
-            self.latched = str(detail["latched"] or "")
+        elif event.kind == "link" and isinstance(detail.get("latched"), str):
+            self.latched = detail["latched"]
 
 
 @click.command(

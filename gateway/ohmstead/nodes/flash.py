@@ -22,6 +22,9 @@ SLOT, SAFE, STATE = "a", "safe", "state"
 BOOT = f"{STATE}/boot"
 """Which slot runs; without it the one that was flashed does."""
 
+COUNTER = f"{STATE}/command.counter"
+CONFIG = f"{STATE}/config.ohm"
+
 SUMS = "SHA256SUMS"
 _SPARE = 65_536
 
@@ -31,11 +34,12 @@ class ImageError(OhmsteadError):
 
 
 class Piece(NamedTuple):
-    """A file of the board. `twin`: the name under which the board has the same content by then."""
+    """A file of the board. `twin`: the name under which the board has the same content by then; `first`: only where there is none."""
 
     name: str
     content: bytes
     twin: str = ""
+    first: bool = False
 
     @property
     def sha256(self) -> str:
@@ -93,23 +97,26 @@ def read_software(folder: Path, checkout: Path) -> Software:
     return Software(files, root)
 
 
-def pieces(software: Software, configuration: bytes, authority: bytes | None = None) -> list[Piece]:
+def pieces(software: Software, configuration: bytes, now: float, authority: bytes | None = None) -> list[Piece]:
     """All files that flashing is about, `main.py` last: a board that got only a part of them starts nothing.
 
-    `configuration`: the content of `config.ohm`; `authority`: the certificate (DER) that a broker's must be signed by.
+    `configuration`: the content of `config.ohm`; `authority`: the certificate (DER) that a broker's must be signed by. A board without
+    a command counter gets one of `now` (UTC seconds): an erased one would obey whoever recorded commands of the past and repeats them.
     """
     modules = sorted(software.image.items())
     wanted = [Piece(f"{SLOT}/{name}", content) for name, content in modules]
     wanted += [Piece(f"{SAFE}/{name}", content, f"{SLOT}/{name}") for name, content in modules]
     if authority is not None:
         wanted.append(Piece(f"{STATE}/ca.der", authority))
-    wanted += [Piece(f"{STATE}/config.ohm", configuration), Piece(MAIN, software.main)]
+    wanted.append(Piece(COUNTER, str(int(now)).encode(), first=True))
+    wanted += [Piece(CONFIG, configuration), Piece(MAIN, software.main)]
     return wanted
 
 
 def compare(board: Board, wanted: list[Piece]) -> Plan:
     """What of it is missing or different on the board. Changes nothing."""
     there = board.sums([piece.name for piece in wanted])
+    wanted = [piece for piece in wanted if not piece.first or there[piece.name] is None]
     names = {piece.name for piece in wanted}
     stale = tuple(sorted(name for folder in (SLOT, SAFE) for name in board.files(folder) if name not in names))
     different = {piece.name for piece in wanted if there[piece.name] != piece.sha256}
