@@ -21,13 +21,15 @@ if TYPE_CHECKING:
     from ohmnode.spool import Spool
     from ohmnode.thinning import Thinning
 
-# A row of the table: the segment's number, boot, last frame, bytes, uptime of the last frame in s, frames, times it was thinned.
-_ROW = const(7)
+# A row of the table: the segment's number, boot, last frame, bytes, uptime of the last frame in s, frames, times it was thinned, and the
+# number up to which its boot is settled.
+_ROW = const(8)
 _BOOT = const(1)
 _LAST = const(2)
 _SIZE = const(3)
 _UPTIME = const(4)
 _FRAMES = const(5)
+_SETTLED = const(7)
 _HEAD = const(12)
 _RECORD = const(10)
 _EVENT = const(0x97)  # an array of seven; readings have eight fields
@@ -61,7 +63,7 @@ class Flash:
         self._reading: "Any" = None
         self.open = False  # whether the last segment takes more
         self.told_to = 0  # of the segments up to this one it has been told what is gone
-        self._at = self._position = self._previous = self.seq = 0
+        self._at = self._position = self._previous = self._settled = self.seq = 0
         try:
             names = os.listdir(hal.folder + "/spool")
         except OSError:  # not there yet, or nothing that can be used: then that is raised here
@@ -97,6 +99,7 @@ class Flash:
             return
         self.open = False
         self._writing = open(self.path(self.number), "wb")
+        self._settled = acknowledged
         pack_into(">2sBBII", self._head, 0, b"OS", 0, 0, self.own, acknowledged)
         self._writing.write(self._head)
 
@@ -112,7 +115,7 @@ class Flash:
         file.close()
         size += frames * _RECORD
         if not self.open:
-            self.add(self.number, self.own, _HEAD)
+            self.rows[self.add(self.number, self.own, _HEAD) + _SETTLED] = self._settled
             self.open = True
         row = self.count * _ROW - _ROW
         rows = self.rows
@@ -174,9 +177,11 @@ class Flash:
             self._previous = max(self._previous, seq)
         for index in range(self.count - 1, -1, -1):
             row = index * _ROW
-            if self.rows[row + _BOOT] == boot and self.rows[row + _LAST] <= seq:
-                self.remove(index)
-                freed = True
+            if self.rows[row + _BOOT] == boot:
+                self.rows[row + _SETTLED] = max(self.rows[row + _SETTLED], seq)
+                if self.rows[row + _LAST] <= seq:
+                    self.remove(index)
+                    freed = True
         return freed
 
     def crowded(self) -> bool:
@@ -249,9 +254,7 @@ class Flash:
         if boot == self.boot:
             return
         self.boot = boot
-        with open(self.path(self._at), "rb") as file:
-            file.readinto(self._head)
-        self._previous = unpack_from(">I", self._head, 8)[0]
+        self._previous = rows[row + _SETTLED]
         if boot != self.own and self._at > self.told_to:
             self.first = self._previous + 1
             self.ago_s = 0

@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 
 _HEAD = const(12)
 _RECORD = const(10)
-_ROW = const(7)
+_ROW = const(8)
 _BOOT = const(1)
 _LAST = const(2)
 _SIZE = const(3)
 _UPTIME = const(4)
 _FRAMES = const(5)
 _THINNED = const(6)
+_SETTLED = const(7)
 _STEP = const(2048)
 _OFTEN = const(8)
 _EVENT = const(0x97)
@@ -59,7 +60,7 @@ def _scan(flash: "Flash", row: int, file: "Any") -> None:
     if file.readinto(head) != _HEAD or head[:2] != b"OS":
         return
     rows[row + _THINNED] = head[2]
-    rows[row + _BOOT] = unpack_from(">I", head, 4)[0]
+    rows[row + _BOOT], rows[row + _SETTLED] = unpack_from(">II", head, 4)
     position = last = _HEAD
     while True:
         size = read(file, head, flash.buffer)
@@ -183,14 +184,16 @@ class Thinning:
         size += _RECORD
         self._position += size
         frame = flash.buffer[: size - _RECORD]
-        if frame[0] != _EVENT and flash.rows[self._index * _ROW + _THINNED] == self._least:
+        seq = unpack_from(">I", self._head, 2)[0]
+        row = self._index * _ROW
+        if frame[0] != _EVENT and flash.rows[row + _THINNED] == self._least:
             group = _group(frame)
             self._seen[group] = keep = not self._seen.get(group, False)
-            if not keep:
+            if not keep and seq != flash.rows[row + _LAST]:  # the last stays: what is gone before it can be told
                 return size
         self._target.write(memoryview(self._head)[:_RECORD])
         self._target.write(frame)
-        self._last = unpack_from(">I", self._head, 2)[0]
+        self._last = seq
         self._size += size
         self._frames += 1
         return size

@@ -1,0 +1,352 @@
+"""What runs on MicroPython in the power-cut campaign: the node's own code on littlefs, on a flash whose power goes at a chosen moment.
+
+    micropython cut_node.py <image> prepare|run|look <operation> <seed> <cut> <files>
+
+`image`: the flash, a file of 4 kB blocks. `prepare` formats it and does what came before. `run` does the operation and says on each line
+`did …` what has been done for good; at the `cut`-th program or erase (0: never) only a part of it happens, from then on the flash does
+nothing, and the process ends with code 3. `look` starts like a node: it says `found …`. `files`: a folder with what the operation needs.
+The power-cut campaign (`power_cuts.py`) judges.
+"""
+
+import asyncio
+import os
+import random
+import sys
+from hashlib import sha256
+
+import vfs
+
+_BLOCK = 4096
+_BLOCKS = 96
+_UNIT = 32  # as the ESP32's port has it: read size, program size
+_CUT_CODE = 3
+
+image, mode, operation, seed, cut, files = sys.argv[1:7]
+chance = random
+chance.seed(int(seed))
+
+
+class Flash:
+    """Blocks in a file of the host."""
+
+    def __init__(self, path: str, cut: int) -> None:
+        self.file = open(path, "r+b")  # noqa: SIM115 - open as long as this process lives
+        self.cut = cut
+        self.programs = self.erases = 0
+        self.dead = False
+
+    def readblocks(self, block: int, buffer: bytearray, offset: int = 0) -> None:
+        self.file.seek(block * _BLOCK + offset)
+        self.file.readinto(buffer)
+
+    def writeblocks(self, block: int, buffer: bytearray, offset: int = 0) -> None:
+        self.programs += 1
+        self._change(block * _BLOCK + offset, buffer)
+
+    def ioctl(self, order: int, block: int) -> int:
+        if order == 4:
+            return _BLOCKS
+        if order == 5:
+            return _BLOCK
+        if order == 6:
+            self.erases += 1
+            self._change(block * _BLOCK, b"\xff" * _BLOCK)
+        return 0
+
+    def _change(self, position: int, content: "bytes | bytearray") -> None:
+        if self.dead:
+            raise OSError(5)
+        last = self.programs + self.erases == self.cut
+        if last:
+            part = chance.randrange(len(content) + 1)
+            content = bytes(content[:part]) + bytes([chance.getrandbits(8)] * min(len(content) - part, chance.randrange(3)))
+        self.file.seek(position)
+        self.file.write(content)
+        self.file.flush()
+        if last:
+            self.dead = True
+            raise SystemExit(_CUT_CODE)
+
+
+flash = Flash(image, int(cut))
+if mode == "prepare":
+    vfs.VfsLfs2.mkfs(flash, readsize=_UNIT, progsize=_UNIT)
+vfs.mount(vfs.VfsLfs2(flash, readsize=_UNIT, progsize=_UNIT), "/f")
+
+from hal.common import CommonHal  # the node's code comes after its flash
+from ohmcore.limits import Budget
+from ohmnode import configuration, keep, outbox, slots, spool, update
+from ohmnode.commands import Commands
+
+
+class Hal(CommonHal):
+    """The state directory is on that flash; time goes by when somebody says so."""
+
+    name = "cut"
+    now = 1000
+
+    def __init__(self, boot: int = 70_000) -> None:
+        super().__init__("/f/state")
+        self.ticks_ms = lambda: self.now
+        self.random = lambda size: boot.to_bytes(size, "big")
+
+    def setting(self, name: str, default: int) -> int:
+        return default
+
+
+def did(*words: object) -> None:
+    if flash.dead:
+        sys.exit(_CUT_CODE)
+    print("did", *words)
+
+
+def found(*words: object) -> None:
+    print("found", *words)
+
+
+def given(name: str) -> bytes:
+    with open(files + "/" + name, "rb") as file:
+        return file.read()
+
+
+class Configure:
+    """A configuration comes, is tried, becomes the current one and then the last good one."""
+
+    def prepare(self) -> None:
+        Hal().write("config.ohm", given("config-0"))
+        Hal().write("config.good", given("config-0"))
+
+    def run(self) -> None:
+        hal = Hal()
+        for number in range(1, 6):
+            content = given(f"config-{number}")
+            hal.write(configuration.NEXT, content)
+            hal.rename(configuration.NEXT, configuration.CURRENT)
+            did(number)
+            configuration.keep_as_good(hal, content[4:12])
+
+    def look(self) -> None:
+        hal = Hal()
+        hal.remove(configuration.NEXT)
+        loaded = configuration.load(hal)
+        good = configuration.load(hal, (configuration.LAST_GOOD,))
+        found(loaded.content["bus_report_ms"], good.content["bus_report_ms"], loaded.source, loaded.complaint)
+
+
+class Count:
+    """Commands come, now often, now rarely; each is counted before it is obeyed."""
+
+    def _commands(self, hal: Hal) -> Commands:
+        return Commands(hal, outbox.Outbox(hal, spool.Spool(8, 1024)), bytes(32), b"", None, [])
+
+    def prepare(self) -> None:
+        self._commands(Hal()).remember(0, 100)
+
+    def run(self) -> None:
+        hal = Hal()
+        commands = self._commands(hal)
+        counter = commands.last
+        for identity in range(1, 60):
+            hal.now += chance.choice((1000, 90_000))
+            counter += chance.choice((1, 1, 5, 100))
+            if commands.remember(identity, counter):
+                did(counter)
+
+    def look(self) -> None:
+        found(self._commands(Hal()).last)
+
+
+class Control:
+    """What `keep` wants of a control."""
+
+    class Device:
+        name = "growatt"
+
+    device = Device()
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.kept = False
+        self.budget = Budget(40)
+
+
+class Keep:
+    """Leases come and go, budgets are used, the house latches and is reset."""
+
+    def prepare(self) -> None:
+        hal = Hal()
+        keep.save(hal, outbox.Outbox(hal, spool.Spool(8, 1024)), "stop 0", [])
+
+    def run(self) -> None:
+        hal = Hal()
+        box = outbox.Outbox(hal, spool.Spool(8, 1024))
+        controls = [Control(name) for name in ("charge", "discharge", "export")]
+        for number in range(1, 30):
+            control = chance.choice(controls)
+            control.kept = not control.kept
+            if control.budget.left():
+                control.budget.spend(1)
+            if keep.save(hal, box, f"stop {number}", controls):
+                did(number)
+
+    def look(self) -> None:
+        hal = Hal()
+        found(keep.load(hal, [Control("charge")]))
+
+
+class Spool:
+    """A life of readings and events, with the gateway there and away. `most`: bytes of flash."""
+
+    most = 262144
+    readings = 500
+    thin = False
+
+    def _box(self, boot: int) -> outbox.Outbox:
+        box = outbox.Outbox(Hal(boot), spool.Spool(48, 6144))
+        box.use_flash(self.most)
+        return box
+
+    def prepare(self) -> None:
+        box = self._box(70_001)
+        self._live(box, 150)
+
+    def run(self) -> None:
+        self._live(self._box(70_002), self.readings)
+
+    def _live(self, box: outbox.Outbox, readings: int) -> None:
+        kept = box.spool
+        last = (0, 0, 0)
+        told = 0
+        for number in range(readings):
+            if chance.randrange(20) == 0:
+                box.event("", chance.choice(("trip", "offline", "result")), {"number": number})
+                did("event", box.boot, kept.next_seq - 1)
+            packer = box.packer
+            packer.reset()
+            name = chance.choice(("10s", "30s", "5min"))
+            packer.value([1, box.boot, kept.next_seq, box.uptime_ms(), "mtec", name, 0, [[3 << 16, bytes(chance.randrange(20, 160))]]])
+            box._keep(False, False)
+            for _ in range(chance.choice((1, 4, 8))):
+                box._hal.now += 500
+                box.tend()
+            if not self.thin and chance.randrange(30) == 0 and kept.stored > kept.acknowledged:
+                kept.connected()
+                kept.highest_sent = kept.next_seq - 1
+                up_to = chance.randrange(kept.acknowledged + 1, kept.stored + 1)
+                did("acking", box.boot, up_to)
+                kept.acknowledge(up_to)
+                kept.away = True
+            if kept.flash is not None and kept.flash.thinned != told:
+                told = kept.flash.thinned
+                did("thinned", told)
+            now = (box.boot, kept.stored, kept.acknowledged)
+            if now != last:
+                last = now
+                did("stored", *now)
+
+    def look(self) -> None:
+        """Replays all as a session does, to somebody who never acknowledges."""
+        box = self._box(70_003)
+        kept, behind = box.spool, box.spool.flash
+        kept.away = False
+        box.event = lambda device, kind, detail: found("told", box.packer.value(detail) or box.packer.message().hex())
+        while True:
+            box.packer.reset()
+            size = box.replay(1)
+            if size == 0:
+                break
+            if size > 0:
+                found("frame", bytes(box.packer.buffer[:size]).hex())
+        found("table", behind.failures, behind.count, behind.total)
+
+
+class Thin(Spool):
+    """The same with little room: old segments are thinned and joined all the time."""
+
+    most = 32768
+    readings = 700
+    thin = True
+
+
+class Outage:
+    """An hour without a gateway at the polling of a real device: `polls` has a line for each group: its name, period in s, words."""
+
+    def prepare(self) -> None:
+        pass
+
+    def run(self) -> None:
+        box = outbox.Outbox(Hal(70_001), spool.Spool(200, 16384))
+        box.use_flash(262144)
+        groups = [line.split() for line in str(given("polls"), "utf-8").split("\n") if line]
+        frames = size = 0
+        for second in range(3600):
+            box._hal.now += 1000
+            for name, period, *ranges in groups:
+                if second % int(period) == 0:
+                    packer = box.packer
+                    packer.reset()
+                    body = [[3 << 16, bytes(2 * int(words))] for words in ranges]
+                    packer.value([1, box.boot, box.spool.next_seq, box.uptime_ms(), "mtec", name, 0, body])
+                    box._keep(False, False)
+                    frames += 1
+                    size += packer.length
+            box.tend()
+        did("outage", frames, size, *box.spool.flash.report())
+
+
+class Replace:
+    """A signed update is put into the slot that does not run."""
+
+    def __init__(self) -> None:
+        sys.path.insert(0, "/f/a")
+
+    def prepare(self) -> None:
+        for slot in ("a", "b", "safe"):
+            os.mkdir("/f/" + slot)
+            for name in ("main.py", "node.mpy"):
+                with open(f"/f/{slot}/{name}", "wb") as file:
+                    file.write(f"{slot} {name} old".encode() * 300)
+        slots.write(Hal(), "a", "b", 0, True)
+
+    def run(self) -> None:
+        hal = Hal()
+        content = given("package")
+        with open("/f/state/update.part", "wb") as file:
+            file.write(content)
+        refusal = asyncio.run(update.install(hal, "/f/state/update.part", len(content), given("modulus")))
+        if refusal:
+            raise ValueError(refusal)
+        did("installed")
+
+    def look(self) -> None:
+        """Starts as `root/main.py` does, and says what is in the slot it takes."""
+        root = {"__name__": "root", "__file__": "main.py"}
+        exec(given("root.py"), root)  # MicroPython has no other way to load a file as a module of another name
+        slot = root["choose"]("/f/state/boot")
+        found("slot", slot, *slots.read(Hal()))
+        for name in ("a", "safe", slot):
+            found("files", name, sha256(b"".join([read(f"/f/{name}/{file}") for file in sorted(os.listdir("/f/" + name))])).digest().hex())
+
+
+def read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return path[path.rfind("/") :].encode() + file.read()
+
+
+if mode == "prepare":
+    os.mkdir("/f/state")
+work = {
+    "configuration": Configure,
+    "counter": Count,
+    "control state": Keep,
+    "spool": Spool,
+    "thinning": Thin,
+    "update": Replace,
+    "outage": Outage,
+}[operation]()
+try:
+    getattr(work, mode)()
+finally:
+    if flash.dead:  # whatever else came of it
+        sys.exit(_CUT_CODE)
+print("used", flash.programs, flash.erases)
