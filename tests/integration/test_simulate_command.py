@@ -55,3 +55,25 @@ def test_what_cannot_be_served_is_said(arguments: list[str], complaint: str) -> 
     ended = subprocess.run([*SIMULATE, *arguments], capture_output=True, text=True, timeout=20)
     assert ended.returncode == 2
     assert complaint in ended.stderr
+
+
+def test_a_growatt_is_served_as_well() -> None:
+    command = [*SIMULATE[:-1], "growatt", "--tcp", "0", "--soc", "40"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        said = ""
+        while "Ctrl-C" not in said:
+            line = process.stdout.readline()
+            assert line, said
+            said += line
+        port = re.search(r"Modbus TCP: 127\.0\.0\.1:(\d+), unit 1", said)
+        assert port, said
+        client = ModbusTcpClient("127.0.0.1", port=int(port[1]))
+        assert client.connect()  # type: ignore[no-untyped-call]  # pymodbus leaves it untyped
+        assert client.read_input_registers(1014, count=1, device_id=1).registers == [40]
+        client.close()  # type: ignore[no-untyped-call]  # pymodbus leaves it untyped
+    finally:
+        process.terminate()
+        assert process.wait(5) == 0
+        process.stdout.close()

@@ -318,7 +318,7 @@ def happened(fleet: Fleet, kind: str, detail: dict[str, Any], device: str = "", 
 def test_the_fleet_knows_what_is_latched_why_and_what_became_of_controls() -> None:
     fleet = Fleet({"cellar": ["growatt"]})
     node = fleet.nodes["cellar"]
-    assert node.latched is None, "nothing is known yet"
+    assert [node.latched] == [None], "nothing is known yet"
     happened(fleet, "link", {"latched": "", "held": 1})
     assert node.latched == ""
     happened(fleet, "trip", {"limit": "cell temperature ceiling", "value": 601}, time=110)

@@ -7,7 +7,7 @@ import logging
 import signal
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 import click
@@ -15,6 +15,7 @@ import structlog
 
 from ohmstead.profiles import library
 
+from . import growatt as growatt_sph
 from .day import House, start_of
 from .faults import Faults, parse
 from .inverter import PhysicalInverter
@@ -130,6 +131,54 @@ def _physical(day: date | None, hour: float, speed: float, seed: int) -> tuple[P
     return inverter, f"the day {when} from {hour:g} h at {speed:g} times its speed, seed {seed}"
 
 
+@simulate.command(
+    epilog="""\b
+Examples:
+  ohmstead simulate growatt --rtu ./rs485
+      on a serial line at 9600 baud; the battery follows what is written
+  ohmstead simulate growatt --tcp 5020 --soc 16 --speed 60
+      almost empty, an hour in a minute
+"""
+)
+@click.option(
+    "--rtu", metavar="LINK", type=click.Path(path_type=Path), help="Serve Modbus RTU on a pseudo terminal; LINK will point to it."
+)
+@click.option("--baud", default=9600, show_default=True, type=click.IntRange(300, 1_000_000), help="True speed of the line.")
+@click.option("--unit", default=growatt_sph.UNIT, show_default=True, type=click.IntRange(1, 255), help="Modbus unit.")
+@click.option("--tcp", metavar="PORT", type=click.IntRange(0, 65535), help="Serve Modbus TCP; 0 takes a free port.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--soc", default=55.0, show_default=True, type=click.FloatRange(0, 100), help="State of charge at the start, in %.")
+@click.option("--day", type=click.DateTime(["%Y-%m-%d"]), help="The simulated day [default: today].")
+@click.option("--hour", default=11.0, show_default=True, type=click.FloatRange(0, 23.99), help="Local hour at which it starts.")
+@click.option("--speed", default=1.0, show_default=True, type=click.FloatRange(0.1, 3600), help="Times as fast as the clock.")
+@click.option("--seed", default=1, show_default=True, help="Clouds and appliances.")
+@click.option("--fault", "faults", multiple=True, callback=_faults, help="What goes wrong; may be given several times.")
+def growatt(
+    rtu: Path | None,
+    baud: int,
+    unit: int,
+    tcp: int | None,
+    host: str,
+    soc: float,
+    day: datetime | None,
+    hour: float,
+    speed: float,
+    seed: int,
+    faults: Faults,
+) -> None:
+    """A Growatt SPH: charges and discharges by its slots, wants 250 ms between frames and 64 registers at most."""
+    if rtu is None and tcp is None:
+        raise click.UsageError("nothing to serve: give --rtu LINK, --tcp PORT or both")
+    hardware = growatt_sph.Hardware(seed=seed)
+    start = growatt_sph.morning((day or datetime.now(hardware.zone)).date(), hour, hardware.zone)
+    station = growatt_sph.PacedStation(growatt_sph.Growatt(hardware, soc=soc, start=start, speed=speed), faults)
+    what = f"from {hour:g} h on at {speed:g} times its speed, {soc:g} % charged, seed {seed}"
+    try:
+        asyncio.run(_serve(station, what, rtu, baud, "none", unit, tcp, host, 0.0, name="Growatt SPH"))
+    except OSError as error:
+        raise click.ClickException(str(error)) from None
+
+
 async def _serve(
     station: Station,
     what: str,
@@ -140,13 +189,15 @@ async def _serve(
     tcp: int | None,
     host: str,
     latency: float,
+    *,
+    name: str = "M-TEC inverter",
 ) -> None:
     ended = asyncio.Event()
     for ending in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(ending, ended.set)
     with ExitStack() as lines:
         async with AsyncExitStack() as servers:
-            click.echo(f"M-TEC inverter: {what}")
+            click.echo(f"{name}: {what}")
             if rtu is not None:
                 number = unit or UNIT_RTU
                 line = lines.enter_context(Line({number: station}, baud=baud, parity=parity[0].upper(), link=rtu))
