@@ -46,9 +46,10 @@ format: setup
 bench *options: setup
     @{{ bin }}/python -m tests.bench {{ options }}
 
-# The files that a node gets (build/node-image): compiled, the same bytes every time, with their SHA-256
-node-image: setup
+# The files that a node gets (build/node-image) and their package for updates: the same bytes every time. --romfs makes a ROMFS image too
+node-image *options: setup
     @{{ bin }}/python images/node/build.py
+    @{{ bin }}/python images/node/package.py {{ options }}
 
 # The gateway's image with buildah or docker, whichever there is
 image tag="ohmstead:local":

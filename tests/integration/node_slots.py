@@ -50,13 +50,14 @@ def home(folder: Path, port: int) -> Config:
 class Board:
     """A flash in a folder, and the node that runs from it. `codes`: how its lives ended."""
 
-    def __init__(self, program: list[str], folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, program: list[str], folder: Path, environment: Mapping[str, str], heap: str = ESP32_HEAP) -> None:
         self.folder = folder / "flash"
         self.state = self.folder / "state"
         self.environment = dict(environment)
         self.lines: list[str] = []
         self.codes: list[int] = []
         self._program = program
+        self._heap = heap
         self._running: subprocess.Popen[str] | None = None
         self._wanted = False
         self._lock = threading.Lock()
@@ -87,7 +88,7 @@ class Board:
         self._spawn()
 
     def _spawn(self) -> None:
-        command = [*self._program, "-X", f"heapsize={ESP32_HEAP}", str(self.folder / "main.py"), str(self.state)]
+        command = [*self._program, "-X", f"heapsize={self._heap}", str(self.folder / "main.py"), str(self.state)]
         environment = {key: value for key, value in os.environ.items() if key != "MICROPYPATH"} | self.environment
         with self._lock:
             if not self._wanted:
