@@ -35,8 +35,9 @@ from ohmstead.observe.latest import Latest
 from ohmstead.observe.overview import Overview
 from ohmstead.profiles.decode import Decoder
 from ohmstead.publish.bridge import Bridge
-from ohmstead.publish.device import DeviceOutlets, device_outlets, retired_devices
+from ohmstead.publish.device import DeviceOutlets, device_outlets, node_outlets, retired_devices
 from ohmstead.publish.home_assistant import bridge_topic
+from ohmstead.publish.node_diagnostics import Told
 from ohmstead.publish.outlet import Outlet
 from ohmstead.readings import Snapshot, Stream, Subscriber, Value
 from ohmstead.sources.modbus import Endpoint, ModbusSource
@@ -117,6 +118,7 @@ class Gateway:
             started=clock.mono(),
         )
         self.outlets: list[Outlet] = [*(outlet for device in self.devices.values() for outlet in device.outlets), self._bridge()]
+        self.outlets += node_outlets(config, self.mqtt, self._told)
         self.outlets.append(retired_devices(config, self.mqtt, self.outlets))
         self.commands = ControlTopics(config.site, self.mqtt, self.desk.request)
         self.requests = BridgeRequests(config.site, self.mqtt, self.desk, lambda node: self.fleet.nodes[node].latched)
@@ -212,6 +214,10 @@ class Gateway:
             )
             for device in self.config.devices
         }
+
+    def _told(self, node: str) -> Told:
+        state = self.fleet.nodes[node]
+        return Told(state.link, state.bus, state.latched, state.hello.firmware if state.hello else None)
 
     def _bridge(self) -> Bridge:
         config = self.config

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -68,7 +68,7 @@ class NodeState:
     """A node. `heard` is the UTC second of its last message; `late` is the delay of its last frame in seconds.
 
     `latched` is the cause of its latch, empty where it is not latched, None while that is not known; `tripped` the limit that last
-    tripped. `link` is what it last told of itself.
+    tripped. `link` is what it last told of itself, `buses` the counters of each of its buses, `bus` those of all together.
     """
 
     name: str
@@ -87,6 +87,7 @@ class NodeState:
     given_up: int = 0
     restarts: int = 0
     bus: Mapping[str, Any] = field(default_factory=dict)
+    buses: dict[str, Mapping[str, int]] = field(default_factory=dict)
     link: Mapping[str, Any] = field(default_factory=dict)
     latched: str | None = None
     latched_at: float = 0.0
@@ -133,7 +134,8 @@ class Fleet:
             case "bus" if device is not None:
                 device.bus = _counters(event.detail)
             case "bus":
-                node.bus = _counters(event.detail)
+                node.buses[str(event.detail.get("bus", ""))] = _counters(event.detail)
+                node.bus = _together(node.buses.values())
             case "link":
                 node.link = dict(event.detail)
                 if isinstance(event.detail.get("latched"), str):
@@ -161,6 +163,18 @@ def _noted(device: DeviceState, event: Event) -> None:
         device.controls[control] = ControlState(
             str(said.get("stage", "")), str(said.get("reason", "")), value if isinstance(value, int) else None, event.time
         )
+
+
+_OF_THE_NODE = ("lag_max_ms", "memory_free")
+"""What each bus reports of the node itself: not to be added up."""
+
+
+def _together(buses: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for counters in buses:
+        for name, count in counters.items():
+            total[name] = count if name in _OF_THE_NODE else total.get(name, 0) + count
+    return total
 
 
 def _counters(detail: Mapping[str, Any]) -> dict[str, int]:

@@ -7,7 +7,8 @@ and natively comes only what the contract lacks (for `json`: the controls and th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 from ohmstead.config.model import Config
@@ -17,6 +18,7 @@ from ohmstead.publish.announcement import Discovery
 from ohmstead.publish.home_assistant import HomeAssistantDevice, bridge_topic
 from ohmstead.publish.mtec_json import MtecJson
 from ohmstead.publish.mtec_state import MtecState
+from ohmstead.publish.node_diagnostics import NodeDiagnostics, Told
 from ohmstead.publish.outlet import Outlet
 from ohmstead.publish.retired import RetiredDevices
 from ohmstead.publish.values import DeviceValues, online_topic
@@ -52,9 +54,18 @@ def device_outlets(
     return DeviceOutlets(values, tuple(outlets))
 
 
+def node_outlets(config: Config, messenger: Messenger, told: Callable[[str], Told]) -> list[NodeDiagnostics]:
+    """The diagnostic entities of each node, where Home Assistant is wanted. `told` is what a node last told of itself."""
+    settings = config.home_assistant
+    if not settings.enabled:
+        return []
+    discovery = Discovery(settings.prefix, settings.birth_topic, settings.grace)
+    return [NodeDiagnostics(config.site, node, messenger, discovery, partial(told, node)) for node in config.nodes]
+
+
 def retired_devices(config: Config, messenger: Messenger, outlets: Iterable[Outlet]) -> RetiredDevices:
     """Whoever takes back what none of these publishers announces any more."""
-    announced = [outlet.topic for outlet in outlets if isinstance(outlet, HomeAssistantDevice)]
+    announced = [outlet.topic for outlet in outlets if isinstance(outlet, HomeAssistantDevice | NodeDiagnostics)]
     return RetiredDevices(config.site, config.home_assistant.prefix, messenger, announced)
 
 

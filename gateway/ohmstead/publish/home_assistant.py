@@ -110,7 +110,7 @@ class HomeAssistantDevice:
 
     def _components(self) -> dict[str, dict[str, object]]:
         controls = {
-            control.point: control
+            control.shown: control
             for control in self._profile.controls.values()
             if not self._read_only and f"{control.id}/set" not in self._covered
         }
@@ -146,7 +146,8 @@ class HomeAssistantDevice:
         entity["command_topic"] = command_topic(self._site, self._device, control.id)
         entity["entity_category"] = "config"
         if control.range is not None:
-            low, high = (_value(point, raw) for raw in self._limits[control.id][:2])
+            written = self._profile.points[control.point]
+            low, high = (_value(written, raw) for raw in self._limits[control.id][:2])
             entity |= {"min": low, "max": high, "step": control.step, "mode": "box"}
             if point.unit:
                 entity["unit_of_measurement"] = point.unit
