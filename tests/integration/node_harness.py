@@ -113,6 +113,7 @@ def configuration(
     keepalive: int = 30,
     spool: tuple[int, int] = (200, 16384),
     report_ms: int = 500,
+    flash_spool: int = 262144,
 ) -> bytes:
     """A `config.ohm`, packed by the `msgpack` package and not by the code under test."""
     body: bytes = msgpack.packb(
@@ -126,6 +127,7 @@ def configuration(
             "buses": [{"name": "rs485-1", "port": port, "pins": None, "baud": baud, "parity": "N", "stop": 1, "devices": list(devices)}],
             "spool": {"frames": spool[0], "bytes": spool[1]},
             "bus_report_ms": report_ms,
+            "flash_spool": flash_spool,
         }
     )
     return b"OHM1" + hashlib.sha256(body).digest() + body
@@ -200,7 +202,7 @@ class Gateway:
         else:
             self.events.append(Event(boot, seq, name, frame[5], frame[6], time.monotonic()))
             for first, last in frame[6].get("ranges", ()):
-                seen.update(range(first, last + 1))
+                self._seen.setdefault(frame[6].get("boot", boot), set()).update(range(first, last + 1))
         seen.add(seq)
         if self.acknowledging:
             self.acknowledge(boot)

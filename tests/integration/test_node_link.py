@@ -198,7 +198,7 @@ def test_garbage_from_above_stops_nothing(broker: Broker, gateway: Gateway, node
 
 def test_a_spool_that_overflows_says_what_it_gave_up(broker: Broker, gateway: Gateway, node: NodeProcess, bus: str) -> None:
     gateway.acknowledging = False
-    node.configure(configuration(bus, [(broker.host, broker.port)], POLLED, spool=(24, 2048), report_ms=60_000))
+    node.configure(configuration(bus, [(broker.host, broker.port)], POLLED, spool=(24, 2048), report_ms=60_000, flash_spool=0))
     node.start()
     wait_for(lambda: gateway.hellos, what="hello")
     broker.kill()
