@@ -35,6 +35,7 @@ class Names:
     def __init__(self, linked: Linked, reserved: Iterable[str]) -> None:
         """`reserved`: attributes that belong to others as well."""
         self._trees = {"main": linked.main, **linked.parts}
+        self._inlined = [(old, into.replace(":", ".").replace("#", ".")) for old, into in linked.inlined.items()]
         nodes = [node for body in self._trees.values() for tree in body for node in ast.walk(tree)]
         first = [node for tree in linked.parts[linked.first] for node in ast.walk(tree)]
         kept = FOREIGN | set(reserved) | _looked_up(nodes)
@@ -105,6 +106,7 @@ class Names:
         """New and old names, a line each, for whoever reads a traceback."""
         lines = [f"{new} = {old.replace(':', '.')}\n" for old, new in self.globals.items() if not old.startswith("!")]
         lines += [f".{new} = .{old}{'()' if old in self._methods else ''}\n" for old, new in self.attributes.items()]
+        lines += [f"{old.replace(':', '.').replace('#', '.')} is within {into}\n" for old, into in self._inlined]
         return "".join(sorted(lines))
 
 
