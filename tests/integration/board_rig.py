@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Self
 
 PRELUDE = """
-import sys
+import binascii, sys
 class Machine:
     def reset(self):
         open(RESET, 'w').close()
@@ -33,6 +33,13 @@ class Sys:
     implementation = sys.implementation
     modules = sys.modules
     exit = sys.exit
+decode = binascii.a2b_base64  # the name `binascii` is what the prompt imports
+class Worn:
+    hexlify = binascii.hexlify
+    def a2b_base64(self, text):
+        return bytes(1) + decode(text)[1:]
+if WORN:
+    sys.modules['binascii'] = Worn()
 sys.modules['machine'] = Machine()
 sys.modules['sys'] = Sys()
 """
@@ -44,7 +51,8 @@ _CTRL_A, _CTRL_B, _CTRL_C = b"\x01", b"\x02", b"\x03"
 class Board:
     """`flash`: the folder that is its file system. `port`: what to open while it is plugged in. `received`: bytes that came to it."""
 
-    def __init__(self, micropython: list[str], folder: Path, platform: str = "esp32", version: str = "") -> None:
+    def __init__(self, micropython: list[str], folder: Path, platform: str = "esp32", version: str = "", worn: bool = False) -> None:
+        """`worn`: its flash keeps something else than what is written."""
         self.flash = folder / "flash"
         self.flash.mkdir(parents=True)
         (self.flash / "state").mkdir()
@@ -57,7 +65,13 @@ class Board:
         self.console = bytearray()
         self._reset, self.watchdog = folder / "reset", folder / "watchdog"
         self._prelude = folder / "prelude.py"
-        names = {"RESET": str(self._reset), "WATCHDOG": str(self.watchdog), "PLATFORM": platform, "VERSION": version}
+        names: dict[str, object] = {
+            "RESET": str(self._reset),
+            "WATCHDOG": str(self.watchdog),
+            "PLATFORM": platform,
+            "VERSION": version,
+            "WORN": worn,
+        }
         self._prelude.write_text("".join(f"{name} = {value!r}\n" for name, value in names.items()) + PRELUDE)
         self._micropython = micropython
         self._environment = {name: value for name, value in os.environ.items() if name != "MICROPYPATH"}

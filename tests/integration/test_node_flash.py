@@ -168,6 +168,14 @@ def test_a_dry_run_changes_nothing(home: Path, board: Board) -> None:
     assert slots(board) == {}
 
 
+def test_what_the_flash_does_not_keep_is_noticed_and_never_gets_its_name(home: Path, micropython: list[str], tmp_path: Path) -> None:
+    with Board(micropython, tmp_path / "worn", worn=True) as worn:
+        result = flash(home, worn)
+        assert result.exit_code == 1
+        assert "not what was sent (SHA-256" in result.stderr
+        assert [name for name in slots(worn) if not name.endswith(".tmp")] == []
+
+
 def test_another_kind_of_board_is_refused(home: Path, micropython: list[str], tmp_path: Path) -> None:
     with Board(micropython, tmp_path / "pico", platform="rp2") as pico:
         result = flash(home, pico)
