@@ -69,3 +69,20 @@ def test_a_taken_port_is_not_the_one(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         assert free_port(port) != port
     assert free_port(port) == port
+
+
+def test_a_part_that_asks_for_it_is_started_again(tmp_path: Path) -> None:
+    """Here with the code 85, as a node that has been told to restart."""
+    lives = tmp_path / "lives"
+    code = "import pathlib, sys, time; f = pathlib.Path(sys.argv[1]); n = f.read_text() if f.exists() else ''; f.write_text(n + 'x')"
+    code += "; len(n) < 2 and sys.exit(85); time.sleep(60)"
+    child = Child("the part", [sys.executable, "-c", code, str(lives)], tmp_path / "part.log", again=85)
+    child.start()
+
+    def third_life() -> bool:
+        child.check()
+        return lives.exists() and lives.read_text() == "xxx"
+
+    wait_for(third_life, what="its third life")
+    assert child.running
+    child.stop()

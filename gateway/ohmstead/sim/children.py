@@ -25,14 +25,25 @@ class ChildEndedError(Exception):
 
 
 class Child:
-    """A process in a session of its own, so that Ctrl-C reaches only us and we end the others in order."""
+    """A process in a session of its own, so that Ctrl-C reaches only us and we end the others in order.
+
+    `again`: the exit code by which it asks to be started again; `check` does that.
+    """
 
     def __init__(
-        self, name: str, command: Sequence[str], log: Path, *, folder: Path | None = None, environment: Mapping[str, str] | None = None
+        self,
+        name: str,
+        command: Sequence[str],
+        log: Path,
+        *,
+        folder: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        again: int | None = None,
     ) -> None:
         self.name = name
         self.log = log
         self._command = list(command)
+        self._again = again
         self._folder = folder
         self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
@@ -64,9 +75,12 @@ class Child:
         return self._process is not None and self._process.poll() is None
 
     def check(self) -> None:
-        """Raises `ChildEndedError` if it was started and runs no more."""
-        if self._process is not None and not self.running:
+        """Starts it again if it asked for that; raises `ChildEndedError` if it was started and runs no more."""
+        if self._process is None or self.running:
+            return
+        if self._again is None or self.code != self._again:
             raise ChildEndedError(self)
+        self.start()
 
     def stop(self) -> int | None:
         """Asks it to end, kills it where it does not; its exit code, None if it was never started."""

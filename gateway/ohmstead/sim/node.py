@@ -15,6 +15,9 @@ from ohmstead.nodes.compile import MAGIC, MAX_BYTES, node_config, read_node_conf
 from .children import Child
 
 CHECKOUT = Path(__file__).resolve().parents[3]
+RESTART = 85
+"""The exit code of a node that wants to be started again (`hal/unix.py`)."""
+
 HEAP = "2m"
 """Room to compile the sources in; a board gets them compiled and has far less. `just bench` measures what the node needs."""
 
@@ -49,7 +52,7 @@ def node_process(config: Config, node: str, folder: Path, *, report_every_ms: in
     (state / "config.ohm").write_bytes(compiled if report_every_ms is None else _reporting(compiled, report_every_ms))
     paths = os.pathsep.join(str(CHECKOUT / part) for part in ("firmware", "shared", "build/micropython-lib"))
     command = [program, "-X", f"heapsize={HEAP}", str(CHECKOUT / "firmware" / "main.py"), str(state)]
-    return Child(f"the node {node}", command, folder / f"{node}.log", folder=CHECKOUT, environment={"MICROPYPATH": paths})
+    return Child(f"the node {node}", command, folder / f"{node}.log", folder=CHECKOUT, environment={"MICROPYPATH": paths}, again=RESTART)
 
 
 def _reporting(compiled: bytes, every_ms: int) -> bytes:
