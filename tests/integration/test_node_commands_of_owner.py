@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import subprocess
 import sys
 from collections.abc import Callable
@@ -164,19 +165,26 @@ def test_a_shell_is_micropython_s_prompt_and_ctrl_bracket_leaves_it(home: Path, 
     with Board(micropython, tmp_path / "board") as board:
         terminal, ours = pty.openpty()
         command = [sys.executable, "-m", "ohmstead", "node", "shell", "cellar", "-c", str(home), "--port", board.port]
-        with subprocess.Popen(command, stdin=ours, stdout=ours, stderr=ours, start_new_session=True) as process:
-            os.close(ours)
-            said = b""
+        process = subprocess.Popen(command, stdin=ours, stdout=ours, stderr=ours, start_new_session=True)
+        os.close(ours)
+        said = b""
 
-            def heard(words: bytes) -> bool:
-                nonlocal said
+        def heard(words: bytes, typed: bytes = b"") -> bool:
+            """Types, once more each time nothing comes: what is typed before mpremote has the terminal is thrown away."""
+            nonlocal said
+            if select.select([terminal], [], [], 0.5)[0]:
                 said += os.read(terminal, 4096)
-                return words in said
+            elif typed:
+                os.write(terminal, typed)
+            return words in said
 
-            wait_for(lambda: heard(b"Ctrl-] or Ctrl-x to exit"), 15, "mpremote")
+        try:
+            wait_for(lambda: heard(b"Ctrl-] or Ctrl-x to exit"), 20, "mpremote")
             assert b"Ctrl-] leaves" in said
-            os.write(terminal, b"print(6 * 7)\r")
-            wait_for(lambda: heard(b"42"), 10, "the answer")
+            wait_for(lambda: heard(b"42", b"print(6 * 7)\r"), 20, "the answer")
             os.write(terminal, b"\x1d")
-            assert process.wait(10) == 0
-        os.close(terminal)
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+            process.wait(10)
+            os.close(terminal)

@@ -157,7 +157,8 @@ class Board:
             self._transport.close()
 
     def identity(self) -> Identity:
-        platform, machine, text, version = self._answer("(sys.platform, getattr(sys.implementation, '_machine', ''), sys.version, tuple(sys.implementation[1]))")
+        asked = "(sys.platform, getattr(sys.implementation, '_machine', ''), sys.version, tuple(sys.implementation[1]))"
+        platform, machine, text, version = self._answer(asked)
         return Identity(str(platform), str(machine), str(text), tuple(part for part in version if isinstance(part, int)))
 
     def hold_watchdog(self) -> None:
