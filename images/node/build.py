@@ -1,4 +1,4 @@
-"""Builds what a node gets: build/node-image, the firmware and ohmcore linked into a few `.mpy` files, umqtt.simple and main.py.
+"""Builds what a node gets: build/node-image, the firmware, ohmcore and umqtt.simple linked into a few `.mpy` files, and main.py.
 
 The same sources give the same bytes, on any machine and in any folder: `mpy-cross -s` writes the file's own name, not a path, into the
 file, the list is sorted and nothing carries a time. SHA256SUMS names every file. `node-image.map`, beside the image, tells what things
@@ -40,7 +40,6 @@ PARTS: dict[str, tuple[str, ...]] = {
 FLEETING = ("check", "proof")
 # The simulated machine's hardware layer has no business on a board.
 LEFT_OUT = frozenset({"hal_unix", "hosts"})
-LIBRARY_FILE = "umqtt/simple.py"
 # MicroPython starts a file of exactly this name: that of the image is linked and stays source, that of the root is copied as it is.
 SOURCE_ONLY = "main.py"
 ROOT = "root/main.py"
@@ -48,7 +47,7 @@ ROOT = "root/main.py"
 
 def modules() -> Iterator[tuple[str, Path]]:
     """Each module of ours: its relative file name and where it is."""
-    for root, pattern in ((REPOSITORY / "firmware", "**/*.py"), (REPOSITORY / "shared", "ohmcore/**/*.py")):
+    for root, pattern in ((REPOSITORY / "firmware", "**/*.py"), (REPOSITORY / "shared", "ohmcore/**/*.py"), (LIBRARY, "umqtt/*.py")):
         for source in sorted(root.glob(pattern)):
             if source.name != SOURCE_ONLY:
                 yield source.relative_to(root).as_posix(), source
@@ -67,12 +66,10 @@ def compile_module(name: str, text: str, file: Path) -> None:
 
 def linked() -> tuple[dict[str, str], str]:
     """The sources of the image, by file name; and the map of their names."""
-    library = (LIBRARY / LIBRARY_FILE).read_text()
     program = Program({name: source.read_text() for name, source in modules()}, (REPOSITORY / "firmware" / "main.py").read_text())
-    foreign = {node.attr for node in ast.walk(ast.parse(library)) if isinstance(node, ast.Attribute)}
-    names = Names(Linked(program, PARTS, foreign, FLEETING), program.reserved | foreign)
+    names = Names(Linked(program, PARTS, FLEETING), program.reserved)
     sources = {f"{part}.py": ast.unparse(tree) + "\n" for part, tree in names.apply().items()}
-    return sources | {LIBRARY_FILE: library, ROOT: (REPOSITORY / "firmware" / ROOT).read_text()}, names.map()
+    return sources | {ROOT: (REPOSITORY / "firmware" / ROOT).read_text()}, names.map()
 
 
 def build(target: Path, left_out: Collection[str] = LEFT_OUT) -> str:

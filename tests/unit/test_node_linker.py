@@ -30,7 +30,7 @@ def link() -> Link:
 
     def linked(files: Mapping[str, str], main: str = MAIN, parts: Mapping[str, Any] = PARTS) -> dict[str, str]:
         program = Program({f"node_code/{name}.py": text for name, text in files.items()}, main)
-        names = Names(Linked(program, parts, set()), program.reserved)
+        names = Names(Linked(program, parts), program.reserved)
         return {part: ast.unparse(tree) for part, tree in names.apply().items()}
 
     return linked

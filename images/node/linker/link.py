@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from .inline import Inliner
 from .names import FOREIGN, NEVER_GIVEN
@@ -16,10 +16,10 @@ from .texts import INTERNED, gather
 class Linked:
     """`parts`: file name without its ending → statements in their order; `main`: those of main.py. Names are as in `sources`."""
 
-    def __init__(self, program: Program, parts: Mapping[str, Sequence[str]], kept: Collection[str], fleeting: Iterable[str] = ()) -> None:
+    def __init__(self, program: Program, parts: Mapping[str, Sequence[str]], fleeting: Iterable[str] = ()) -> None:
         """`parts`: file → modules in it. The first is what the node starts with: what these modules import at their top goes in as well.
 
-        A module in none of them is a part of its own, called as its last word. `kept`: attributes that others ask our objects for.
+        A module in none of them is a part of its own, called as its last word.
         `fleeting`: parts that are forgotten when nobody uses them any more, and loaded again when somebody does.
         """
         self._program = program
@@ -37,14 +37,14 @@ class Linked:
                 raise LinkError(f"{module}: there is a part {part} already; give it another name in the table of parts")
             self._parts[part] = [module]
         self._fold()
-        live = self._shake(set(kept))
+        live = self._shake(program.reserved | FOREIGN)
         self.main = _Emit(self, "").function(program.main).body
         self.parts: dict[str, list[ast.stmt]] = {}
         for part, modules in self._parts.items():
             items = [item for module in self._ordered(modules) for item in program.modules[module].items if id(item) in live]
             if items:
                 self.parts[part] = self._emit(part, items)
-        self.inlined = Inliner({"main": self.main, **self.parts}, {*kept, *FOREIGN, *NEVER_GIVEN}).done
+        self.inlined = Inliner({"main": self.main, **self.parts}, program.reserved | FOREIGN | NEVER_GIVEN).done
         self.parts[self.first] = gather(self.parts[self.first])
         for part in fleeting:
             self.parts[part] += ast.parse(f"import sys\ndel sys.modules[{part!r}]").body

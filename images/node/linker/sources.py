@@ -33,13 +33,17 @@ class Item:
 
 @dataclass
 class Module:
-    """`bound`: names of its top level. `imported`: what imports bind there. `first`: modules that have to come before it."""
+    """`bound`: names of its top level. `imported`: what imports bind there. `first`: modules that have to come before it.
+
+    `replaced`: names of its top level that another module changes.
+    """
 
     name: str
     tree: ast.Module
     machine: bool
     bound: set[str] = field(default_factory=set)
     imported: dict[str, str] = field(default_factory=dict)
+    replaced: set[str] = field(default_factory=set)
     first: list[str] = field(default_factory=list)
     items: list[Item] = field(default_factory=list)
 
@@ -112,6 +116,8 @@ class Program:
             tree = _Strip().visit(ast.parse(text, file))
             self.modules[name] = Module(name, tree, name.startswith("hal"))
         for module in self.modules.values():
+            self._replaced(module)
+        for module in self.modules.values():
             self._read_top(module)
         for module in self.modules.values():
             resolver = _Resolver(self, module)
@@ -121,30 +127,42 @@ class Program:
         body.body = _Strip().visit(ast.parse(main, "main.py")).body
         self.main: ast.FunctionDef = _Resolver(self, started).visit(body)
 
+    def _replaced(self, module: Module) -> None:
+        """`setattr(other, "name", …)` of a module: there the name is a variable from now on, whatever it was."""
+        for node in ast.walk(module.tree):
+            match node:
+                case ast.Call(func=ast.Name(id="setattr"), args=[ast.Attribute() as other, ast.Constant(value=str(name)), _]):
+                    changed = self.modules.get(ast.unparse(other))
+                    if changed is not None and name not in changed.replaced:
+                        changed.replaced.add(name)
+                        changed.tree.body.append(ast.Assign([ast.Name(name, ast.Store())], ast.Constant(None), lineno=0))
+
     def _read_top(self, module: Module) -> None:
         for node in module.tree.body:
             if isinstance(node, ast.Import | ast.ImportFrom):
-                for name, target in self.targets(node, module):
+                for name, target in self.targets(node):
+                    if name in module.replaced:
+                        continue
                     module.imported[name] = target
-                    source = target.removeprefix("%").split(":")[0]
-                    if source in self.modules:
-                        module.first.append(source)
+                    sources = [target.removeprefix("%").split(":")[0], *(alias.name for alias in node.names)]
+                    module.first += [source for source in sources if source in self.modules]
             else:
                 module.bound.update(bound_names([node]))
 
-    def targets(self, node: ast.Import | ast.ImportFrom, module: Module) -> Iterator[tuple[str, str]]:
+    def targets(self, node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, str]]:
         """What an import binds, and to what."""
         if isinstance(node, ast.Import):
             for alias in node.names:
                 if alias.name in self.modules:
-                    raise LinkError(f"{module.name}: import {alias.name}: write `from package import module`")
+                    yield alias.asname or alias.name.split(".")[0], "%" + (alias.name if alias.asname else alias.name.split(".")[0])
+                    continue
                 target = "!" + (alias.name if alias.asname else alias.name.split(".")[0])
                 self.foreign[target] = ast.Import([ast.alias(alias.name)])
                 yield alias.asname or alias.name.split(".")[0], target
             return
         source = node.module or ""
         if node.level:
-            raise LinkError(f"{module.name}: relative imports are not understood")
+            raise LinkError(f"from {'.' * node.level}{source} import …: relative imports are not understood")
         for alias in node.names:
             if f"{source}.{alias.name}" in self.modules:
                 target = f"%{source}.{alias.name}"
@@ -214,6 +232,16 @@ class _Resolver(ast.NodeTransformer):
             node.attr = "#" + node.attr
         return node
 
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | list[ast.stmt]:
+        self.generic_visit(node)
+        match node.value:
+            case ast.Call(func=ast.Name(id="setattr"), args=[ast.Name(id=module), ast.Constant(value=str(name)), value]) if (
+                module.startswith("%")
+            ):
+                target = f"{module[1:]}:{name}"
+                return [ast.Global([target]), ast.Assign([ast.Name(target, ast.Store())], value, lineno=node.lineno)]
+        return node
+
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
         node.name = self._meaning(node.name)
         node.bases = [self.visit(base) for base in node.bases]
@@ -246,7 +274,7 @@ class _Resolver(ast.NodeTransformer):
         for statement in body:
             for inner in _within(statement):
                 if isinstance(inner, ast.Import | ast.ImportFrom):
-                    for name, target in self._program.targets(inner, self._module):
+                    for name, target in self._program.targets(inner):
                         scope[name] = f"!{name}@{number}" if target.startswith("!") else self._program.resolve(target)
                 elif isinstance(inner, ast.Global | ast.Nonlocal):
                     for name in inner.names:
@@ -258,7 +286,7 @@ class _Resolver(ast.NodeTransformer):
         if isinstance(node, ast.Lambda):
             node.body = self.visit(node.body)
         else:
-            node.body = [self.visit(statement) for statement in node.body]
+            node.body = [inner for statement in node.body for inner in _several(self.visit(statement))]
         self._leave()
         return node
 
@@ -297,13 +325,17 @@ class _Resolver(ast.NodeTransformer):
     def _lazy(self, node: ast.Import | ast.ImportFrom) -> ast.AST:
         """An import within a function: from elsewhere it stays, of ours it becomes a mark."""
         ours = []
-        for name, target in self._program.targets(node, self._module):
+        for name, target in self._program.targets(node):
             if target.startswith("!"):
                 alias = next(alias for alias in node.names if name in (alias.asname, alias.name))
                 alias.asname = self._meaning(name).removeprefix("!")
             else:
                 ours.append(ast.alias(self._program.resolve(target)))
         return ast.ImportFrom(LAZY, ours, 0) if ours else node
+
+
+def _several(visited: ast.stmt | list[ast.stmt]) -> list[ast.stmt]:
+    return visited if isinstance(visited, list) else [visited]
 
 
 def _foreign(node: ast.expr) -> bool:
