@@ -170,9 +170,10 @@ class Guard(Leases):
         self.evaluate()
         if not self.cause:
             return ""
-        standing = "stop" if self._level == 1 else "pin" if self._pin_seen else ""
+        unheard = self._level is None and self.cause == "stop"  # since the restart: it may stand still
+        standing = "stop" if self._level or unheard else "pin" if self._pin_seen else ""
         for rule, _, _, _ in self._watched:
-            if rule.trip and rule.blocks():
+            if rule.trip and not rule.cleared():
                 standing = standing or rule.name
         if standing:
             return standing

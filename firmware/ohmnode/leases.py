@@ -266,6 +266,7 @@ class Leases:
         command = control.waiting
         if command is None:
             return
+        self.advance()
         renewal = self._renews(control, command)
         if command.ttl_ms <= 0:
             self._replace(control, "expired")

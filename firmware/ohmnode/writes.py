@@ -21,7 +21,8 @@ _CHECK = const(2)
 _VERIFY = const(3)
 _IDLE = const(4)
 
-_UNSETTLED_MS = const(200)
+_UNSETTLED_MS = const(500)
+_UNSETTLED = const(8)
 _AGAIN_MS = const(300)
 _RAMP_MS = const(1000)
 
@@ -149,6 +150,9 @@ async def step(bus: "Bus", line: "AnyLine", guard: "Guard", work: Work) -> None:
         if reading:
             if line.ambiguous(device.unit, pdu.READ_HOLDING_REGISTERS, size) and not await bus.settle(line, device, None):
                 work.pause_ms = _UNSETTLED_MS
+                work.tries += 1
+                if work.epoch == epoch and work.tries > device.retries + _UNSETTLED:
+                    guard.failed(work, "no answer", False)
                 return
             end = pdu.build_read(line.tx, rtu.PDU_START, pdu.READ_HOLDING_REGISTERS, address, count)
             start = await line.ask(device, pdu.READ_HOLDING_REGISTERS, address, count, size, end)

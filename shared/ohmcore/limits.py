@@ -63,7 +63,7 @@ class Rule:
                 self.active = True
         else:
             self._held = 0
-            if value <= self._clear if self._above else value >= self._clear:
+            if self.cleared():
                 self.active = False
 
     def advance(self, ms: int) -> None:
@@ -79,16 +79,19 @@ class Rule:
         return self._age > self._stale_ms
 
     def blocks(self) -> str:
-        """Why a control of this rule may hold nothing but its safe value: the rule's name or "stale"; empty: it may.
-
-        A trip does so while it waits for its hold time, too.
-        """
+        """Why a control of this rule may hold nothing but its safe value: the rule's name or "stale"; empty: it may hold others."""
         if not self.known or self._age > self._stale_ms:
             return "stale"
-        return self.name if self.active or (self.trip and self._beyond) else ""
+        return self.name if self.active else ""
+
+    def cleared(self) -> bool:
+        """Whether the last value is fresh and as far on the safe side as `clear`, whatever was before."""
+        if not self.known or self._age > self._stale_ms:
+            return False
+        return self.value <= self._clear if self._above else self.value >= self._clear
 
     def tripped(self) -> bool:
-        """Whether a trip has to latch, or may not be released yet."""
+        """Whether a trip has to latch."""
         return self.trip and (self.active or self._age > self._stale_ms)
 
 

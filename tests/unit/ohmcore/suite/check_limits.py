@@ -61,7 +61,7 @@ def test_only_what_lasts_for_the_hold_time_is_active() -> None:
     surge = rule(below=None, above=100, clear=90, hold_ms=1000, trip=True)
     surge.see(101)
     surge.advance(900)
-    assert (surge.active, surge.tripped(), surge.blocks()) == (False, False, "soc floor")
+    assert (surge.active, surge.tripped(), surge.blocks()) == (False, False, "")
     surge.see(100)
     surge.see(101)
     surge.advance(900)
@@ -69,9 +69,11 @@ def test_only_what_lasts_for_the_hold_time_is_active() -> None:
     surge.advance(100)
     assert surge.tripped()
     surge.see(95)
-    assert surge.tripped()
+    assert (surge.tripped(), surge.cleared()) == (True, False)
     surge.see(90)
-    assert not surge.tripped()
+    assert (surge.tripped(), surge.cleared()) == (False, True)
+    surge.see(95)
+    assert (surge.tripped(), surge.cleared()) == (False, False)
 
 
 def test_an_interlock_never_trips() -> None:
