@@ -106,8 +106,12 @@ def test_controls_have_raw_limits_narrowed_by_the_owner(home: Config) -> None:
     controls = {control["name"]: control for control in device(home, "cellar")["controls"]}
     assert len(controls) == 9
     assert controls["grid_inject_limit"] == {
-        "name": "grid_inject_limit", "blocks": [[6, 25103, 1]], "fields": [[0, 1, 0, 100, 500, 1, None]], "budget": 50, "reversion": b"\x03\xe8",
-    }  # fmt: skip
+        "name": "grid_inject_limit",
+        "blocks": [[6, 25103, 1]],
+        "fields": [[0, 1, 0, 100, 500, 1, None]],
+        "budget": 50,
+        "reversion": b"\x03\xe8",
+    }
     assert controls["charge_limit"]["fields"] == [[0, 1, 0, 0, 1000, 1, None]]
     assert (controls["charge_limit"]["safe"], "reversion" in controls["charge_limit"]) == (b"\0\0", False)
     assert controls["mode"]["fields"][0][-1] == [257, 258, 259, 512]

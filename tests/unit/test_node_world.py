@@ -198,7 +198,9 @@ def test_a_scan_finds_who_answers_or_refuses_and_who_is_slow_while_polling_goes_
     assert {detail["bus"] for detail in rig.outbox.heard("scan")} == {"rs485-1"}
     seconds = [at // 1000 for at, name, _, _, _ in rig.outbox.snapshots if name == "mtec"]
     assert seconds == list(range(140)), "no period is lost"
-    assert max(at % 1000 for at, name, _, _, _ in rig.outbox.snapshots if name == "mtec") < 320, "a probe goes before a snapshot, not into it"
+    assert max(at % 1000 for at, name, _, _, _ in rig.outbox.snapshots if name == "mtec") < 320, (
+        "a probe goes before a snapshot, not into it"
+    )
     assert all(request[1] in (3, 4) for request in rig.wire.written)
     probes = [request for request in rig.wire.written if request[0] not in (1, 5)]
     assert all(request[2:6] == b"\0\0\0\1" for request in probes)
