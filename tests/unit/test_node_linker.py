@@ -104,6 +104,54 @@ def test_names_of_others_stay_and_keywords_fit(link: Link, tmp_path: Path, micro
     assert output(program, tmp_path, micropython).strip() == "([1, 'box'], b'\\x01\\x02', 5, \"WrongError('no',)\", False, 2)"
 
 
+def test_what_one_module_puts_into_another_gets_there(link: Link, tmp_path: Path, micropython: list[str]) -> None:
+    program = link(
+        {
+            "start": "import node_code.library\n\ndef run():\n    setattr(node_code.library, 'socket', 'a door')\n"
+            "    return node_code.library.opened()\n",
+            "library": "import usocket as socket\n\ndef opened():\n    return socket\n",
+        }
+    )
+    assert "usocket" not in program["node"]
+    assert output(program, tmp_path, micropython).strip() == "a door"
+
+
+@pytest.mark.parametrize("called", ["self.increase(4)", "return self.increase(4)", "self.total = self.increase(4)"])
+def test_what_is_called_once_is_put_in_its_place(link: Link, tmp_path: Path, micropython: list[str], called: str) -> None:
+    program = link(
+        {
+            "start": "class Sum:\n    def __init__(self):\n        self.total = 1\n    def twice(self, number):\n"
+            f"        number += 10\n        {called}\n    def increase(self, number, also=3):\n        number += also\n"
+            "        self.total += number\n        return self.total\n\n"
+            "def run():\n    found = Sum()\n    found.twice(1)\n    found.twice(2)\n    return found.total\n"
+        }
+    )
+    assert program["node"].count("def ") == 3
+    assert output(program, tmp_path, micropython).strip() == "15"
+
+
+def test_a_return_in_the_middle_stays_where_it_is(link: Link, tmp_path: Path, micropython: list[str]) -> None:
+    program = link(
+        {
+            "start": "def sign(number):\n    if number < 0:\n        return 'below'\n    return 'not below'\n\n"
+            "def run():\n    found = sign(-1)\n    found += '!'\n    return found\n"
+        }
+    )
+    assert program["node"].count("def ") == 2
+    assert output(program, tmp_path, micropython).strip() == "below!"
+
+
+def test_long_messages_are_kept_in_one_text(link: Link, tmp_path: Path, micropython: list[str]) -> None:
+    program = link(
+        {
+            "start": "def run():\n    try:\n        raise ValueError('a message that is long')\n    except ValueError as wrong:\n"
+            "        return f'{wrong} {{and}} {7:04d} {\"x\"!r} is here', 'short', 'that is long'\n"
+        }
+    )
+    assert "'a message that is long'" not in program["node"]
+    assert output(program, tmp_path, micropython).strip() == "(\"a message that is long {and} 0007 'x' is here\", 'short', 'that is long')"
+
+
 def test_arguments_and_attributes_share_the_names_that_every_micropython_has(link: Link) -> None:
     classes = "".join(
         f"class K{i}:\n    def __init__(self, given_{i}):\n        self.kept_{i} = given_{i}\n        self.also_{i} = K{i}\n"
