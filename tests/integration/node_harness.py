@@ -114,8 +114,9 @@ def configuration(
     spool: tuple[int, int] = (200, 16384),
     report_ms: int = 500,
     flash_spool: int = 262144,
+    **more: Any,
 ) -> bytes:
-    """A `config.ohm`, packed by the `msgpack` package and not by the code under test."""
+    """A `config.ohm`, packed by the `msgpack` package and not by the code under test. `more`: further keys of the map."""
     body: bytes = msgpack.packb(
         {
             "protocol": 1,
@@ -129,6 +130,7 @@ def configuration(
             "bus_report_ms": report_ms,
             "flash_spool": flash_spool,
         }
+        | more
     )
     return b"OHM1" + hashlib.sha256(body).digest() + body
 
