@@ -179,9 +179,9 @@ class Gateway:
     def _take(self, _client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
         kind = message.topic[len(ROOT) + 4 :]
         if kind == "online":
-            self.online.append(message.payload)
+            self.online.append(bytes(message.payload))
         elif kind.startswith("vital/"):
-            self.vitals[kind[6:]] = message.payload
+            self.vitals[kind[6:]] = bytes(message.payload)
         elif kind == "hello":
             hello = msgpack.unpackb(message.payload)
             self.hellos.append(hello)
