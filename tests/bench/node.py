@@ -94,6 +94,7 @@ def run(seconds: float, heap_kb: int) -> Run | None:
                 output.close()
         said = (folder / "node.log").read_text()
         if any(words in said for words in ("MemoryError", "memory allocation failed", "no configuration")) or not gateway.frames:
+            print(f"  {heap_kb} kB: {said.strip().rpartition(chr(10))[2][-160:] or 'no frame'}", flush=True)
             return None  # a heap that is nearly large enough shows by a node that does nothing but collect its garbage
         assert alive, said[-1000:]
         lines = [text.split()[1:] for text in said.splitlines() if text.startswith("probe ")]
