@@ -55,7 +55,7 @@ class Box:
 
 
 def rule(number: int) -> "dict[str, Any]":
-    described: "dict[str, Any]" = {
+    described: dict[str, Any] = {
         "name": "rule",
         "device": "battery",
         "group": "1s",
@@ -71,7 +71,7 @@ def rule(number: int) -> "dict[str, Any]":
 
 def control(number: int) -> "dict[str, Any]":
     fields = [[0, 2, 0, 0, 0x7FFFFFFF, 1, None]]
-    described: "dict[str, Any]" = {"name": f"control{number}", "blocks": [[16, 200, 2]], "fields": fields, "safe": SAFE, "reversion": SAFE}
+    described: dict[str, Any] = {"name": f"control{number}", "blocks": [[16, 200, 2]], "fields": fields, "safe": SAFE, "reversion": SAFE}
     described["lease"] = 1
     described["budget"] = 20
     return described
