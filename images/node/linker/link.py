@@ -47,6 +47,8 @@ class Linked:
         self.inlined = Inliner({"main": self.main, **self.parts}, program.reserved | FOREIGN | NEVER_GIVEN).done
         self.parts[self.first] = gather(self.parts[self.first])
         for part in fleeting:
+            if part not in self.parts:
+                raise LinkError(f"there is no part {part} that could be given back")
             self.parts[part] += ast.parse(f"import sys\ndel sys.modules[{part!r}]").body
 
     def part_of(self, name: str, here: str) -> str:

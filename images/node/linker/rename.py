@@ -18,7 +18,7 @@ from .texts import INTERNED
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ARGUMENTS = 14
-"""So many names are kept for arguments; more than any function has."""
+"""So many names are kept for arguments; what a function has beyond them is called like a local variable."""
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -123,7 +123,7 @@ class _Rename(ast.NodeTransformer):
             if self._source or (argument and old in self._names.keywords):
                 new = old
             elif argument:
-                new = next(new for new in self._names.arguments if new not in self._locals.values())
+                new = next((new for new in self._names.arguments if new not in self._locals.values()), f"_{len(self._locals)}")
             else:
                 new = f"_{len(self._locals)}"
             self._locals[name] = new
