@@ -181,7 +181,10 @@ def test_a_shell_is_micropython_s_prompt_and_ctrl_bracket_leaves_it(home: Path, 
         try:
             wait_for(lambda: heard(b"Ctrl-] or Ctrl-x to exit"), 20, "mpremote")
             assert b"Ctrl-] leaves" in said
-            wait_for(lambda: heard(b"42", b"print(6 * 7)\r"), 20, "the answer")
+            try:
+                wait_for(lambda: heard(b"42", b"print(6 * 7)\r"), 20, "the answer")
+            except pytest.fail.Exception as failure:
+                raise AssertionError(f"said {said!r}, the board {bytes(board.console)!r}, it got {board.received} bytes") from failure
             os.write(terminal, b"\x1d")
             assert process.wait(20) == 0
         finally:
