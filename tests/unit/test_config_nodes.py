@@ -16,10 +16,11 @@ from ohmstead.profiles.model import RawLimits
 from ohmstead.units import Bounds
 from tests.unit.homes import Write, mistakes, writer
 
+KEY = "00ff" * 16
 GROWATT = """
     mqtt: {url: mqtt://nas}
     nodes:
-      cellar: {bus: {pins: {tx: 17, rx: 16, de: 4}}}
+      cellar: {bus: {pins: {tx: 17, rx: 16, de: 4}}, key: "KEY"}
     devices:
       growatt:
         profile: growatt-sph
@@ -27,7 +28,7 @@ GROWATT = """
         rated: 5 kW
         limits: {soc: 15..95 %, grid_import: 11 kW}
         control: {charge: {power: ..3 kW}, discharge: {power: ..60 %}, lease: 30 min}
-"""
+""".replace("KEY", KEY)
 
 
 METER = """\
@@ -161,14 +162,23 @@ def test_a_read_only_device_has_neither_controls_nor_limits(write: Write) -> Non
     assert (device["controls"], device["read_only"]) == ([], True)
 
 
+def test_a_node_without_a_key_only_reads(write: Write) -> None:
+    content = compiled(load(write(GROWATT.replace(f', key: "{KEY}"', ""))))
+    assert (content["key"], content["limits"], content["buses"][0]["devices"][0]["controls"]) == (None, [], [])
+    assert mistakes(write("nodes: {cellar: {bus: {port: /dev/a}, stop_pin: 5}}\n")) == [
+        "ohmstead.yaml:1: nodes.cellar.stop_pin — has no effect: without a `key` the node writes nothing, so that there is nothing to stop; "
+        "give it a key or take this out"
+    ]
+
+
 def test_the_stop_pin_the_loss_of_the_link_and_the_room_on_flash(write: Write) -> None:
-    said = "bus: {pins: {tx: 17, rx: 16}}, stop_pin: {pin: 27, active: low}, link_loss: 2 min, flash_spool: 128 KiB"
+    said = f"key: {KEY}, bus: {{pins: {{tx: 17, rx: 16}}}}, stop_pin: {{pin: 27, active: low}}, link_loss: 2 min, flash_spool: 128 KiB"
     content = compiled(load(write(f"mqtt: {{url: mqtt://nas}}\nnodes: {{cellar: {{{said}}}}}\n")))
     assert content["stop_pin"] == {"pin": 27, "active": 0}
     assert (content["link_loss_ms"], content["flash_spool"]) == (120_000, 131_072)
     content = compiled(load(write(GROWATT)))
     assert (content["stop_pin"], content["link_loss_ms"], content["flash_spool"], content["update_key"]) == (None, 60_000, 262_144, None)
-    content = compiled(load(write("nodes: {cellar: {bus: {port: /dev/a}, stop_pin: 5, flash_spool: 0}}\n")))
+    content = compiled(load(write(f"nodes: {{cellar: {{key: {KEY}, bus: {{port: /dev/a}}, stop_pin: 5, flash_spool: 0}}}}\n")))
     assert (content["stop_pin"], content["flash_spool"]) == ({"pin": 5, "active": 1}, 0)
 
 
@@ -312,6 +322,6 @@ def test_anything_else_is_no_key_of_updates() -> None:
 
 def test_more_limits_than_a_node_can_hold_are_refused(write: Write) -> None:
     devices = "".join(f"  g{unit}: {{profile: growatt-sph, via: cellar, unit: {unit}}}\n" for unit in range(1, 9))
-    config = load(write(f"nodes: {{cellar: {{bus: {{port: /dev/a}}}}}}\ndevices:\n{devices}"))
+    config = load(write(f"nodes: {{cellar: {{bus: {{port: /dev/a}}, key: {KEY}}}}}\ndevices:\n{devices}"))
     with pytest.raises(ConfigurationError, match="larger than a node takes"):
         node_config(config, "cellar")

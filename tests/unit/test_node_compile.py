@@ -169,7 +169,7 @@ def test_a_file_of_something_else_is_refused(body: bytes) -> None:
 def test_more_than_a_node_can_hold_is_refused(tmp_path: Path) -> None:
     devices = "\n".join(f"  d{unit}: {{profile: mtec-energybutler, via: cellar, unit: {unit}}}" for unit in range(1, 10))
     path = tmp_path / "ohmstead.yaml"
-    path.write_text(f"nodes: {{cellar: {{bus: {{port: /dev/a}}}}}}\ndevices:\n{devices}\n", encoding="utf-8")
+    path.write_text(f"nodes: {{cellar: {{bus: {{port: /dev/a}}, key: {'00ff' * 16}}}}}\ndevices:\n{devices}\n", encoding="utf-8")
     config = load(path)
     with pytest.raises(ConfigurationError, match=rf"nodes.cellar — its configuration is larger than a node takes \({MAX_BYTES} bytes"):
         node_config(config, "cellar")

@@ -144,6 +144,9 @@ def _nodes(config: Config, profiles: Mapping[str, Profile], left_out: Collection
         reached = [config.devices[one].via.host for one in config.devices_of(name)]
         if not node_config.lines() and not any(reached) and not _faulty(name, left_out):
             yield Problem(("nodes", name, "bus"), "is missing")
+        if node_config.stop_pin is not None and node_config.key is None and not _faulty(name, left_out):
+            text = "has no effect: without a `key` the node writes nothing, so that there is nothing to stop; give it a key or take this out"
+            yield Problem(("nodes", name, "stop_pin"), text)
         address = node_config.mqtt.url or config.mqtt.url
         on_a_board = any(bus.pins is not None for bus in node_config.lines().values())
         if on_a_board and _is_loopback(address.host) and ("mqtt", "url") not in left_out:

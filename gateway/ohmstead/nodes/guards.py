@@ -30,8 +30,8 @@ def place_of(point: Point, groups: list[PollGroup]) -> Place:
 
 
 def controls_of(config: Config, device: str) -> list[dict[str, Any]]:
-    """The controls of a device; none where it is read only. What a node takes for granted is left out: its memory is small."""
-    if config.devices[device].read_only:
+    """The controls of a device; none where nothing is ever written. What a node takes for granted is left out: its memory is small."""
+    if _only_read(config, device):
         return []
     return [_control(config, device, control) for control in config.profile(device).controls]
 
@@ -64,8 +64,8 @@ def _control(config: Config, device: str, control: str) -> dict[str, Any]:
 
 
 def limits_of(config: Config, device: str) -> list[dict[str, Any]]:
-    """The limits of a device that stop anything at this home, one rule for each end and point; none where it is read only."""
-    if config.devices[device].read_only:
+    """The limits of a device that stop anything at this home, one rule for each end and point; none where nothing is ever written."""
+    if _only_read(config, device):
         return []
     profile, groups, ends = config.profile(device), config.poll_groups(device), config.limit_ends(device)
     periods = config.periods(device)
@@ -95,6 +95,12 @@ def limits_of(config: Config, device: str) -> list[dict[str, Any]]:
                     }
                 )
     return rules
+
+
+def _only_read(config: Config, device: str) -> bool:
+    """Whether its node has nothing to do with its controls: a node without a key takes no commands, so there is nothing to take back."""
+    chosen = config.devices[device]
+    return chosen.read_only or (chosen.via.node is not None and config.nodes[chosen.via.node].key is None)
 
 
 def rule_name(limit: str, threshold: Threshold, point: str | None = None) -> str:

@@ -6,7 +6,9 @@ import ast
 import copy
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
+from .attributes import families
 from .inline import Inliner
 from .names import FOREIGN, NEVER_GIVEN
 from .sources import LAZY, Item, LinkError, Program
@@ -16,11 +18,18 @@ from .texts import INTERNED, gather
 class Linked:
     """`parts`: file name without its ending → statements in their order; `main`: those of main.py. Names are as in `sources`."""
 
-    def __init__(self, program: Program, parts: Mapping[str, Sequence[str]], fleeting: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        program: Program,
+        parts: Mapping[str, Sequence[str]],
+        fleeting: Iterable[str] = (),
+        overlays: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+    ) -> None:
         """`parts`: file → modules in it. The first is what the node starts with: what these modules import at their top goes in as well.
 
         A module in none of them is a part of its own, called as its last word.
         `fleeting`: parts that are forgotten when nobody uses them any more, and loaded again when somebody does.
+        `overlays`: file → class → methods that go there. Loading it puts them into their classes, its `close` takes them out again.
         """
         self._program = program
         self.first = next(iter(parts))
@@ -38,13 +47,20 @@ class Linked:
             self._parts[part] = [module]
         self._fold()
         live = self._shake(program.reserved | FOREIGN)
+        items = [item for module in program.modules.values() for item in module.items if id(item) in live]
+        self.families = families(inner for item in items for inner in ast.walk(item.node))
+        laid = {part: self._take_out(methods, live) for part, methods in overlays.items()}
         self.main = _Emit(self, "").function(program.main).body
         self.parts: dict[str, list[ast.stmt]] = {}
         for part, modules in self._parts.items():
             items = [item for module in self._ordered(modules) for item in program.modules[module].items if id(item) in live]
             if items:
                 self.parts[part] = self._emit(part, items)
+        for part, methods in laid.items():
+            self.parts[part] = self._overlay(part, methods)
         self.inlined = Inliner({"main": self.main, **self.parts}, program.reserved | FOREIGN | NEVER_GIVEN).done
+        for part in laid:
+            self.parts[part] = _with_installation(self.parts[part])
         self.parts[self.first] = gather(self.parts[self.first])
         for part in fleeting:
             if part not in self.parts:
@@ -104,6 +120,36 @@ class Linked:
             if isinstance(item.node, ast.ClassDef):
                 item.node.body = [node for node in item.node.body if id(node) not in dead] or [ast.Pass()]
         return live
+
+    # Methods that come and go
+
+    def _take_out(self, methods: Mapping[str, str], live: set[int]) -> list[ast.stmt]:
+        """The methods, out of their classes; `type_comment` says which. LinkError for one that is not there."""
+        taken: list[ast.stmt] = []
+        items = [item for module in self._program.modules.values() for item in module.items if id(item) in live]
+        classes = {item.node.name: item.node for item in items if isinstance(item.node, ast.ClassDef)}
+        for owner, names in methods.items():
+            body = classes[owner].body if owner in classes else []
+            for name in names.split():
+                plain = name if name.startswith("__") else f"#{name}"
+                found = [node for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == plain]
+                if not found:
+                    raise LinkError(f"there is no {owner}.{name} that could be laid over, or nobody uses it")
+                if "super" in _names(found[0]):
+                    raise LinkError(f"{owner}.{name} says super(), which works within its class only")
+                body.remove(found[0])
+                found[0].type_comment = owner
+                taken.append(found[0])
+            if not body:
+                body.append(ast.Pass())
+        return taken
+
+    def _overlay(self, part: str, methods: Sequence[ast.stmt]) -> list[ast.stmt]:
+        """The methods as functions, with the imports of what they and their installation need."""
+        owners = {method.type_comment for method in methods if isinstance(method, ast.FunctionDef | ast.AsyncFunctionDef)}
+        mentioned = ast.Expr(ast.Tuple([ast.Name(str(owner), ast.Load()) for owner in sorted(map(str, owners))], ast.Load()))
+        body = self._emit(part, [Item(part, node, ()) for node in (*methods, mentioned)])
+        return [node for node in body if not isinstance(node, ast.Expr)]
 
     # Constants
 
@@ -209,6 +255,22 @@ class _Fold(ast.NodeTransformer):
         if isinstance(node.ctx, ast.Load) and node.id in self._values:
             return ast.parse(repr(self._values[node.id]), mode="eval").body
         return node
+
+
+def _with_installation(body: list[ast.stmt]) -> list[ast.stmt]:
+    """An overlay's statements: each method goes into its class, and `close` takes all of them out."""
+    result: list[ast.stmt] = []
+    out: list[ast.stmt] = []
+    for node in body:
+        result.append(node)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.type_comment:
+            owner, node.type_comment = node.type_comment, None
+            place = ast.Attribute(ast.Name(owner, ast.Load()), node.name, ast.Store())
+            result.append(ast.Assign([place], ast.Name(node.name, ast.Load()), lineno=0))
+            out.append(ast.Delete([ast.Attribute(ast.Name(owner, ast.Load()), node.name, ast.Del())]))
+    (close,) = ast.parse("def close(): pass").body
+    vars(close)["body"] = out
+    return [*result, close]
 
 
 def _value(node: ast.expr, known: Mapping[str, object]) -> object:

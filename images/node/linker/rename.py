@@ -12,6 +12,7 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Set
 
+from .attributes import defined
 from .link import Linked
 from .names import FOREIGN, IN_EVERY_ROM, NEVER_GIVEN
 from .texts import INTERNED
@@ -41,7 +42,7 @@ class Names:
         kept = FOREIGN | set(reserved) | _looked_up(nodes)
         self.keywords = {node.arg for node in nodes if isinstance(node, ast.keyword) and node.arg}
         plain = {node.id for node in nodes if isinstance(node, ast.Name) and _IDENTIFIER.fullmatch(node.id)}
-        defined, self._methods = _defined(nodes)
+        ours, self._methods = defined(nodes)
         # Names that are there in any case: in ROM, as texts, as attributes of others.
         stays = {
             node.value for node in first if isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) <= INTERNED
@@ -49,7 +50,7 @@ class Names:
         stays |= {
             node.attr.removeprefix("#")
             for node in first
-            if isinstance(node, ast.Attribute) and node.attr.removeprefix("#") not in defined - kept
+            if isinstance(node, ast.Attribute) and node.attr.removeprefix("#") not in ours - kept
         }
         free = [
             name
@@ -63,7 +64,7 @@ class Names:
         in_class_bodies = plain | {self.globals.get(name, name) for name in _read_in_class_bodies(nodes)}
         taken = set(self.globals.values())
         pool = [name for name in free if name not in in_class_bodies]
-        self.attributes = self._name_attributes(nodes, defined - kept, sorted(pool, key=lambda name: name in taken), kept | in_class_bodies)
+        self.attributes = self._name_attributes(linked.families, ours - kept, sorted(pool, key=lambda name: name in taken), kept | in_class_bodies)
 
     def _name_globals(self, nodes: list[ast.AST], pool: list[str]) -> dict[str, str]:
         every = sorted({name for node in nodes for name in _global_names(node)})
@@ -80,8 +81,7 @@ class Names:
         fresh = (name for name in itertools.chain(pool, _spare()) if name not in taken)
         return names | {name: next(fresh) for name in every if name not in names}
 
-    def _name_attributes(self, nodes: list[ast.AST], ours: set[str], pool: list[str], never: Set[str]) -> dict[str, str]:
-        families = _families(nodes)
+    def _name_attributes(self, families: list[set[str]], ours: set[str], pool: list[str], never: Set[str]) -> dict[str, str]:
         names: dict[str, str] = {}
         used: set[str] = set()
         for name in sorted(ours, key=lambda name: (name not in self._methods, name)):
@@ -203,20 +203,6 @@ def _global_names(node: ast.AST) -> Iterator[str]:
     yield from (name for name in names if ":" in name or (name.startswith("!") and "@" not in name))
 
 
-def _defined(nodes: Iterable[ast.AST]) -> tuple[set[str], set[str]]:
-    """Attributes that our sources define; and those among them that are methods."""
-    defined, methods = set(), set()
-    for node in nodes:
-        match node:
-            case ast.Attribute(attr=name, ctx=ast.Store(), value=ast.Name(id=owner)) if owner.startswith("self@") and name.startswith("#"):
-                defined.add(name[1:])
-            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) if name.startswith("#"):
-                methods.add(name[1:])
-            case ast.Name(id=name, ctx=ast.Store()) if name.startswith("#"):
-                defined.add(name[1:])
-    return defined | methods, methods
-
-
 def _looked_up(nodes: Iterable[ast.AST]) -> set[str]:
     """Names that are given to getattr and the like as a text."""
     found = set()
@@ -239,35 +225,6 @@ def _read_in_class_bodies(nodes: Iterable[ast.AST]) -> set[str]:
                     read = [statement]
                 found |= {name.id for part in read for name in ast.walk(part) if isinstance(name, ast.Name)}
     return found
-
-
-def _families(nodes: Iterable[ast.AST]) -> list[set[str]]:
-    """For each set of classes that inherit from each other: all attributes that an object of them may have."""
-    own: dict[str, set[str]] = {}
-    root: dict[str, str] = {}
-
-    def find(name: str) -> str:
-        while root[name] != name:
-            name = root[name]
-        return name
-
-    classes = [node for node in nodes if isinstance(node, ast.ClassDef)]
-    for node in classes:
-        root[node.name] = node.name
-        inside = list(ast.walk(node))
-        own[node.name] = _defined(inside)[0] | {
-            inner.attr.removeprefix("#")
-            for inner in inside
-            if isinstance(inner, ast.Attribute) and isinstance(inner.value, ast.Name) and inner.value.id.startswith("self@")
-        }
-    for node in classes:
-        for base in node.bases:
-            if isinstance(base, ast.Name) and base.id in root:
-                root[find(node.name)] = find(base.id)
-    families: dict[str, set[str]] = {}
-    for name, attributes in own.items():
-        families.setdefault(find(name), set()).update(attributes)
-    return list(families.values())
 
 
 def _is_exception(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> bool:
