@@ -13,12 +13,13 @@ from collections.abc import Callable
 
 import psutil
 
-from tests.bench import gateway, ingest_rate, latency, node, node_bus
+from tests.bench import gateway, guard, ingest_rate, latency, node, node_bus
 from tests.bench.figures import Figure, table
 
 PARTS: dict[str, Callable[[bool], list[Figure]]] = {
     "node": node.measure,
     "node-bus": node_bus.measure,
+    "guard": guard.measure,
     "gateway": gateway.measure,
     "ingest": ingest_rate.measure,
     "latency": latency.measure,
