@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import signal
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack
@@ -18,6 +19,7 @@ from ohmstead.profiles import library
 from . import growatt as growatt_sph
 from .day import House, start_of
 from .faults import Faults, parse
+from .growatt_families import FAMILIES
 from .inverter import PhysicalInverter
 from .mtec import UNIT_RTU, UNIT_TCP, WRITABLE
 from .registers import RegisterImage, Registers, read_image
@@ -57,6 +59,13 @@ def _faults(_context: click.Context, _option: click.Parameter, texts: Sequence[s
     return Faults(*texts)
 
 
+def _rivals(_context: click.Context, _option: click.Parameter, texts: Sequence[str]) -> list[tuple[int, int, float]]:
+    matches = [re.fullmatch(r"(\d+)=(\d+)/(\d+(?:\.\d+)?)s", text) for text in texts]
+    if None in matches:
+        raise click.BadParameter("write it REGISTER=WORD/SECONDSs, e.g. 1102=0/20s")
+    return [(int(match[1]), int(match[2]), float(match[3])) for match in matches if match is not None]
+
+
 @simulate.command(
     epilog="""\b
 Examples:
@@ -70,7 +79,7 @@ Examples:
       an unkind one
 \b
 Faults: KIND[=VALUE][@FIRST..LAST][:PERCENT%][xTIMES], of the kinds no-answer, crc, half, late=1.5s, slow=80ms,
-exception=4, wrong-unit, wrong-function, noise=3, unplugged.
+exception=4, wrong-unit, wrong-function, noise=3, refused-write=4, ignored-write, unplugged.
 """
 )
 @click.option(
@@ -138,6 +147,10 @@ Examples:
       on a serial line at 9600 baud; the battery follows what is written
   ohmstead simulate growatt --tcp 5020 --soc 16 --speed 60
       almost empty, an hour in a minute
+  ohmstead simulate growatt --family min --rtu ./rs485 --fault ignored-write@3038..3041
+      a MIN/MOD that takes a slot and does not keep it
+  ohmstead simulate growatt --tcp 5020 --rival 1102=0/20s
+      somebody else ends the charging every 20 seconds
 """
 )
 @click.option(
@@ -153,6 +166,8 @@ Examples:
 @click.option("--speed", default=1.0, show_default=True, type=click.FloatRange(0.1, 3600), help="Times as fast as the clock.")
 @click.option("--seed", default=1, show_default=True, help="Clouds and appliances.")
 @click.option("--fault", "faults", multiple=True, callback=_faults, help="What goes wrong; may be given several times.")
+@click.option("--family", default="sph", show_default=True, type=click.Choice(sorted(FAMILIES)), help="SPH, or MIN/MOD (TL-XH).")
+@click.option("--rival", "rivals", multiple=True, callback=_rivals, metavar="REGISTER=WORD/SECONDSs", help="Somebody else who writes.")
 def growatt(
     rtu: Path | None,
     baud: int,
@@ -165,16 +180,21 @@ def growatt(
     speed: float,
     seed: int,
     faults: Faults,
+    family: str,
+    rivals: Sequence[tuple[int, int, float]],
 ) -> None:
-    """A Growatt SPH: charges and discharges by its slots, wants 250 ms between frames and 64 registers at most."""
+    """A Growatt: charges and discharges by its slots, wants 250 ms between frames and 64 registers at most."""
     if rtu is None and tcp is None:
         raise click.UsageError("nothing to serve: give --rtu LINK, --tcp PORT or both")
     hardware = growatt_sph.Hardware(seed=seed)
     start = growatt_sph.morning((day or datetime.now(hardware.zone)).date(), hour, hardware.zone)
-    station = growatt_sph.PacedStation(growatt_sph.Growatt(hardware, soc=soc, start=start, speed=speed), faults)
+    inverter = growatt_sph.Growatt(hardware, family=FAMILIES[family], soc=soc, start=start, speed=speed)
+    for rival in rivals:
+        inverter.rival(*rival)
+    station = growatt_sph.PacedStation(inverter, faults)
     what = f"from {hour:g} h on at {speed:g} times its speed, {soc:g} % charged, seed {seed}"
     try:
-        asyncio.run(_serve(station, what, rtu, baud, "none", unit, tcp, host, 0.0, name="Growatt SPH"))
+        asyncio.run(_serve(station, what, rtu, baud, "none", unit, tcp, host, 0.0, name=inverter.family.name))
     except OSError as error:
         raise click.ClickException(str(error)) from None
 

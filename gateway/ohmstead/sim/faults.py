@@ -9,6 +9,8 @@ A fault is written `KIND[=VALUE][@FIRST..LAST][:PERCENT][xTIMES]`:
     late=1.5s              the answer comes that much later than it should
     slow=80ms              the same, meant for a turnaround the master still waits for
     exception=4@11000..11041   exception 4 to whatever touches these registers
+    refused-write=4            exception 4 to writes only
+    ignored-write@1090..1102   a write is answered as if it were obeyed, and nothing changes
     wrong-unit             the answer carries another device's number
     wrong-function         the answer carries another function code
     noise=5                five bytes of noise before the answer
@@ -23,8 +25,12 @@ import re
 import threading
 from dataclasses import dataclass, replace
 
-KINDS = ("no-answer", "crc", "half", "late", "slow", "exception", "wrong-unit", "wrong-function", "noise", "unplugged")
-_DEFAULT_VALUE = {"late": 1.5, "slow": 0.08, "exception": 4.0, "noise": 3.0}
+KINDS = (
+    "no-answer", "crc", "half", "late", "slow", "exception", "wrong-unit", "wrong-function", "noise", "unplugged",
+    "refused-write", "ignored-write",
+)  # fmt: skip
+WRITES_ONLY = ("refused-write", "ignored-write")
+_DEFAULT_VALUE = {"late": 1.5, "slow": 0.08, "exception": 4.0, "noise": 3.0, "refused-write": 4.0}
 _TEXT = re.compile(
     r"(?P<kind>[a-z]+(?:-[a-z]+)*?)(?:=(?P<value>\d+(?:\.\d+)?)(?P<unit>ms|s)?)?(?:@(?P<first>\d+)(?:\.\.(?P<last>\d+))?)?"
     r"(?::(?P<percent>\d+(?:\.\d+)?)%)?(?:x(?P<times>\d+))?"
@@ -90,11 +96,14 @@ class Faults:
         with self._lock:
             return "unplugged" in self._active
 
-    def striking(self, first: int = 0, last: int = 0xFFFF) -> dict[str, Fault]:
-        """The faults that strike a request for these registers; counts down those that strike a limited number of times."""
+    def striking(self, first: int = 0, last: int = 0xFFFF, *, writes: bool = False) -> dict[str, Fault]:
+        """The faults that strike a request for these registers (`writes`: one that writes them); counts down those that strike a
+        limited number of times."""
         struck: dict[str, Fault] = {}
         with self._lock:
             for kind, fault in list(self._active.items()):
+                if not writes and kind in WRITES_ONLY:
+                    continue
                 if not fault.touches(first, last) or (fault.chance < 1.0 and self._random.random() >= fault.chance):
                     continue
                 struck[kind] = fault

@@ -1,52 +1,36 @@
-"""The simulated Growatt SPH: a battery that follows its slots, in registers that are as particular as the real ones.
+"""A simulated Growatt inverter: a battery that follows its slots, in registers that are as particular as the real ones.
 
-From the Growatt facts: holding and input registers are two tables; at most 64 registers at once; dead registers answer 0; a slot's
-triple (start, stop, enabled) sticks only when it is written whole, a lone write to one of its registers is taken back after some
-6 s; frames want 250 ms between them (`PacedStation`). With no slot the inverter serves the load first.
-
-What no fact says is decided here: when slots of both modes are in force, battery first wins.
+From the Growatt facts: holding and input registers are two tables; at most 64 registers at once; dead registers answer 0; a slot
+sticks only when it is written whole, a lone write to one of its registers is taken back after some 6 s (or refused: the stop of a
+TL-XH); frames want 250 ms between them (`PacedStation`). With no slot the inverter serves the load first.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
+from .growatt_families import BATTERY_FIRST, EXPORT_MODE, EXPORT_RATE, GRID_FIRST, LOAD_FIRST, MIN, SPH, UNIT, Family
 from .load import load
-from .registers import ILLEGAL_ADDRESS, ILLEGAL_VALUE, READ_HOLDING, READ_INPUT, RefusalError, Writable, Write
+from .registers import ILLEGAL_ADDRESS, ILLEGAL_VALUE, READ_HOLDING, READ_INPUT, RefusalError, Write
 from .station import Answer, Station
 from .sun import clouds, on_plane, sky
 
-UNIT = 1
+__all__ = [
+    "BATTERY_FIRST", "GRID_FIRST", "LOAD_FIRST", "MIN", "MOST_AT_ONCE", "SPH", "UNIT",
+    "Family", "Growatt", "Hardware", "PacedStation", "Powers", "morning",
+]  # fmt: skip
+
 MOST_AT_ONCE = 64
 PAUSE_S = 0.25
 REVERT_S = 6.0
 
-LOAD_FIRST, BATTERY_FIRST, GRID_FIRST = 0, 1, 2
-_TABLES = ((0, 124), (1000, 1125))
 _STEP_S = 10
 _WH = 3600.0
-_EXPORT_MODE, _EXPORT_RATE, _PRIORITY = 122, 123, 1044
-_DISCHARGE_RATE, _DISCHARGE_STOP, _DISCHARGE_SLOT = 1070, 1071, 1080
-_CHARGE_RATE, _CHARGE_STOP, _CHARGE_AC, _CHARGE_SLOT = 1090, 1091, 1092, 1100
-_SLOTS = (1080, 1083, 1086, 1100, 1103, 1106)
-_TIME = Writable(allowed=frozenset(hour << 8 | minute for hour in range(24) for minute in range(60)))
-_SWITCH = Writable(0, 1)
-_PERCENT = Writable(0, 100)
-
-WRITABLE: Mapping[int, Writable] = {
-    3: Writable(allowed=frozenset([*range(101), 255])),
-    _EXPORT_MODE: Writable(0, 3),
-    _EXPORT_RATE: Writable(allowed=frozenset([*range(1001), *range(0x10000 - 1000, 0x10000)])),
-    **dict.fromkeys((_DISCHARGE_RATE, _DISCHARGE_STOP, _CHARGE_RATE, _CHARGE_STOP), _PERCENT),
-    _CHARGE_AC: _SWITCH,
-    **{slot + part: rule for slot in _SLOTS for part, rule in enumerate((_TIME, _TIME, _SWITCH))},
-}
-"""Address to what it takes."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +46,16 @@ class Hardware:
     latitude: float = 50.0
     longitude: float = 14.4
     zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("Europe/Prague"))
+
+
+@dataclass
+class _Rival:
+    """Somebody else who writes to the inverter: `every` so many seconds, next at `due` of the clock."""
+
+    address: int
+    word: int
+    every: float
+    due: float
 
 
 @dataclass(frozen=True)
@@ -84,6 +78,7 @@ class Growatt:
         self,
         hardware: Hardware | None = None,
         *,
+        family: Family = SPH,
         soc: float = 55.0,
         start: float = 0.0,
         speed: float = 1.0,
@@ -93,6 +88,7 @@ class Growatt:
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.hardware = hardware or Hardware()
+        self.family = family
         self.stored = soc / 100 * self.hardware.capacity * _WH
         self.battery_temperature = 24.0
         self.writes: list[Write] = []
@@ -105,12 +101,10 @@ class Growatt:
         self._start = start or wall()
         self._now = self._start
         self._lock = threading.Lock()
-        self._holding = {at: 0 for first, last in _TABLES for at in range(first, last + 1)}
-        self._holding |= {3: 100, 22: 0, 30: UNIT, 43: 3501, 88: 207, _EXPORT_MODE: 3, _EXPORT_RATE: 1000}
-        self._holding |= {_DISCHARGE_RATE: 100, _DISCHARGE_STOP: 10, _CHARGE_RATE: 100, _CHARGE_STOP: 100}
-        self._holding |= {slot + 1: 23 << 8 | 59 for slot in _SLOTS}
+        self._holding = {at: 0 for first, last in family.holding for at in range(first, last + 1)} | dict(family.at_first)
         self._reverting: dict[int, tuple[float, int]] = {}
         self._energy = dict.fromkeys(("pv", "purchase", "feed", "charge", "discharge", "house", "grid_charge"), 0.0)
+        self._rivals: list[_Rival] = []
         self.powers = self._flow()
 
     # What a master sees
@@ -118,7 +112,8 @@ class Growatt:
     def read(self, function: int, address: int, count: int) -> list[int]:
         if count > MOST_AT_ONCE:
             raise RefusalError(ILLEGAL_VALUE)
-        if not any(first <= address and address + count - 1 <= last for first, last in _TABLES):
+        tables = self.family.holding if function == READ_HOLDING else self.family.inputs
+        if not any(first <= address and address + count - 1 <= last for first, last in tables):
             raise RefusalError(ILLEGAL_ADDRESS)
         with self._lock:
             self._move_on()
@@ -126,24 +121,45 @@ class Growatt:
             return [table.get(at, 0) for at in range(address, address + count)]
 
     def write(self, function: int, address: int, words: Sequence[int]) -> None:
-        rules = [WRITABLE.get(at) for at in range(address, address + len(words))]
+        written = range(address, address + len(words))
+        deaf = self.family.deaf
+        if deaf is not None and deaf[0] <= written[0] and written[-1] <= deaf[1]:
+            return
+        rules = [self.family.writable.get(at) for at in written]
         if any(rule is None for rule in rules):
             raise RefusalError(ILLEGAL_ADDRESS)
         if not all(rule.accepts(word) for rule, word in zip(rules, words, strict=True) if rule is not None):
             raise RefusalError(ILLEGAL_VALUE)
-        written = range(address, address + len(words))
+        slot = self.family.slot_of(address)
+        if self.family.slot_words == 2 and slot is not None and slot != address:
+            raise RefusalError(ILLEGAL_VALUE)
         with self._lock:
             self._move_on()
             for at, word in zip(written, words, strict=True):
-                slot = next((slot for slot in _SLOTS if slot <= at < slot + 3), None)
-                if slot is None or (slot in written and slot + 2 in written):
-                    self._reverting.pop(at, None)
-                elif self._holding[at] != word:
-                    before = self._reverting.get(at, (0.0, self._holding[at]))[1]
-                    self._reverting[at] = (self._clock() + REVERT_S, before)
-                self._holding[at] = word
+                self._put(at, word, written)
             self.powers = self._flow()
             self.writes.append(Write(self._wall(), function, address, tuple(words)))
+
+    def _put(self, at: int, word: int, written: range) -> None:
+        slot = self.family.slot_of(at)
+        if slot is None or (slot in written and slot + self.family.slot_words - 1 in written):
+            self._reverting.pop(at, None)
+        elif self._holding[at] != word:
+            before = self._reverting.get(at, (0.0, self._holding[at]))[1]
+            self._reverting[at] = (self._clock() + REVERT_S, before)
+        self._holding[at] = word
+
+    def __setitem__(self, address: int, word: int) -> None:
+        """Changes a holding register as somebody else does: the maker's app, another master."""
+        with self._lock:
+            self._move_on()
+            self._holding[address] = word
+            self.powers = self._flow()
+
+    def rival(self, address: int, word: int, every: float) -> None:
+        """From now on somebody else writes `word` to a holding register every so many seconds."""
+        with self._lock:
+            self._rivals.append(_Rival(address, word, every, self._clock() + every))
 
     def __getitem__(self, address: int) -> int:
         """The holding register at `address` now, as a test looks at it."""
@@ -164,6 +180,10 @@ class Growatt:
         clock = self._clock()
         for at in [at for at, (due, _) in self._reverting.items() if due <= clock]:
             self._holding[at] = self._reverting.pop(at)[1]
+        for rival in self._rivals:
+            if rival.due <= clock:
+                self._holding[rival.address] = rival.word
+                rival.due = clock + rival.every
         until = self._start + (clock - self._began) * self._speed
         while until - self._now >= 1.0:
             seconds = min(_STEP_S, until - self._now)
@@ -171,25 +191,19 @@ class Growatt:
             self._count(self.powers, seconds)
             self._now += seconds
         self.powers = self._flow()
-        self._holding[_PRIORITY] = self.priority
+        if self.family.priority_at[0] == "holding":
+            self._holding[self.family.priority_at[1]] = self.priority
 
     @property
     def priority(self) -> int:
         """Which mode is in force: load first, battery first or grid first."""
-        if self._in_slot(_CHARGE_SLOT):
-            return BATTERY_FIRST
-        return GRID_FIRST if self._in_slot(_DISCHARGE_SLOT) else LOAD_FIRST
-
-    def _in_slot(self, first: int) -> bool:
         moment = self._local()
-        now = moment.hour << 8 | moment.minute
-        slots = (first, first + 3, first + 6)
-        return any(self._holding[slot + 2] == 1 and self._holding[slot] <= now <= self._holding[slot + 1] for slot in slots)
+        return self.family.priority(self._holding, moment.hour << 8 | moment.minute)
 
     def _flow(self, seconds: float = 1.0) -> Powers:
         """The powers of this moment, held for `seconds`; the battery never goes beyond where its mode stops it."""
         pv, house, hardware = self._sun(self._now), self._demand(self._now), self.hardware
-        registers, mode = self._holding, self.priority
+        registers, mode, family = self._holding, self.priority, self.family
         full = hardware.capacity * _WH
 
         def room(stop: float) -> float:
@@ -200,17 +214,20 @@ class Growatt:
             """W that can be taken out down to this SOC."""
             return max(0.0, (self.stored - full * stop / 100) / seconds)
 
+        charge = hardware.rated * registers[family.charge_rate] / 100
+        discharge = hardware.rated * registers[family.discharge_rate] / 100
         if mode == BATTERY_FIRST:
-            most = hardware.rated * registers[_CHARGE_RATE] / 100
-            wanted = most if registers[_CHARGE_AC] else min(most, pv)
-            battery = -min(wanted, room(registers[_CHARGE_STOP]))
+            wanted = charge if registers[family.charge_ac] else min(charge, pv)
+            battery = -min(wanted, room(registers[family.charge_stop]))
         elif mode == GRID_FIRST:
-            battery = min(hardware.rated * registers[_DISCHARGE_RATE] / 100, left(registers[_DISCHARGE_STOP]))
+            battery = min(discharge, left(registers[family.discharge_stop]))
         elif house > pv:
-            battery = min(house - pv, hardware.rated, left(hardware.floor))
+            battery = min(house - pv, discharge if family.rates_always else hardware.rated, left(hardware.floor))
+        elif family.rates_always:
+            battery = -min(pv - house, charge, room(registers[family.charge_stop]))
         else:
             battery = -min(pv - house, hardware.rated, room(100))
-        most_out = hardware.rated * _signed(registers[_EXPORT_RATE]) / 1000 if registers[_EXPORT_MODE] else float("inf")
+        most_out = hardware.rated * _signed(registers[EXPORT_RATE]) / 1000 if registers[EXPORT_MODE] else float("inf")
         excess = pv + battery - house - most_out
         if excess > 0:
             curtailed = min(pv, excess)
@@ -235,23 +252,26 @@ class Growatt:
             self._energy[name] += watts * seconds
 
     def _inputs(self) -> dict[int, int]:
-        powers = self.powers
-        load_percent = abs(powers.battery) / self.hardware.rated
-        words = {0: 1, 37: 5000, 93: round(10 * (30 + 25 * load_percent)), 1000: 5 if self.priority else 1}
-        words |= {1013: round(10 * (50 + self.soc / 50)), 1014: round(self.soc), 1040: round(10 * self.battery_temperature)}
-        words |= {1083: 1, 1090: 100, 1096: 99}
-        tenths = {
-            1: powers.pv,
-            35: powers.pv + powers.battery,
-            1009: max(powers.battery, 0.0),
-            1011: max(-powers.battery, 0.0),
-            1021: max(powers.grid, 0.0),
-            1029: max(-powers.grid, 0.0),
-            1037: powers.house,
+        powers, family = self.powers, self.family
+        share = abs(powers.battery) / self.hardware.rated
+        words = dict(family.status) | {family.frequency: 5000, family.soc: round(self.soc)}
+        words[family.temperatures["inverter"]] = round(10 * (30 + 25 * share))
+        words[family.temperatures["battery"]] = round(10 * self.battery_temperature)
+        if family is SPH:
+            words |= {1000: 5 if self.priority else 1, 1013: round(10 * (50 + self.soc / 50))}
+        if family.priority_at[0] == "input":
+            words[family.priority_at[1]] = self.priority
+        shown = {
+            "pv": powers.pv,
+            "inverter": powers.pv + powers.battery,
+            "discharge": max(powers.battery, 0.0),
+            "charge": max(-powers.battery, 0.0),
+            "import": max(powers.grid, 0.0),
+            "export": max(-powers.grid, 0.0),
+            "house": powers.house,
         }
-        energies = {91: "pv", 1044: "purchase", 1046: "purchase", 1048: "feed", 1050: "feed", 1052: "discharge", 1054: "discharge"}
-        energies |= {1056: "charge", 1060: "house", 1124: "grid_charge"}
-        tenths |= {at: self._energy[name] / (1000 * _WH) for at, name in energies.items()}
+        tenths = {at: shown[name] for name, at in family.powers.items()}
+        tenths |= {at: self._energy[name] / (1000 * _WH) for name, places in family.energies.items() for at in places}
         for at, size in tenths.items():
             raw = round(10 * size) & 0xFFFFFFFF
             words |= {at: raw >> 16, at + 1: raw & 0xFFFF}

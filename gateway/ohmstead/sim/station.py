@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from .faults import Faults
-from .registers import Registers, respond, span_of
+from .registers import WRITE_MULTIPLE, WRITE_SINGLE, Registers, respond, span_of
 
 
 class Answer(NamedTuple):
@@ -38,11 +38,14 @@ class Station:
             respond(self.registers, request)
             return None
         function, first, last = span_of(request)
-        struck = self.faults.striking(first, last)
+        struck = self.faults.striking(first, last, writes=function in (WRITE_SINGLE, WRITE_MULTIPLE))
         if "no-answer" in struck:
             return None
-        refusal = struck.get("exception")
-        pdu = respond(self.registers, request) if refusal is None else bytes([function | 0x80, int(refusal.value)])
+        refusal = struck.get("exception") or struck.get("refused-write")
+        if refusal is not None:
+            pdu = bytes([function | 0x80, int(refusal.value)])
+        else:
+            pdu = request[:5] if "ignored-write" in struck else respond(self.registers, request)
         if "wrong-function" in struck:
             pdu = bytes([pdu[0] ^ 0x07]) + pdu[1:]
         if "wrong-unit" in struck:
