@@ -16,7 +16,7 @@ from typing import NamedTuple
 from ohmstead.control.plan import rules
 from ohmstead.control.plan.model import Action, Plan, Quarter, Saving, Situation
 from ohmstead.control.plan.settings import Settings
-from ohmstead.control.plan.simulate import SELF_USE, Flow, Order, cost, fit_charge, simulate
+from ohmstead.control.plan.simulate import SELF_USE, Flow, Order, cost, fit_charge, fit_sale, simulate
 from ohmstead.control.plan.steps import steps
 from ohmstead.control.plan.sun import daylight
 from ohmstead.prices import QUARTER_S, DayPrices, Tariff, clock, local_day
@@ -115,17 +115,35 @@ class RuleAuthor:
                 if brings < settings.export_above:
                     draft.orders[at] = draft.orders[at]._replace(no_export=True)
                     draft.owners[at] = rules.EXPORT_ABOVE
-        if settings.sell_above is not None and rules.SELL_ABOVE in wanted and settings.battery is not None:
-            power = min(settings.sell_power_w or math.inf, settings.battery.power_w)
-            for at, brings in enumerate(span.sell):
-                if brings >= settings.sell_above and not draft.orders[at].no_export and not self._busy(span, at):
-                    draft.orders[at] = Order(Action.DISCHARGE, power, floor=settings.sell_floor)
-                    draft.owners[at] = rules.SELL_ABOVE
+        if rules.SELL_ABOVE in wanted:
+            self._sell(situation, span, draft)
         if any(rule in wanted for rule in self._charging):
             why = self._may_not_charge(situation, span)
             if not why:
                 self._charge(situation, span, days, wanted, draft)
         return self._simulated(situation, span, draft), why
+
+    def _sell(self, situation: Situation, span: _Span, draft: _Draft) -> None:
+        """Out of the battery into the grid where that brings most, down to the floor."""
+        settings, soc = self.settings, situation.telemetry.soc
+        battery, above = settings.battery, settings.sell_above
+        if battery is None or above is None or soc is None:
+            return
+        power = min(settings.sell_power_w or math.inf, battery.power_w)
+        order = Order(Action.DISCHARGE, power, floor=settings.sell_floor)
+        dear = [
+            at for at, brings in enumerate(span.sell) if brings >= above and not draft.orders[at].no_export and not self._busy(span, at)
+        ]
+        dear.sort(key=lambda at: (-span.sell[at], at))
+        if span.sun is not None and span.house is not None:
+            fit_sale(battery, soc, span.sun, span.house, draft.orders, dear, order)
+        else:
+            there = battery.capacity_kwh * max(soc - max(settings.sell_floor, battery.floor), 0.0) / 100 * math.sqrt(battery.efficiency)
+            for at in dear[: math.ceil(there / (power / 1000 * _HOURS) - 1e-9)]:
+                draft.orders[at] = order
+        for at, put in enumerate(draft.orders):
+            if put.action is Action.DISCHARGE:
+                draft.owners[at] = rules.SELL_ABOVE
 
     def _may_not_charge(self, situation: Situation, span: _Span) -> str:
         """Why nothing is charged from the grid at all; empty if it may be."""

@@ -90,13 +90,13 @@ def room(battery: Battery, flows: Sequence[Flow], orders: Sequence[Order]) -> li
     """
     way = math.sqrt(battery.efficiency)
     most = battery.power_w / 1000 * _HOURS
-    ceiling = battery.capacity_kwh * battery.ceiling / 100
+    ceiling, floor = (battery.capacity_kwh * limit / 100 for limit in (battery.ceiling, battery.floor))
     left = math.inf
     rooms = [0.0] * len(flows)
     for at in range(len(flows) - 1, -1, -1):
         left = min(left, max(ceiling - flows[at].stored, 0.0))
         rooms[at] = left
-        if orders[at].action is not Action.CHARGE:
+        if orders[at].action is not Action.CHARGE and flows[at].stored >= floor - _NOTHING_KWH:  # below it nothing more would be drawn
             left += max(min(flows[at].bought, most - flows[at].discharged), 0.0) / way
     return rooms
 
@@ -136,3 +136,19 @@ def fit_charge(
         flows = simulate(battery, soc, sun, house, orders)
         rooms = room(battery, flows, orders)
     return got
+
+
+def fit_sale(
+    battery: Battery, soc: float, sun: Sequence[float], house: Sequence[float], orders: list[Order], candidates: Sequence[int], order: Order
+) -> None:
+    """Puts `order`, a forced discharge, into those of `candidates`, in their order, in which it brings more into the grid altogether: what
+    an earlier one would only take away from one that is already chosen stays in the battery."""
+    slot = min(order.power_w, battery.power_w) / 1000 * _HOURS
+    sold = sum(flow.sold for flow in simulate(battery, soc, sun, house, orders))
+    for at in candidates:
+        before, orders[at] = orders[at], order
+        more = sum(flow.sold for flow in simulate(battery, soc, sun, house, orders))
+        if more - sold < max(slot * _LEAST_SHARE, _NOTHING_KWH):
+            orders[at] = before
+        else:
+            sold = more
