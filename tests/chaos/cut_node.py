@@ -1,10 +1,11 @@
 """What runs on MicroPython in the power-cut campaign: the node's own code on littlefs, on a flash whose power goes at a chosen moment.
 
-    micropython cut_node.py <image> prepare|run|look <operation> <seed> <cut> <files>
+    micropython cut_node.py <image> prepare|run|recover|look <operation> <seed> <cut> <files>
 
 `image`: the flash, a file of 4 kB blocks. `prepare` formats it and does what came before. `run` does the operation and says on each line
 `did …` what has been done for good; at the `cut`-th program or erase (0: never) only a part of it happens, from then on the flash does
-nothing, and the process ends with code 3. `look` starts like a node: it says `found …`. `files`: a folder with what the operation needs.
+nothing, and the process ends with code 3. `recover` is the start after that and the first that such a node then writes; it may be cut as
+well. `look` starts like a node: it says `found …`. `files`: a folder with what the operation needs.
 The power-cut campaign (`power_cuts.py`) judges.
 """
 
@@ -74,8 +75,10 @@ if mode == "prepare":
 vfs.mount(vfs.VfsLfs2(flash, readsize=_UNIT, progsize=_UNIT), "/f")
 
 from hal.common import CommonHal  # the node's code comes after its flash
+from ohmcore.gateway import seal
 from ohmcore.limits import Budget
-from ohmnode import configuration, keep, outbox, slots, spool, update
+from ohmcore.pack import Packer
+from ohmnode import configuration, keep, outbox, slots, spool, transfer, update
 from ohmnode.commands import Commands
 
 
@@ -91,7 +94,7 @@ class Hal(CommonHal):
         self.random = lambda size: boot.to_bytes(size, "big")
 
     def setting(self, name: str, default: int) -> int:
-        return default
+        return 1 if name == "linger_ms" else default
 
 
 def did(*words: object) -> None:
@@ -125,12 +128,17 @@ class Configure:
             did(number)
             configuration.keep_as_good(hal, content[4:12])
 
+    def recover(self) -> None:
+        hal = Hal()
+        hal.remove(configuration.NEXT)
+        configuration.keep_as_good(hal, configuration.load(hal)[1])
+
     def look(self) -> None:
         hal = Hal()
         hal.remove(configuration.NEXT)
-        loaded = configuration.load(hal)
-        good = configuration.load(hal, (configuration.LAST_GOOD,))
-        found(loaded.content["bus_report_ms"], good.content["bus_report_ms"], loaded.source, loaded.complaint)
+        current, _, source, complaint = configuration.load(hal)
+        good = configuration.load(hal, (configuration.LAST_GOOD,))[0]
+        found(current["bus_report_ms"], good["bus_report_ms"], source, complaint)
 
 
 class Count:
@@ -149,6 +157,13 @@ class Count:
         for identity in range(1, 60):
             hal.now += chance.choice((1000, 90_000))
             counter += chance.choice((1, 1, 5, 100))
+            if commands.remember(identity, counter):
+                did(counter)
+
+    def recover(self) -> None:
+        commands = self._commands(Hal())
+        for identity in range(100, 103):
+            counter = commands.last + chance.choice((1, 5))
             if commands.remember(identity, counter):
                 did(counter)
 
@@ -189,6 +204,12 @@ class Keep:
             if keep.save(hal, box, f"stop {number}", controls):
                 did(number)
 
+    def recover(self) -> None:
+        hal = Hal()
+        controls = [Control(name) for name in ("charge", "discharge", "export")]
+        cause = keep.load(hal, controls)
+        keep.save(hal, outbox.Outbox(hal, spool.Spool(8, 1024)), cause, controls)
+
     def look(self) -> None:
         hal = Hal()
         found(keep.load(hal, [Control("charge")]))
@@ -212,6 +233,9 @@ class Spool:
 
     def run(self) -> None:
         self._live(self._box(70_002), self.readings)
+
+    def recover(self) -> None:
+        self._live(self._box(70_004), 60)
 
     def _live(self, box: outbox.Outbox, readings: int) -> None:
         kept = box.spool
@@ -318,14 +342,95 @@ class Replace:
             raise ValueError(refusal)
         did("installed")
 
+    def recover(self) -> None:
+        root = {"__name__": "root", "__file__": "main.py"}
+        exec(given("root.py"), root)  # as below
+        if root["choose"]("/f/state/boot") == "a":
+            self.run()
+
     def look(self) -> None:
         """Starts as `root/main.py` does, and says what is in the slot it takes."""
         root = {"__name__": "root", "__file__": "main.py"}
         exec(given("root.py"), root)  # MicroPython has no other way to load a file as a module of another name
         slot = root["choose"]("/f/state/boot")
         found("slot", slot, *slots.read(Hal()))
+        for name in os.listdir("/f/state"):
+            if name == "update.part":
+                found("part", os.stat("/f/state/" + name)[6])
         for name in ("a", "safe", slot):
             found("files", name, sha256(b"".join([read(f"/f/{name}/{file}") for file in sorted(os.listdir("/f/" + name))])).digest().hex())
+
+
+class Ear:
+    """What a node says of a transfer. `offset`: how much it has; `stage`: its last word; `refusal`: why it does not take it."""
+
+    offset = 0
+    stage = refusal = ""
+
+    def hear(self, _device: str, kind: str, detail: dict) -> None:
+        if kind == "transfer":
+            self.offset = detail["offset"]
+            self.stage = detail["stage"]
+            if self.stage == "receiving":
+                did("has", self.offset)
+            elif self.stage == "rejected":
+                self.refusal = detail["reason"]
+
+
+class Deliver(Replace):
+    """A signed update comes down in chunks; offered again after a power cut it goes on with what is there."""
+
+    kind = "update"
+    file = "package"
+
+    def run(self) -> None:
+        asyncio.run(self._deliver())
+
+    async def _deliver(self) -> None:
+        hal = Hal()
+        box = outbox.Outbox(hal, spool.Spool(8, 1024))
+        ear = Ear()
+        box.event = ear.hear
+        commands = Commands(hal, box, bytes(32), b"home/cellar/command", None, [])
+        outcomes = []
+        transfers = transfer.Transfers(hal, box, commands, "home/cellar/", given("modulus"), "a", outcomes.append)
+        content = given(self.file)
+        packer = Packer(bytearray(1024))
+        packer.value((1, 7, commands.last + 1, len(content), sha256(content).digest()))
+        transfers.take(self.kind, seal(bytes(32), b"home/cellar/" + self.kind.encode(), packer.message()))
+        found("offset", ear.offset)
+        sent = ear.offset
+        while not outcomes and not flash.dead:
+            if ear.refusal:
+                raise ValueError(ear.refusal)
+            if sent < len(content):
+                piece = content[sent : sent + chance.choice((1, 100, 768))]
+                packer.reset()
+                packer.value((1, 7, sent, piece))
+                transfers.take(self.kind, packer.message())
+                sent += len(piece)
+            await asyncio.sleep_ms(0)
+        did("installed")
+
+
+class DeliverConfiguration(Deliver):
+    """The same with a configuration: it is whole when the node is told to try it."""
+
+    kind = "config"
+    file = "config-new"
+
+    def prepare(self) -> None:
+        Configure().prepare()
+
+    def recover(self) -> None:
+        Hal().remove(configuration.NEXT)
+        self.run()
+
+    def look(self) -> None:
+        hal = Hal()
+        tried = hal.read(configuration.NEXT)
+        found("current", configuration.load(hal)[0]["bus_report_ms"])
+        found("next", "none" if tried is None else configuration.read(tried)["bus_report_ms"])
 
 
 def read(path: str) -> bytes:
@@ -342,6 +447,8 @@ work = {
     "spool": Spool,
     "thinning": Thin,
     "update": Replace,
+    "update in chunks": Deliver,
+    "configuration in chunks": DeliverConfiguration,
     "outage": Outage,
 }[operation]()
 try:

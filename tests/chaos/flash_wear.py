@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ohmstead.config import load
-from tests.chaos.power_cuts import Rig, interpreter, said
+from tests.chaos.power_cuts import Rig, said
+from tests.chaos.rows import micropython
 
 CONFIGURATION = """
 mqtt: {url: "mqtt://127.0.0.1:1883"}
@@ -29,10 +30,10 @@ class Wear(NamedTuple):
     held: int
 
 
-def hour(micropython: str, folder: Path) -> Wear:
+def hour(program: str, folder: Path) -> Wear:
     (folder / "ohmstead.yaml").write_text(CONFIGURATION)
     groups = load(folder / "ohmstead.yaml").poll_groups("mtec")
-    rig = Rig(micropython, folder)
+    rig = Rig(program, folder)
     lines = [f"{group.name} {max(round(group.period_s), 1)} {' '.join(str(read.count) for read in group.reads)}\n" for group in groups]
     (rig.files / "polls").write_text("".join(lines))
     rig.blank()
@@ -45,4 +46,4 @@ def hour(micropython: str, folder: Path) -> Wear:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="ohmstead-wear-") as folder:
-        print(hour(interpreter(), Path(folder)))
+        print(hour(micropython(), Path(folder)))

@@ -15,6 +15,7 @@ from ohmnode import bus, commands, guard, line, mailbox, transfer, vitals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 KEY = bytes(range(32))
@@ -85,8 +86,9 @@ class Outbox:
     def __init__(self) -> None:
         self.spool = self
         self.packer = Packer(bytearray(1104))
-        self.kinds = {}
-        self.ended = lambda identity: None  # is told which commands were rejected or have failed
+        self.kinds: dict[str, int] = {}
+        self.told: Callable[[str, Any], object] = lambda kind, detail: None  # is told of every event
+        self.ended: Callable[[int | str], object] = lambda identity: None  # is told which commands were rejected or have failed
 
     def acknowledge(self, seq: int) -> bool:
         return seq < 1000
@@ -102,6 +104,7 @@ class Outbox:
 
     def event(self, device: str, kind: str, detail: "Any") -> None:
         self.kinds[kind] = self.kinds.get(kind, 0) + 1
+        self.told(kind, detail)
         if kind == "result" and detail["stage"] in ("rejected", "failed"):
             self.ended(detail["id"])
 
@@ -120,13 +123,13 @@ class House:
         self.chance = virtual.Random(seed)
         self.world = virtual.adopt(virtual.World((1 << 30) - 60_000), line, bus, guard)
         self.outbox = Outbox()
-        self.registers = {}
+        self.registers: dict[int, int] = {}
         self.hostile = True
-        self.answers = self.messages = self.writes = self.accepted = 0
+        self.answers = self.messages = self.writes = self.accepted = self.hostile_answers = self.hostile_messages = 0
         self._goal = 0
         self._counter = 100
         self._packer = Packer(bytearray(512))
-        self._sent = []  # authentic messages, for replays
+        self._sent: list[bytes] = []  # authentic messages, for replays
         self._authorised = {"limit": [(0, SAFE_LIMIT)], "power": [(0, SAFE_POWER)]}  # by command; the safe values always are
         self.outbox.ended = self._withdraw
         content = {"limits": [], "link_loss_ms": 60000}
@@ -157,7 +160,7 @@ class House:
         self.guard.start(self.bus.devices)
         self.commands = commands.Commands(self.world, self.outbox, KEY, CONTEXT, self.guard, [])
         self.mailbox = mailbox.Mailbox(ROOT, self.outbox, self.commands, self.guard)
-        self.left = []
+        self.left: list[str] = []
         transfers = transfer.Transfers(self.world, self.outbox, self.commands, "home/cellar/", KEY, "a", self.left.append)
         self.mailbox.transfer = transfers.take
 
@@ -182,6 +185,7 @@ class House:
         chance = self.chance
         delay = 5
         if self.hostile and chance.number(3):
+            self.hostile_answers += 1
             kind = chance.number(6)
             if kind == 0:
                 return []
@@ -216,6 +220,7 @@ class House:
         self.messages += 1
         chance = self.chance
         kind = chance.number(64)
+        self.hostile_messages += kind > 4 or kind == 2
         if kind == 0:
             self._command("power", (1 + chance.number(5000)).to_bytes(2, "big") + b"\x00\x01", 1 + chance.number(600_000))
         elif kind == 1:
@@ -274,7 +279,7 @@ class House:
                 del known[1]
         self._send(self._sealed("mtec", name, words, lease_ms))
 
-    def _withdraw(self, identity: int) -> None:
+    def _withdraw(self, identity: "int | str") -> None:
         for known in self._authorised.values():
             known[1:] = [entry for entry in known[1:] if entry[0] != identity]
 

@@ -204,7 +204,9 @@ def campaign(count: int, seed: int) -> "dict[str, int]":
     fuzz_packets(chance, each)
     return {
         "bus answers": house.answers,
+        "hostile answers": house.hostile_answers,
         "messages": house.messages,
+        "hostile messages": house.hostile_messages,
         "authentic commands": house.accepted,
         "writes on the bus": house.writes,
         "snapshots": house.outbox.kinds.get("snapshot", 0),

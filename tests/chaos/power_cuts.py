@@ -1,4 +1,4 @@
-"""Power cuts at every operation of the node's flash: `python -m tests.chaos.power_cuts --cuts 300 --seed 1`.
+"""Power cuts at every operation of the node's flash: `just chaos power`.
 
 The node's own code writes to littlefs on a flash of blocks in a file; at a program or erase drawn by lot the power goes, with part of that
 operation done. A fresh interpreter then starts like a node, sometimes to lose its power again, and what it finds is held against what had
@@ -7,25 +7,26 @@ been done for good before the cut. Each operation has its invariant in `OPERATIO
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import random
 import shutil
 import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 from msgpack import packb, unpackb  # type: ignore[import-untyped] # it comes without types
 
-from tests.conftest import REPOSITORY
+from tests.chaos.rows import REPOSITORY, Plan, Row, bar, micropython
+from tests.integration import node_harness
 
 PROGRAM = Path(__file__).with_name("cut_node.py")
 _CUT_CODE = 3
 _BASES = 3
 """So many different histories an operation begins from."""
+NEW = 5000
 
 Lines = Sequence[Sequence[str]]
 
@@ -45,6 +46,7 @@ class Rig:
         self.files.mkdir()
         for number in range(6):
             (self.files / f"config-{number}").write_bytes(configuration(number))
+        (self.files / "config-new").write_bytes(delivered())
         for name, content in update_files().items():
             (self.files / name).write_bytes(content)
 
@@ -53,7 +55,7 @@ class Rig:
         done = subprocess.run(
             [self.micropython, "-X", "heapsize=4m", str(PROGRAM), str(self.image), mode, operation, str(seed), str(cut), str(self.files)],
             env={"MICROPYPATH": f"{REPOSITORY / 'firmware'}:{REPOSITORY / 'shared'}:.frozen"},
-            capture_output=True, text=True, timeout=120, check=False,
+            capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         lines = [line.split(" ") for line in done.stdout.splitlines()]
         if done.returncode == _CUT_CODE and cut:
@@ -86,6 +88,12 @@ def configuration(number: int) -> bytes:
     }  # fmt: skip
     body: bytes = packb(content)
     return b"OHM1" + hashlib.sha256(body).digest() + body
+
+
+def delivered() -> bytes:
+    """A configuration that a node takes, of some size: it reports every `NEW` ms."""
+    devices = [node_harness.device(f"meter{number}", number, node_harness.group("1s", 1000, (3, 0, 10))) for number in range(1, 20)]
+    return node_harness.configuration("/dev/ttyS0", [("127.0.0.1", 1883)], *devices, report_ms=NEW)
 
 
 def update_files() -> dict[str, bytes]:
@@ -175,6 +183,24 @@ def _judge_spool(before: Lines, did: Lines, found: Lines, thinned: bool) -> str:
     return ""
 
 
+def judge_chunks(rig: Rig, before: Lines, did: Lines, found: Lines) -> str:
+    """What the node said that it has it has, unless it has made use of it."""
+    installed = [words for words in did if words[0] == "installed"]
+    slot = next(words[1] for words in found if words[0] == "slot")
+    has = max((int(words[1]) for words in did if words[0] == "has"), default=0)
+    kept = max((int(words[1]) for words in found if words[0] == "part"), default=0)
+    if slot == "a" and kept < has:
+        return f"has {kept} bytes of an update, and had told of {has}"
+    return judge_update(rig, before, installed, found)
+
+
+def judge_configuration_in_chunks(_rig: Rig, _before: Lines, _did: Lines, found: Lines) -> str:
+    said_of = {words[0]: words[1] for words in found}
+    if said_of["current"] != "0":
+        return f"runs on configuration {said_of['current']}, which nobody has tried"
+    return "" if said_of["next"] in ("none", str(NEW)) else f"would try {said_of['next']}"
+
+
 def judge_update(rig: Rig, _before: Lines, did: Lines, found: Lines) -> str:
     slots, files = [words[1:] for words in found if words[0] == "slot"], {words[1]: words[2] for words in found if words[0] == "files"}
     slot = slots[0][0]
@@ -204,6 +230,8 @@ OPERATIONS: Mapping[str, Judge] = {
     "spool": judge_spool,
     "thinning": judge_thinning,
     "update": judge_update,
+    "update in chunks": judge_chunks,
+    "configuration in chunks": judge_configuration_in_chunks,
 }
 
 
@@ -216,8 +244,11 @@ class Outcome(NamedTuple):
     moments: int
 
 
-def campaign(micropython: str, folder: Path, operation: str, cuts: int, seed: int) -> Outcome:
-    """`cuts` cuts of one operation, from several histories. Raises CutError when a boot fails altogether without a cut of its own."""
+def campaign(micropython: str, folder: Path, operation: str, cuts: int, seed: int, tell: Callable[[], object] = lambda: None) -> Outcome:
+    """`cuts` cuts of one operation, from several histories, and half of the starts after them cut as well, if they come that far.
+
+    Calls `tell` after each. Raises CutError when a boot fails altogether without a cut of its own.
+    """
     dice = random.Random(f"{operation} {seed}")
     folder.mkdir()
     rig = Rig(micropython, folder)
@@ -233,51 +264,43 @@ def campaign(micropython: str, folder: Path, operation: str, cuts: int, seed: in
         gone, lines = rig.start("run", operation, history + 1, cut)
         if not gone:
             raise CutError(f"{operation}, history {history}: the cut at {cut} of {programs + erases} did not come")
+        again = 0
         try:
-            if dice.random() < 0.25:
-                second += rig.start("look", operation, turn, dice.randint(1, 6))[0]
+            if dice.random() < 0.5:
+                again = int(dice.expovariate(1 / 8)) + 1
+                gone, more = rig.start("recover", operation, history + 2 + turn, again)
+                second += gone
+                lines += more
             _, look = rig.start("look", operation, turn)
             complaint = OPERATIONS[operation](rig, before, said("did", lines), said("found", look))
         except CutError as failed:
             complaint = f"no start: {failed}"
         if complaint:
-            wrong.append(f"{operation}, history {history}, cut at {cut} of {programs + erases}: {complaint}")
+            then = f", then at {again} of the start after it" if again else ""
+            wrong.append(f"{operation}, seed {seed}, history {history}, cut at {cut} of {programs + erases}{then}: {complaint}")
+        tell()
     return Outcome(cuts, second, wrong, sum(programs + erases for _, _, _, programs, erases in bases))
 
 
-def interpreter() -> str:
-    """Where MicroPython is; ends the program where there is none."""
-    found = shutil.which("micropython", path=str(REPOSITORY / ".venv/bin")) or shutil.which("micropython")
-    if found is None:
-        raise SystemExit("no micropython on this machine (there is no wheel for it; put one on PATH)")
-    return found
+def rows(plan: Plan) -> list[Row]:
+    """Cuts at the node's files, two operations at a time."""
+    program = micropython()
+    each = plan.of(60, 6)
+    folder = plan.room("power")
+    done: list[Row] = []
+    with bar("power cuts", each * len(OPERATIONS)) as tell, ThreadPoolExecutor(2) as pool:
+        lock = Lock()
 
+        def step() -> None:
+            with lock:
+                tell(1)
 
-def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.chaos.power_cuts", description="Power cuts at every operation of the node's flash."
-    )
-    parser.add_argument("--cuts", type=int, default=300, help="of all operations together")
-    parser.add_argument("--seed", type=int, default=1)
-    wanted = parser.parse_args(arguments)
-    micropython = interpreter()
-    each = -(-wanted.cuts // len(OPERATIONS))
-    total = bad = 0
-    with tempfile.TemporaryDirectory(prefix="ohmstead-cuts-") as folder:
-        for operation in OPERATIONS:
-            outcome = campaign(micropython, Path(folder) / operation.replace(" ", "-"), operation, each, wanted.seed)
-            total += outcome.cuts + outcome.second_cuts
-            bad += len(outcome.inconsistent)
-            print(
-                f"{operation}: {outcome.cuts} cuts at {outcome.moments} programs and erases, {outcome.second_cuts} more at the start"
-                f" after it, {len(outcome.inconsistent)} inconsistent boots",
-                flush=True,
+        def one(operation: str) -> Outcome:
+            return campaign(program, folder / operation.replace(" ", "-"), operation, each, plan.seed, step)
+
+        for operation, outcome in zip(OPERATIONS, pool.map(one, OPERATIONS), strict=True):
+            note = f"at {outcome.moments} programs and erases, {outcome.second_cuts} of the starts cut as well"
+            done.append(
+                Row(f"power cut: {operation}", outcome.cuts + outcome.second_cuts, outcome.inconsistent, "0 inconsistent boots", 50, note)
             )
-            for complaint in outcome.inconsistent:
-                print(f"  {complaint}")
-    print(f"power cuts: {total}, seed {wanted.seed}: {bad} inconsistent boots")
-    return 1 if bad else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    return done

@@ -1,4 +1,4 @@
-"""The node's files under power cuts, a few of each kind; `python -m tests.chaos.power_cuts` does hundreds."""
+"""The node's files under power cuts, a few of each kind; `just chaos power` does hundreds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hostile bus answers and messages on both interpreters; `python -m tests.chaos.fuzz` tries as many as one likes."""
+"""Hostile bus answers and messages on both interpreters; `just chaos fuzz` tries a million."""
 
 from __future__ import annotations
 
