@@ -24,6 +24,7 @@ from ohmstead.control.answers import Answers
 from ohmstead.control.desk import Desk
 from ohmstead.control.dispatch import Actuator, DirectActuator, NodeActuator, outcome_of
 from ohmstead.control.freshness import LastRead
+from ohmstead.control.guarded import GuardedActuator, watches
 from ohmstead.control.requests import BridgeRequests
 from ohmstead.control.target import Target, targets
 from ohmstead.control.topics import ControlTopics
@@ -40,6 +41,7 @@ from ohmstead.publish.home_assistant import bridge_topic
 from ohmstead.publish.node_diagnostics import Told
 from ohmstead.publish.outlet import Outlet
 from ohmstead.readings import Snapshot, Stream, Subscriber, Value
+from ohmstead.sources.growatt_mqtt import GrowattMqtt
 from ohmstead.sources.modbus import Endpoint, ModbusSource
 from ohmstead.store.lock import StoreLock
 from ohmstead.store.protocol import Store
@@ -127,6 +129,8 @@ class Gateway:
             self.stream.subscribe(outlet.take)
         self.stream.subscribe(self.latest.take)
         self.stream.subscribe(self._last_read.take)
+        for guarded in self.guarded.values():
+            self.stream.subscribe(guarded.take)
 
     # Construction
 
@@ -138,8 +142,13 @@ class Gateway:
             keep_raw_s=self.config.store.keep_raw,
         )
 
-    def _source(self, device: str) -> ModbusSource:
+    def _source(self, device: str) -> ModbusSource | GrowattMqtt:
         chosen, profile = self.config.devices[device], self.profiles[device]
+        if chosen.via.topic is not None:
+            fastest = min(self.periods[device].values())
+            return GrowattMqtt(
+                device, chosen.via.topic, profile, self.mqtt, self._emit, period_s=fastest, wall=self.clock.wall, mono=self.clock.mono
+            )
         line = profile.line
         endpoint = Endpoint(
             host=str(chosen.via.host),
@@ -164,15 +173,25 @@ class Gateway:
             )
             for node, said in config.nodes.items()
         }
+        self.guarded: dict[str, GuardedActuator] = {}
         actuators: dict[str, Actuator] = {}
         for device, chosen in config.devices.items():
             node = chosen.via.node
-            if node is None:
-                actuators[device] = DirectActuator(self.sources[device])
-                continue
-            actuators[device] = self.node_actuators[node]
+            source = self.sources.get(device)
+            if isinstance(source, GrowattMqtt):
+                actuators[device] = self.guarded[device] = self._guarded(device, targets_of[device], source)
+            elif source is not None:
+                actuators[device] = DirectActuator(source)
+            elif node is not None:
+                actuators[device] = self.node_actuators[node]
         answers = Answers(config.site, self.mqtt, config.zone)
         return Desk(targets_of, actuators, self.store, answers.say, nodes=self.node_actuators, mono=self.clock.mono, wall=self.clock.wall)
+
+    def _guarded(self, device: str, named: dict[str, Target], source: GrowattMqtt) -> GuardedActuator:
+        limits = watches(self.profiles[device], self.config.limit_ends(device), self.periods[device])
+        return GuardedActuator(
+            device, named, limits, source, lambda *told: self.desk.ended(*told), mono=self.clock.mono, wall=self.clock.wall
+        )
 
     def _targets(self, device: str) -> dict[str, Target]:
         profile = self.profiles[device]
@@ -263,7 +282,11 @@ class Gateway:
         self.requests.start()
         self._spawn("mqtt", self.mqtt.run())
         for device, source in self.sources.items():
-            self._spawn(f"modbus-{device}", source.run())
+            if isinstance(source, GrowattMqtt):
+                source.start()
+            self._spawn(f"source-{device}", source.run())
+        for device, guarded in self.guarded.items():
+            self._spawn(f"guarded-{device}", guarded.run())
         self._spawn("ticker", self._tick())
 
     async def _start_web(self) -> Any:
@@ -327,7 +350,9 @@ class Gateway:
         if web is not None:
             web.close()
         await self.desk.close()
-        await self._cancel("modbus-", "ticker")
+        await self._cancel("source-", "guarded-", "ticker")
+        for guarded in self.guarded.values():
+            guarded.let_go()
         await asyncio.to_thread(self.writer.close, _LAST_COMMIT_S)
         await asyncio.sleep(0)  # the acknowledgements of the last commit come through the loop
         self.ingest.flush_acknowledgements()

@@ -19,6 +19,7 @@ from ohmstead.profiles.compiler import FrameTooLong, line_cost, periods, poll_gr
 from ohmstead.profiles.model import Line, Profile
 from ohmstead.profiles.planner import PlanError, TcpCost
 from ohmstead.profiles.rules import broken_rules
+from ohmstead.sources.growatt_commands import telemetry_names
 from ohmstead.units import UnitError
 from ohmstead.yamlfile import did_you_mean
 
@@ -89,6 +90,10 @@ def _device(name: str, device: DeviceConfig, profile: Profile) -> Iterator[Probl
     if device.contract not in (None, "none", *profile.contracts):
         known = f"; it has {' and '.join(profile.contracts)}" if profile.contracts else "; leave it out"
         yield Problem((*here, "contract"), f"{profile.id} has no such contract{known}", device.contract or "")
+    if device.via.topic is not None and not telemetry_names(point.address for point in profile.points.values() if point.table == "input"):
+        yield Problem(
+            (*here, "via"), f"an OpenInverterGateway has no values for {profile.id}; it speaks for Growatt inverters", str(device.via)
+        )
     for limit, written in device.limits.items():
         for text in _limit(limit, written, profile):
             yield Problem((*here, "limits", limit), text, written)
@@ -145,7 +150,9 @@ def _nodes(config: Config, profiles: Mapping[str, Profile], left_out: Collection
         if not node_config.lines() and not any(reached) and not _faulty(name, left_out):
             yield Problem(("nodes", name, "bus"), "is missing")
         if node_config.stop_pin is not None and node_config.key is None and not _faulty(name, left_out):
-            text = "has no effect: without a `key` the node writes nothing, so that there is nothing to stop; give it a key or take this out"
+            text = (
+                "has no effect: without a `key` the node writes nothing, so that there is nothing to stop; give it a key or take this out"
+            )
             yield Problem(("nodes", name, "stop_pin"), text)
         address = node_config.mqtt.url or config.mqtt.url
         on_a_board = any(bus.pins is not None for bus in node_config.lines().values())
@@ -189,6 +196,11 @@ def _units(config: Config, profiles: Mapping[str, Profile], left_out: Collection
         if ("devices", name, "unit") in left_out:
             continue
         via, unit = config.devices[name].via, complete.unit(name)
+        if via.topic is not None:
+            if (via.topic,) in seen:
+                yield Problem(("devices", name, "via"), f"{seen[via.topic,]} is behind this OpenInverterGateway already", str(via))
+            seen.setdefault((via.topic,), name)
+            continue
         if via.host is not None:
             place: tuple[object, ...] = (via.host, via.port or profiles[name].line.port, unit)
             where = f"tcp://{via.host}"

@@ -109,10 +109,15 @@ class DeviceConfig(Section):
     via: Annotated[
         Via,
         PlainValidator(way),
-        WithJsonSchema({"type": "string", "examples": ["cellar", "cellar/roof", "cellar/tcp://192.0.2.10", "tcp://192.0.2.10:502"]}),
+        WithJsonSchema(
+            {
+                "type": "string",
+                "examples": ["cellar", "cellar/roof", "cellar/tcp://192.0.2.10", "tcp://192.0.2.10:502", "growatt-mqtt:energy/solar"],
+            }
+        ),
     ] = Field(
         description="The name of a node (node/bus where it has several), node/tcp://host[:port] for Modbus TCP by the node,"
-        " or tcp://host[:port] for Modbus TCP by the gateway itself."
+        " tcp://host[:port] for Modbus TCP by the gateway itself, or growatt-mqtt:<base topic> for an OpenInverterGateway on the broker."
     )
     name: Text | None = Field(None, description="What people call it; the profile's name unless given.")
     unit: Annotated[int, Field(ge=0, le=255)] | None = Field(None, description="Modbus unit; the profile's unless given.")

@@ -22,11 +22,15 @@ from ohmstead.units import duration, quantity
 MQTT_PORT, MQTTS_PORT = 1883, 8883
 KEY_BYTES = 32
 MAX_NAME = 32
+MAX_TOPIC = 200
 MAX_FLASH_SPOOL = 8 << 20
+GROWATT_MQTT = "growatt-mqtt:"
+"""How the way begins to an inverter behind an OpenInverterGateway; its base topic follows."""
 EVERY_GROUP = "*"
 """The key under which `every` keeps a duration that was given for the whole device."""
 
 _ID = re.compile(r"[a-z0-9_-]+")
+_TOPIC = re.compile(r"[^\s/+#\0$][^\s/+#\0]*(?:/[^\s/+#\0]+)*")
 DURATION_SCHEMA = {
     "type": "string",
     "pattern": r"^\s*\d+(\.\d+)?\s*(ms|s|min|h|d)(\s*\d+\s*(ms|s|min|h|d))*\s*$",
@@ -43,7 +47,8 @@ class BrokerAddress(NamedTuple):
 
 
 class Via(NamedTuple):
-    """How a device is reached: by a node (over one of its buses, or over Modbus TCP when there is a `host`), or by the gateway itself.
+    """How a device is reached: by a node (over one of its buses, or over Modbus TCP when there is a `host`), or by the gateway itself
+    (over Modbus TCP, or over the broker by an OpenInverterGateway with this base `topic`).
 
     `port` is None where the profile's own port is meant, `bus` where the node has only one.
     """
@@ -52,8 +57,11 @@ class Via(NamedTuple):
     host: str | None = None
     port: int | None = None
     bus: str | None = None
+    topic: str | None = None
 
     def __str__(self) -> str:
+        if self.topic is not None:
+            return GROWATT_MQTT + self.topic
         address = "" if self.host is None else f"tcp://{self.host}" + ("" if self.port is None else f":{self.port}")
         return "/".join(part for part in (self.node, self.bus, address) if part)
 
@@ -105,6 +113,11 @@ def broker(written: object) -> BrokerAddress:
 def way(written: object) -> Via:
     if not isinstance(written, str):
         raise ValueError("the name of a node, or tcp://host")  # noqa: TRY004 - pydantic turns ValueError into a mistake
+    if written.startswith(GROWATT_MQTT):
+        topic = written.removeprefix(GROWATT_MQTT)
+        if not _TOPIC.fullmatch(topic) or len(topic) > MAX_TOPIC:
+            raise ValueError(f"the base topic of the OpenInverterGateway is missing or none; write it like {GROWATT_MQTT}energy/solar")
+        return Via(None, topic=topic)
     node, slash, rest = written.partition("/")
     if node.endswith(":"):
         node, slash, rest = "", "", written

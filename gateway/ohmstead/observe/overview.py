@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import ohmstead
 from ohmstead.config.model import Config
@@ -14,12 +14,22 @@ from ohmstead.mqtt import MqttClient
 from ohmstead.nodes.fleet import Fleet, NodeState
 from ohmstead.nodes.ingest import Ingest
 from ohmstead.observe.latest import Latest
-from ohmstead.sources.modbus import ModbusSource
 from ohmstead.store.writer import Writer
 
 _STALE_PERIODS = 3
 
 State = Literal["ok", "stale", "offline", "waiting"]
+
+
+class Source(Protocol):
+    """What reads a device without a node."""
+
+    @property
+    def online(self) -> bool | None: ...
+    @property
+    def trouble(self) -> str: ...
+    @property
+    def counters(self) -> Mapping[str, int]: ...
 
 
 @dataclass(frozen=True)
@@ -31,7 +41,7 @@ class Overview:
     writer: Writer
     fleet: Fleet
     ingest: Ingest
-    sources: Mapping[str, ModbusSource]
+    sources: Mapping[str, Source]
     desk: Desk
     latest: Latest
     periods: Mapping[str, Mapping[str, float]]

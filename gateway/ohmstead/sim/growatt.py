@@ -170,6 +170,13 @@ class Growatt:
         return self.read(READ_INPUT, address, 1)[0]
 
     @property
+    def moment(self) -> float:
+        """Seconds since 1970 of the simulated day."""
+        with self._lock:
+            self._move_on()
+            return self._now
+
+    @property
     def soc(self) -> float:
         """State of charge in %."""
         return 100 * self.stored / (self.hardware.capacity * _WH)
