@@ -11,11 +11,14 @@ from asyncio import core  # type: ignore[attr-defined] # the stub lacks it
 
 gc.threshold(4096)  # as main.py does it
 
-import node  # noqa: E402 - after the threshold. The image's own
+GUARD, EVALUATE = os.getenv("OHM_PROBE_GUARD"), os.getenv("OHM_PROBE_EVALUATE")
+try:
+    import control as part  # the image's file that holds what writes
+except ImportError:
+    import node as part  # an image in which that is no file of its own
 
-GUARD = getattr(node, os.getenv("OHM_PROBE_GUARD"))
-EVALUATE = os.getenv("OHM_PROBE_EVALUATE")
-evaluate = getattr(GUARD, EVALUATE)
+Guard = getattr(part, GUARD)
+evaluate = getattr(Guard, EVALUATE)
 
 
 def stamped(guard: object) -> None:
@@ -23,7 +26,7 @@ def stamped(guard: object) -> None:
     evaluate(guard)
 
 
-setattr(GUARD, EVALUATE, stamped)
+setattr(Guard, EVALUATE, stamped)
 print("evaluated by a new life")
 
 import image_main  # noqa: E402, F401 - after the probe is in its place: running the node is its whole purpose

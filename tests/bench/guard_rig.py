@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from ohmstead.config import load
 from ohmstead.config.model import Config
 from ohmstead.sim.station import Answer, Station
-from tests.conftest import REPOSITORY, wait_for
+from tests.conftest import REPOSITORY
 from tests.integration.node_harness import KEY, NODE, flashed
 from tests.integration.node_slots import Board, image
 
@@ -83,33 +83,38 @@ def running(folder: Path, content: bytes, **environment: str | Path) -> Iterator
     (board.state / "config.ohm").write_bytes(content)
     board.start()
     try:
-        wait_for(lambda: len(evaluations(board.lines)) > 3, 20, f"the guard's first evaluations; the node says {board.log}")
+        deadline = time.monotonic() + 20
+        while sum(map(len, evaluations(board.lines))) < 3:
+            if time.monotonic() > deadline:
+                raise SystemExit(f"the guard is not measured: the node does not run; it says\n{board.log}")
+            time.sleep(0.05)
         yield board
     finally:
         board.kill()
 
 
-def evaluations(lines: Iterable[str]) -> list[float]:
-    """When the guard's own task looked at the limits, in seconds on the monotonic clock. What every fresh reading causes besides is left
-    out: the task of the first evaluation of a life is the guard's, since no reading can be there yet.
+def evaluations(lines: Iterable[str]) -> list[list[float]]:
+    """For each life of a node when its guard's own task looked at the limits, in seconds on the monotonic clock. What every fresh reading
+    causes besides is left out: the task of the first evaluation of a life is the guard's, since no reading can be there yet.
     """
-    moments: list[float] = []
+    lives: list[list[float]] = []
     its = ""
     for line in list(lines):
         if line == NEW_LIFE:
             its = ""
+            lives.append([])
         elif line.startswith("evaluated "):
             _, at, task = line.split()
             its = its or task
             if task == its:
-                moments.append(int(at) / 1e6)
-    return moments
+                lives[-1].append(int(at) / 1e6)
+    return lives
 
 
-def intervals_ms(moments: Sequence[float], begin: float, end: float) -> list[float]:
-    """Between the evaluations that follow each other, all within the window (seconds, monotonic clock)."""
-    within = [at for at in moments if begin <= at <= end]
-    return [1000 * (later - earlier) for earlier, later in itertools.pairwise(within)]
+def intervals_ms(lives: Iterable[Sequence[float]], begin: float, end: float) -> list[float]:
+    """Between the evaluations of a life that follow each other, if any of that time is within the window (seconds, monotonic clock)."""
+    pairs = (pair for moments in lives for pair in itertools.pairwise(moments))
+    return [1000 * (later - earlier) for earlier, later in pairs if later >= begin and earlier <= end]
 
 
 def spread(values: Sequence[float]) -> str:
