@@ -140,8 +140,8 @@ def trips(at: Battery, times: int, chance: random.Random) -> list[Figure]:
             max(from_change),
             "ms",
             1000 * (POLL_S + LONGEST_S) + REACTION_MS,
-            note=f"of {times}, median {statistics.median(from_change):.0f} ms; {1000 * POLL_S:.0f} ms from poll to poll,"
-            f" {1000 * LONGEST_S:.0f} ms for what may be under way then (the longest was {longest:.0f}), {REACTION_MS:.0f} ms; {load_now()}",
+            note=f"of {times}, median {statistics.median(from_change):.0f} ms; {1000 * POLL_S:.0f} ms between polls,"
+            f" {1000 * LONGEST_S:.0f} ms under way then (at most it was {longest:.0f}), {REACTION_MS:.0f} ms; {load_now()}",
         ),
         Figure(
             "guard: from the end of the answer that trips to the safe write, worst",
