@@ -12,6 +12,7 @@ from ohmstead.config.environment import Keys
 from ohmstead.config.limits import narrowed
 from ohmstead.config.model import Config, DeviceConfig
 from ohmstead.config.node import Bus, NodeConfig
+from ohmstead.config.prices import doubts
 from ohmstead.config.values import EVERY_GROUP, Via
 from ohmstead.errors import ConfigurationError, Mistake
 from ohmstead.profiles import library
@@ -56,6 +57,7 @@ def complete(config: Config, folder: Path, left_out: Collection[Keys]) -> tuple[
         problems += _device(name, device, profiles[name])
     problems += _nodes(config, profiles, left_out)
     problems += _units(config, profiles, left_out)
+    problems += _plan(config, profiles, left_out)
     return config.completed(devices, profiles), problems, wrong
 
 
@@ -159,6 +161,15 @@ def _nodes(config: Config, profiles: Mapping[str, Profile], left_out: Collection
         if on_a_board and _is_loopback(address.host) and ("mqtt", "url") not in left_out:
             text = f"{address.host} is the node itself; give it the address of the broker in the home network"
             yield Problem(("nodes", name, "mqtt", "url"), text)
+
+
+def _plan(config: Config, profiles: Mapping[str, Profile], left_out: Collection[Keys]) -> Iterator[Problem]:
+    """`prices` and `plan` fit together and to the devices; nothing is concluded from what was left out."""
+    if any(keys[0] in ("prices", "plan", "devices") for keys in left_out) or len(profiles) < len(config.devices):
+        return
+    controls = {name: tuple(profile.controls) for name, profile in profiles.items()}
+    points = {name: tuple(profile.points) for name, profile in profiles.items()}
+    yield from (Problem(*doubt) for doubt in doubts(config.prices, config.plan, controls, points))
 
 
 def _faulty(node: str, left_out: Collection[Keys]) -> bool:

@@ -17,7 +17,7 @@ from ohmstead import yamlfile
 from ohmstead.errors import ConfigurationError, Mistake
 
 PREFIX = "OHM_"
-SECRETS = ("password", "key", "update_key")
+SECRETS = ("password", "key", "update_key", "token")
 """Keys whose value may stand in a file of its own, named by `<key>_file`."""
 
 Keys = tuple[str, ...]

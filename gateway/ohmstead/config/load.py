@@ -17,12 +17,12 @@ from ohmstead.config.environment import SECRETS, Keys, as_written, laid_over, ov
 from ohmstead.config.model import Config
 from ohmstead.errors import ConfigurationError, Mistake
 
-NOT_YET = ("loxone", "prices", "plan")
+NOT_YET = ("loxone",)
 """Sections that this version does not know."""
 NOT_YET_OF_DEVICES = ("exclude",)
 _NOT_SUPPORTED = "not supported by this version; remove it"
 
-_PLACES_OF_SECRETS = (("mqtt",), ("nodes", "*"), ("nodes", "*", "wifi"), ("nodes", "*", "mqtt"))
+_PLACES_OF_SECRETS = (("mqtt",), ("prices",), ("nodes", "*"), ("nodes", "*", "wifi"), ("nodes", "*", "mqtt"))
 _ROUNDS = 20
 
 
@@ -47,7 +47,10 @@ def load(path: Path | str, environ: Mapping[str, str] = MappingProxyType({})) ->
     if draft.mistakes or config is None:
         raise ConfigurationError(dict.fromkeys(draft.mistakes))
     store = config.store.model_copy(update={"path": draft.folder / config.store.path.expanduser()})
-    return config.model_copy(update={"store": store})
+    prices = config.prices
+    if prices is not None and prices.path is not None:
+        prices = prices.model_copy(update={"path": draft.folder / prices.path.expanduser()})
+    return config.model_copy(update={"store": store, "prices": prices})
 
 
 def summary(error: ConfigurationError) -> str:

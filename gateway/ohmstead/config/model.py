@@ -14,6 +14,7 @@ from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, PrivateA
 
 from ohmstead.config.limits import narrowed
 from ohmstead.config.node import Bus, NodeConfig
+from ohmstead.config.prices import Plan, Prices
 from ohmstead.config.values import (
     DURATION_SCHEMA,
     MQTT_PORT,
@@ -198,6 +199,8 @@ class Config(Section):
     log: Log = Field(default_factory=Log)
     home_assistant: HomeAssistant = Field(default_factory=HomeAssistant)
     publish: Publish = Field(default_factory=Publish)
+    prices: Prices | None = None
+    plan: Plan | None = None
 
     _profiles: dict[str, Profile] = PrivateAttr(default_factory=dict)
 
