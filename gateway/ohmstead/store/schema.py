@@ -8,6 +8,7 @@
 - `frames` is the exactly-once key and the raw body; rows that are settled and past their time are deleted.
 - `dropped` are ranges of numbers that a node gave up itself.
 - `audit` and `audit_outcome` are append-only; triggers refuse anything else.
+- `prices` is a day's prices (a JSON list, EUR/MWh), `plans` a published plan (compressed JSON) with the ms it was made at.
 """
 
 from __future__ import annotations
@@ -68,7 +69,17 @@ def _first(db: Database) -> None:
             )
 
 
-STEPS: tuple[Step, ...] = (_first,)
+def _prices_and_plans(db: Database) -> None:
+    db.execute(
+        "CREATE TABLE prices (day TEXT PRIMARY KEY, start INTEGER NOT NULL, seconds INTEGER NOT NULL, source TEXT NOT NULL,"
+        " eur_mwh TEXT NOT NULL) WITHOUT ROWID"
+    )
+    db.execute("CREATE TABLE plans (id INTEGER PRIMARY KEY, device TEXT NOT NULL, made INTEGER NOT NULL, body BLOB NOT NULL)")
+    db.execute("CREATE INDEX plans_by_device ON plans (device, made)")
+    db.execute("CREATE INDEX plans_by_age ON plans (made)")
+
+
+STEPS: tuple[Step, ...] = (_first, _prices_and_plans)
 VERSION = len(STEPS)
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import structlog
 
 from ohmstead.readings import Value
+from ohmstead.store.plans import SqlitePlans
 from ohmstead.store.protocol import (
     Acknowledgements,
     Anchor,
@@ -88,6 +89,8 @@ class SqliteStore:
         self._series: dict[str, dict[str, int]] = {}
         self._boots: dict[BootKey, _Settled] = {}
         self._broken = False
+        self.plans = SqlitePlans(self._transaction, self._read)
+        """Prices, the exchange rate and plans."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
