@@ -170,7 +170,6 @@ class GuardedActuator:
             self._held.pop(name, None)
             if forced:
                 self._held[name] = _Held(target, raw, until, put.stands, self._mono() + self._look_s)
-        self._woken.set()
         if put.commands:
             return Outcome("done", "written and read back", raw)
         return Outcome("unchanged", "it is so already", raw)
@@ -194,20 +193,23 @@ class GuardedActuator:
                 self._settings.let_go(_registers(held.target, home), held.stands)
 
     async def run(self) -> None:
-        """Time passes: leases end, limits grow stale, what is due is tried again."""
+        """Time passes, until cancelled."""
         while True:
-            self._advance()
-            self._interlock()
-            now = self._mono()
-            for name, held in list(self._held.items()):
-                if held.until <= now:
-                    self._end(name, "nobody renewed it")
-            await self._bring_home()
-            await self._look()
             self._woken.clear()
+            await self.step()
             with suppress(TimeoutError):
                 async with asyncio.timeout(_TICK_S):
                     await self._woken.wait()
+
+    async def step(self) -> None:
+        """What is due now: leases end, limits grow stale, what must go home is brought there, what is in force is looked at."""
+        self._advance()
+        self._interlock()
+        now = self._mono()
+        for name in [name for name, held in self._held.items() if held.until <= now]:
+            self._end(name, "nobody renewed it")
+        await self._bring_home()
+        await self._look()
 
     def _judge(self, name: str) -> None:
         """Raises Rejected where a control may hold nothing but its safe value now."""

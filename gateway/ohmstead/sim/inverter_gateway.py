@@ -11,6 +11,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -18,7 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 from .faults import Faults
 from .growatt import MIN, Growatt
@@ -26,6 +27,7 @@ from .registers import READ_HOLDING, READ_INPUT, WRITE_MULTIPLE, WRITE_SINGLE
 from .station import Station
 
 BASE = "energy/solar"
+_TURN_S, _AGAIN_S = 0.05, 0.2
 LAST_WILL = '{"InverterStatus": -1 }'
 
 _SPH_VALUES = {
@@ -93,7 +95,7 @@ class Mood:
 
 
 class InverterGateway:
-    """A stick with its inverter on a broker. Use it as a context; `stop` and `start` are its power, `drop` a lost connection (last will).
+    """A stick with its inverter on a broker. Use it as a context; `stop` and `start` are its power.
 
     `every` is how often telemetry goes out, in seconds; `commands` lists what arrived: name and payload. `faults` are those of the line
     between stick and inverter.
@@ -122,7 +124,7 @@ class InverterGateway:
         self._every = every
         self._count = 0
         self._ended = threading.Event()
-        self._client: paho.Client | None = None
+        self._hears = threading.Event()
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
@@ -133,28 +135,23 @@ class InverterGateway:
         self.stop()
 
     def start(self) -> None:
-        self._client = client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"growatt-{id(self)}")
+        """Power on. Raises OSError where there is no broker."""
+        client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"growatt-{id(self)}")
         client.will_set(self.base, LAST_WILL, qos=1, retain=True)
-        client.reconnect_delay_set(1, 2)
         client.on_connect = lambda connected, *_: connected.subscribe(f"{self.base}/command/#", 1)
+        client.on_subscribe = lambda *_: self._hears.set()
         client.on_message = self._on_command
         client.connect(*self._address)
-        client.loop_start()
         self._ended.clear()
-        self._thread = threading.Thread(target=self._tell, daemon=True)
+        self._thread = threading.Thread(target=self._live, args=(client,), daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """Power off. The broker tells the last will."""
         self._ended.set()
         if self._thread is not None:
-            self._thread.join(5)
-        client, self._client, self._thread = self._client, None, None
-        if client is not None:
-            socket = client.socket()
-            client.loop_stop()
-            if socket is not None:
-                socket.close()
+            self._thread.join()
+            self._thread = None
 
     def telemetry(self) -> str | None:
         """What it would publish now; None while the inverter does not answer it."""
@@ -182,12 +179,22 @@ class InverterGateway:
 
     # Life
 
-    def _tell(self) -> None:
+    def _live(self, client: paho.Client) -> None:
+        """Its one loop: what comes from the broker, telemetry when it is due, the broker again when it was away."""
+        due = 0.0
         while not self._ended.is_set():
-            told = self.telemetry()
-            if self._client is not None:
-                self._client.publish(self.base, told if told is not None else LAST_WILL, retain=True)
-            self._ended.wait(self._every)
+            if client.loop(_TURN_S) != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                self._hears.clear()
+                self._ended.wait(_AGAIN_S)
+                with suppress(OSError):
+                    client.reconnect()
+            elif self._hears.is_set() and time.monotonic() >= due:
+                due = time.monotonic() + self._every
+                client.publish(self.base, self.telemetry() or LAST_WILL, retain=True)
+        self._hears.clear()
+        socket = client.socket()
+        if socket is not None:
+            socket.close()
 
     def _on_command(self, client: paho.Client, _user: Any, message: paho.MQTTMessage) -> None:
         name = message.topic[len(self.base) + len("/command/") :]
