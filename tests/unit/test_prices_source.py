@@ -33,9 +33,10 @@ class Home:
     def __init__(self, service: Service, clock: str, rates: ExchangeRates | None = None, known: tuple[DayPrices, ...] = ()) -> None:
         self.now = datetime.fromisoformat(clock).replace(tzinfo=PRAGUE).timestamp()
         self.new: list[date] = []
-        self.source = PriceSource(
-            service, PRAGUE, rates, wall=lambda: self.now, known=known, changed=lambda day: self.new.append(day.day), chance=lambda: 0.0
-        )
+        self.source = PriceSource(service, PRAGUE, rates, wall=lambda: self.now, known=known, changed=self._changed, chance=lambda: 0.0)
+
+    async def _changed(self, day: DayPrices) -> None:
+        self.new.append(day.day)
 
     async def passes(self) -> float:
         """The time until the source wants to be woken passes, and it is; how long that was, in seconds."""
@@ -222,7 +223,11 @@ async def test_a_week_without_a_rate_is_no_rate(services: sim.PriceServices) -> 
 
 async def test_the_rate_is_asked_for_once_a_day_and_the_last_one_stays_while_the_bank_is_away(services: sim.PriceServices) -> None:
     told: list[ExchangeRate] = []
-    rates = ExchangeRates(HTTP, url=f"{services.url}/cnb", changed=told.append)
+
+    async def changed(rate: ExchangeRate) -> None:
+        told.append(rate)
+
+    rates = ExchangeRates(HTTP, url=f"{services.url}/cnb", changed=changed)
     home = Home(ote(services), "2025-10-23T08:00", rates)
     assert home.source.rate() is None
     await home.passes()

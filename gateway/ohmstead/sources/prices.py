@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -44,7 +44,7 @@ class PriceSource:
         *,
         wall: Callable[[], float],
         known: Iterable[DayPrices] = (),
-        changed: Callable[[DayPrices], None] = lambda day: None,
+        changed: Callable[[DayPrices], Awaitable[None]] | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.trouble = ""
@@ -114,7 +114,8 @@ class PriceSource:
             return self._why[day]
         self._days[day] = prices
         log.info("prices", day=str(day), source=prices.source, periods=len(prices.eur_mwh), seconds=prices.seconds)
-        self._changed(prices)
+        if self._changed is not None:
+            await self._changed(prices)
         return ""
 
     def _is_whole(self, day: DayPrices) -> bool:

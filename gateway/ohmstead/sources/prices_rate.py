@@ -6,7 +6,7 @@ day's counts, a week back at most. An owner's own rate is never asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -56,7 +56,7 @@ class ExchangeRates:
         url: str = "",
         fixed: float | None = None,
         known: ExchangeRate | None = None,
-        changed: Callable[[ExchangeRate], None] = lambda rate: None,
+        changed: Callable[[ExchangeRate], Awaitable[None]] | None = None,
     ) -> None:
         self.trouble = ""
         self._ask = ask
@@ -100,7 +100,8 @@ class ExchangeRates:
         if rate != self._last:
             log.info("exchange rate", czk_eur=rate.czk_eur, of=str(rate.day))
             self._last = rate
-            self._changed(rate)
+            if self._changed is not None:
+                await self._changed(rate)
         return self._due
 
 
