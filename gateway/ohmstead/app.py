@@ -34,6 +34,7 @@ from ohmstead.nodes.fleet import Event, Fleet, ends_ownership
 from ohmstead.nodes.ingest import Ingest
 from ohmstead.observe.latest import Latest
 from ohmstead.observe.overview import Overview
+from ohmstead.planning import planning
 from ohmstead.profiles.decode import Decoder
 from ohmstead.publish.bridge import Bridge
 from ohmstead.publish.device import DeviceOutlets, device_outlets, node_outlets, retired_devices
@@ -104,6 +105,7 @@ class Gateway:
         self.sources = {device: self._source(device) for device in config.devices if config.devices[device].via.node is None}
         self.latest = Latest(config.devices)
         self.desk = self._desk()
+        self.planning = planning(config, self.mqtt, self.store.plans, self.store.history, wall=clock.wall, mono=clock.mono)
         self.devices = self._outlets()
         self.overview = Overview(
             config=config,
@@ -118,9 +120,12 @@ class Gateway:
             wall=clock.wall,
             mono=clock.mono,
             started=clock.mono(),
+            plan=lambda: self.planning.planner.plan if self.planning else None,
         )
         self.outlets: list[Outlet] = [*(outlet for device in self.devices.values() for outlet in device.outlets), self._bridge()]
         self.outlets += node_outlets(config, self.mqtt, self._told)
+        if self.planning is not None:
+            self.outlets.append(self.planning.topic)
         self.outlets.append(retired_devices(config, self.mqtt, self.outlets))
         self.commands = ControlTopics(config.site, self.mqtt, self.desk.request)
         self.requests = BridgeRequests(config.site, self.mqtt, self.desk, lambda node: self.fleet.nodes[node].latched)
@@ -131,6 +136,8 @@ class Gateway:
         self.stream.subscribe(self._last_read.take)
         for guarded in self.guarded.values():
             self.stream.subscribe(guarded.take)
+        if self.planning is not None:
+            self.stream.subscribe(self.planning.soc.take)
 
     # Construction
 
@@ -287,6 +294,9 @@ class Gateway:
             self._spawn(f"source-{device}", source.run())
         for device, guarded in self.guarded.items():
             self._spawn(f"guarded-{device}", guarded.run())
+        if self.planning is not None:
+            self._spawn("prices", self.planning.prices.run())
+            self._spawn("plan", self.planning.planner.run())
         self._spawn("ticker", self._tick())
 
     async def _start_web(self) -> Any:
@@ -350,7 +360,7 @@ class Gateway:
         if web is not None:
             web.close()
         await self.desk.close()
-        await self._cancel("source-", "guarded-", "ticker")
+        await self._cancel("source-", "guarded-", "ticker", "prices", "plan")
         for guarded in self.guarded.values():
             guarded.let_go()
         await asyncio.to_thread(self.writer.close, _LAST_COMMIT_S)
@@ -385,7 +395,7 @@ def _subscriber_failed(subscriber: Subscriber, snapshot: Snapshot, error: Except
 
 def secrets(config: Config) -> list[str | bytes | None]:
     """What must never turn up in a log."""
-    found: list[str | bytes | None] = [config.mqtt.password]
+    found: list[str | bytes | None] = [config.mqtt.password, config.prices.token if config.prices else None]
     for node in config.nodes.values():
         found += [node.key, node.mqtt.password, node.wifi.password if node.wifi else None]
     return found

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 import ohmstead
 from ohmstead.config.model import Config
 from ohmstead.control.desk import Desk
+from ohmstead.control.plan.model import Plan
 from ohmstead.mqtt import MqttClient
 from ohmstead.nodes.fleet import Fleet, NodeState
 from ohmstead.nodes.ingest import Ingest
@@ -49,6 +50,8 @@ class Overview:
     mono: Callable[[], float] = time.monotonic
     started: float = field(default_factory=time.monotonic)
     version: str = ohmstead.__version__
+    plan: Callable[[], Plan | None] = lambda: None
+    """The newest plan by price."""
 
     @property
     def uptime_s(self) -> float:

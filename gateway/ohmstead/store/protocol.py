@@ -7,10 +7,13 @@ frames and snapshots. Times are UTC: integer milliseconds since 1970 where a nam
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ohmstead.errors import OhmsteadError
 from ohmstead.readings import Snapshot, Value
+
+if TYPE_CHECKING:
+    from ohmstead.store.plans import PlanStore
 
 
 class StoreError(OhmsteadError):
@@ -134,6 +137,11 @@ class AuditEntry(NamedTuple):
 
 class Store(Protocol):
     """All methods are safe to call from any thread and raise `StoreError` when the medium fails; then nothing was written."""
+
+    @property
+    def plans(self) -> PlanStore:
+        """Prices, the exchange rate and plans."""
+        ...
 
     def commit(self, batch: Batch) -> Acknowledgements:
         """Makes the batch durable, power cut included, before it returns. Idempotent: a frame that is there already is

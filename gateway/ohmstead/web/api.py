@@ -132,6 +132,13 @@ def make_app(overview: Overview, live: Live) -> FastAPI:
     async def now() -> Response:
         return Response(live.text(), media_type="application/json", headers=_FRESH)
 
+    @app.get("/api/plan")
+    async def plan() -> Response:
+        made = overview.plan()
+        if made is None:
+            return JSONResponse({"detail": "there is no plan: `prices` are not configured, or none was made yet"}, 404, headers=_FRESH)
+        return Response(made.as_json(), media_type="application/json", headers=_FRESH)
+
     @app.get("/api/live")
     async def events() -> Response:
         if live.streams >= MOST_STREAMS:
