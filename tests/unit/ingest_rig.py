@@ -66,6 +66,7 @@ class Gateway:
 
     def __init__(self, folder: Path) -> None:
         self.now = 1000.0
+        self._set_by = 0.0
         self.path = folder / "ohm.db"
         self.start()
 
@@ -88,11 +89,15 @@ class Gateway:
             periods={"mtec": {"10s": 10.0, "5min": 300.0}},
             boots=self.store.boots(),
             mono=lambda: self.now,
-            wall=lambda: ORIGIN + self.now,
+            wall=lambda: ORIGIN + self.now + self._set_by,
         )
         self.ingest.on_event(self.events.append)
         self.ingest.start()
         self.writer.start()
+
+    def set_by(self, seconds: float) -> None:
+        """Somebody sets the wall clock."""
+        self._set_by += seconds
 
     def stop(self) -> None:
         self.writer.close()

@@ -89,16 +89,31 @@ def snapshot(time: float, group: str = "10s", **values: float | str) -> Snapshot
 
 
 def test_the_newest_value_of_each_point_is_kept_with_its_own_time() -> None:
-    latest = Latest(["mtec"])
-    assert latest.last_time("mtec") is None
+    now = 110.0
+    latest = Latest(["mtec"], lambda: now)
+    assert latest.age("mtec") is None
     latest.take(snapshot(10.0, a=1, b=2))
-    latest.take(snapshot(12.0, "1h", c="x"))
+    now = 111.0
     latest.take(snapshot(11.0, a=3, b=4))
-    latest.take(snapshot(5.0, a=99, b=99))  # from a spool
+    now = 112.0
+    latest.take(snapshot(12.0, "1h", c="x"))
+    latest.take(snapshot(5.0, a=99, b=99)._replace(age=7.0))  # from a spool
     latest.take(snapshot(12.0)._replace(device="nobody"))
     assert latest.values("mtec") == {"a": LatestValue(3, 11.0), "b": LatestValue(4, 11.0), "c": LatestValue("x", 12.0)}
-    assert latest.last_time("mtec") == 12.0
+    now = 115.0
+    assert latest.age("mtec") == 3.0
     assert latest.snapshots == {"mtec": 4}
+
+
+def test_a_clock_that_was_set_back_keeps_no_newer_value_away() -> None:
+    now = 100.0
+    latest = Latest(["mtec"], lambda: now)
+    latest.take(snapshot(2e9, a=1))
+    now = 101.0
+    latest.take(snapshot(1e9, a=2))
+    assert latest.values("mtec") == {"a": LatestValue(2, 1e9)}
+    now = 161.0
+    assert latest.age("mtec") == 60.0, "a device that has gone silent is told by it"
 
 
 async def test_whoever_waits_for_news_gets_it_at_once_or_the_time_out() -> None:

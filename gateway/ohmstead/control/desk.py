@@ -110,10 +110,12 @@ class Desk:
 
     async def start(self) -> None:
         """Resumes the daily budgets from the audit."""
-        since = self._wall() - DAY_S
         entries = await asyncio.to_thread(self._ledger.audit, _RESUMED_ENTRIES)
+        mono, wall = self._mono(), self._wall()
         self._writes.resume(
-            (entry.device, entry.control, entry.time) for entry in entries if entry.time > since and entry.outcome not in _WROTE_NOTHING
+            (entry.device, entry.control, mono - max(wall - entry.time, 0.0))
+            for entry in entries
+            if abs(wall - entry.time) < DAY_S and entry.outcome not in _WROTE_NOTHING
         )
 
     def request(
@@ -198,10 +200,10 @@ class Desk:
     def ended(self, device: str, control: str, reason: str, time: float) -> None:
         """A node took a control from whoever held it (an interlock, a latch, a device or a link that was lost), at `time` (UTC).
 
-        What was before the present owner's command is old news.
+        What was before the present owner's command is old news. How long ago it was tells, on the monotonic clock: UTC may have been set.
         """
         held = self.leases.of(device, control)
-        if held is not None and time >= held.since:
+        if held is not None and self._mono() - (self._wall() - time) >= held.since:
             self.leases.drop(device, control)
             self._say(device, control, held.text, held.author, Outcome("ended", reason), held.entry)
 
@@ -272,34 +274,34 @@ class Desk:
         held = self.leases.of(target.device, target.control)
         homeward = target.lease_required and wish.raw == target.returns_to  # never kept from it by a budget
         if not homeward and (held is None or held.raw != wish.raw):
-            self._writes.admit(target, self._wall())
+            self._writes.admit(target, self._mono())
         entry = await self._noted(wish)
         if entry is None:
             return
         if held is None or held.raw != wish.raw:
-            self._writes.count(target, self._wall())
-        begun, since = self._mono(), self._wall()
+            self._writes.count(target, self._mono())
+        begun = self._mono()
         lease_s = min(wish.wanted_s, NODE_LEASE_S)
         try:
             outcome = await actuator.write(target, wish.raw, entry, lease_s)
         except Rejected as rejection:
             outcome = Outcome("rejected", rejection.detail, None, rejection.reason)
-        self._own(wish, outcome, entry, (begun, since), lease_s)
+        self._own(wish, outcome, entry, begun, lease_s)
         await self._finish(entry, outcome)
         self._say_of(wish, outcome, entry)
 
-    def _own(self, wish: Wish, outcome: Outcome, entry: int, moment: tuple[float, float], lease_s: float) -> None:
+    def _own(self, wish: Wish, outcome: Outcome, entry: int, begun: float, lease_s: float) -> None:
         """Who owns the control after this. A rejected command changes nothing; after a failed one nobody can be sure, and nobody does.
 
-        `moment`: when it was sent, monotonic and UTC.
+        `begun`: when it was sent, monotonic.
         """
-        target, (begun, since) = wish.target, moment
+        target = wish.target
         if outcome.kind in ("rejected", "superseded"):
             return
         self.leases.drop(target.device, target.control)
         if outcome.kind in ("done", "unchanged") and wish.wanted_s and wish.raw != target.returns_to:
             until, granted = begun + wish.wanted_s, begun + lease_s
-            self.leases.hold(Held(target, wish.raw, wish.text, wish.author, entry, until, granted, begun + RENEW_S, since))
+            self.leases.hold(Held(target, wish.raw, wish.text, wish.author, entry, until, granted, begun + RENEW_S, begun))
 
     async def _renew(self, held: Held, actuator: Actuator) -> None:
         """Once more the same, for as long as its author still wants it. Nothing is written by that, so it has no entry in the audit."""

@@ -19,8 +19,8 @@ RENEW_S = 40.0
 
 @dataclass(slots=True)
 class Held:
-    """A control that somebody owns. Times are monotonic, in seconds: wanted until `until`, granted until `granted`, renewed at `due`;
-    only `since` is UTC."""
+    """A control that somebody owns. Times are monotonic, in seconds: `since`, wanted until `until`, granted until `granted`, renewed at
+    `due`."""
 
     target: Target
     raw: int

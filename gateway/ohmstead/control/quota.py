@@ -37,13 +37,13 @@ class Authors:
 
 
 class Writes:
-    """The writes of each control over the last 24 hours; time is UTC, in seconds, so that it can be resumed from the audit."""
+    """The writes of each control over the last 24 hours; time is monotonic, in seconds: a clock that is set gives nobody another budget."""
 
     def __init__(self) -> None:
         self._times: dict[tuple[str, str], deque[float]] = {}
 
     def resume(self, entries: Iterable[tuple[str, str, float]]) -> None:
-        """Takes in the writes (device, control, time) that were made before a restart."""
+        """Takes in the writes (device, control, time) that were made before a restart; their times lie before that of now, or even zero."""
         for device, control, time in sorted(entries, key=lambda entry: entry[2]):
             self._times.setdefault((device, control), deque()).append(time)
 
@@ -52,11 +52,11 @@ class Writes:
         times = self._times.get((target.device, target.control))
         if not times:
             return
-        while times and not now - DAY_S < times[0] <= now + DAY_S:
+        while times and times[0] <= now - DAY_S:
             times.popleft()
         if len(times) >= target.budget:
             raise Rejected(Reason.RATE_LIMIT, f"{len(times)} writes within 24 h; the device's budget is {target.budget} a day")
-        if times and 0 <= now - times[-1] < target.interval_s:
+        if times and now - times[-1] < target.interval_s:
             raise Rejected(Reason.RATE_LIMIT, f"written {now - times[-1]:.0f} s ago; at most one write in {target.interval_s:g} s")
 
     def count(self, target: Target, now: float) -> None:

@@ -114,6 +114,16 @@ class Fleet:
         """`nodes`: each node's devices."""
         self.nodes = {name: NodeState(name, {device: DeviceState() for device in devices}) for name, devices in nodes.items()}
 
+    def clock_was_set(self, seconds: float) -> None:
+        """UTC jumped by so many seconds: all that is remembered with a time moves along, so that what comes now is later than it."""
+        for node in self.nodes.values():
+            node.latched_at += seconds
+            node.heard = None if node.heard is None else node.heard + seconds
+            for device in node.devices.values():
+                device.since += seconds
+                device.last_frame = None if device.last_frame is None else device.last_frame + seconds
+                device.controls = {name: said._replace(time=said.time + seconds) for name, said in device.controls.items()}
+
     def device_online(self, device: str) -> bool | None:
         """Whether a device can be reached: its node must be there, and the node must get answers. None: not known yet."""
         for node in self.nodes.values():

@@ -42,6 +42,7 @@ not live. What is read once an hour is still the newest there is after half an h
 _ACK_PAUSE_S = 0.25
 _LOG_PAUSE_S = 60.0
 _HELLO_S = 300.0
+_SET_S = 1.0  # a wall clock that moves by more than this against the monotonic one was set
 _BOOTS = 1_000
 _MAX_PENDING_EVENTS = 10_000
 
@@ -127,6 +128,7 @@ class Ingest:
         self._before = {boot.node: boot.boot for boot in reversed(boots)}
         self._routes: dict[str, tuple[NodeState, str]] = {}
         self._newest: dict[tuple[str, str], tuple[int, int, float]] = {}  # (device, group) → boot, uptime ms, UTC of what was published
+        self._shift = wall() - mono()
         self._subscribers: list[Callable[[Event], None]] = []
         self._ack_due: set[BootKey] = set()
         self._ack_timer: asyncio.TimerHandle | None = None
@@ -156,6 +158,8 @@ class Ingest:
     def handle(self, messages: Sequence[Message]) -> None:
         """Takes a batch of messages of `ohm/<site>/node/+/up/#`."""
         mono, wall = self._mono(), self._wall()
+        if abs(wall - mono - self._shift) > _SET_S:
+            self._clock_was_set(wall - mono - self._shift)
         sound: list[_Sound] = []
         for message in messages:
             topic, payload, retain = message
@@ -181,6 +185,13 @@ class Ingest:
             self._take(sound, mono, wall)
         if self._ack_due:
             self._acknowledge()
+
+    def _clock_was_set(self, seconds: float) -> None:
+        """The wall clock jumped by so much: what is known by its time is from now on as long ago as it was before."""
+        self._shift += seconds
+        self._newest = {key: (boot, uptime_ms, at + seconds) for key, (boot, uptime_ms, at) in self._newest.items()}
+        self.fleet.clock_was_set(seconds)
+        log.warning("the clock was set", seconds=round(seconds, 1))
 
     def _route(self, topic: str) -> tuple[NodeState, str] | None:
         """Whose message it is and of what kind. Topics of unknown nodes are not remembered: anybody can invent them."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from ohmstead.readings import Snapshot, Value
@@ -17,13 +18,17 @@ class LatestValue(NamedTuple):
 
 
 class Latest:
-    """`take` subscribes to the readings. `snapshots` and `readings` count what came, `version` grows with each snapshot."""
+    """`take` subscribes to the readings. `snapshots` and `readings` count what came, `version` grows with each snapshot.
 
-    def __init__(self, devices: Iterable[str]) -> None:
+    What is newer is told by `mono` (seconds) and the age that a snapshot came with: a wall clock that was set back changes nothing.
+    """
+
+    def __init__(self, devices: Iterable[str], mono: Callable[[], float] = time.monotonic) -> None:
         self.snapshots = dict.fromkeys(devices, 0)
         self.readings = dict.fromkeys(self.snapshots, 0)
         self.version = 0
-        self._groups: dict[str, dict[str, Snapshot]] = {device: {} for device in self.snapshots}
+        self._mono = mono
+        self._groups: dict[str, dict[str, tuple[float, Snapshot]]] = {device: {} for device in self.snapshots}  # read at, on that clock
         self._waiters: set[asyncio.Future[None]] = set()
 
     def take(self, snapshot: Snapshot) -> None:
@@ -32,9 +37,10 @@ class Latest:
             return
         self.snapshots[snapshot.device] += 1
         self.readings[snapshot.device] += len(snapshot.values)
+        read_at = self._mono() - max(snapshot.age, 0.0)
         known = groups.get(snapshot.group)
-        if known is None or snapshot.time >= known.time:
-            groups[snapshot.group] = snapshot
+        if known is None or read_at >= known[0]:
+            groups[snapshot.group] = read_at, snapshot
             self.version += 1
             for waiter in self._waiters:
                 if not waiter.done():
@@ -43,17 +49,13 @@ class Latest:
 
     def values(self, device: str) -> Mapping[str, LatestValue]:
         """Each point's newest value. A point that the last reading of its group did not bring keeps its older value and time."""
-        merged: dict[str, LatestValue] = {}
-        for snapshot in self._groups[device].values():
-            for point, value in snapshot.values.items():
-                known = merged.get(point)
-                if known is None or snapshot.time >= known.time:
-                    merged[point] = LatestValue(value, snapshot.time)
-        return merged
+        oldest_first = sorted(self._groups[device].values(), key=lambda read: read[0])
+        return {point: LatestValue(value, snapshot.time) for _, snapshot in oldest_first for point, value in snapshot.values.items()}
 
-    def last_time(self, device: str) -> float | None:
-        """UTC second of the device's newest reading; None if there was none."""
-        return max((snapshot.time for snapshot in self._groups[device].values()), default=None)
+    def age(self, device: str) -> float | None:
+        """Seconds since the device's newest reading; None if there was none."""
+        newest = max((read_at for read_at, _ in self._groups[device].values()), default=None)
+        return None if newest is None else max(0.0, self._mono() - newest)
 
     async def changed(self, timeout_s: float) -> None:
         """Returns with the next snapshot, or after `timeout_s`."""

@@ -64,8 +64,7 @@ class Overview:
 
     def age(self, device: str) -> float | None:
         """Seconds since the device's newest reading."""
-        last = self.latest.last_time(device)
-        return None if last is None else max(0.0, self.wall() - last)
+        return self.latest.age(device)
 
     def state(self, device: str) -> State:
         """`stale` after three of its shortest periods without a reading, `offline` when somebody knows better."""
