@@ -46,6 +46,10 @@ format: setup
 bench *options: setup
     @{{ bin }}/python -m tests.bench {{ options }}
 
+# Faults of all kinds against the house, counted, repeatable by --seed: one table, exit code 1 for any finding (some 40 minutes; --quick 3)
+chaos *options: setup
+    @{{ bin }}/python -m tests.chaos {{ options }}
+
 # The files that a node gets (build/node-image) and their package for updates: the same bytes every time. --romfs makes a ROMFS image too
 node-image *options: setup
     @{{ bin }}/python images/node/build.py

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ohmstead.config import load
 from ohmstead.nodes.compile import node_config
-from ohmstead.sim.registers import RegisterImage
+from ohmstead.sim.registers import RegisterImage, Writable
 from ohmstead.sim.rtu import Line
 from ohmstead.sim.station import Answer, Station
 from tests.chaos.relay import Relay
@@ -34,6 +34,9 @@ line: {baud: 115200, unit: 1, max_read: 8, timeout: 500 ms, retries: 1}
 groups: {live: 100 ms}
 points:
   number: {name: Number, holding: 0, as: u32, group: live}
+  level: {name: Level, holding: 10, as: u16, group: live}
+controls:
+  level: {point: level, range: 0..500, step: 1, reversion: 0, budget: 500/day}
 """
 CONFIGURATION = """
 site: home
@@ -156,7 +159,7 @@ class House:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.devices = [Counting(RegisterImage({0: 0, 1: 0}), turnaround=0.002) for _ in range(2)]
+        self.devices = [Counting(RegisterImage({0: 0, 1: 0, 10: 0}, {10: Writable()}), turnaround=0.002) for _ in range(2)]
         self.line = Line({1: self.devices[0], 2: self.devices[1]}, baud=115200)
         self.broker = Mosquitto(folder)
         self.relay = Relay(self.broker.port)

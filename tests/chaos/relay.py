@@ -39,6 +39,10 @@ class Relay:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._ended = True
         self._server.close()
+        self.drop()
+
+    def drop(self) -> None:
+        """Ends all connections."""
         with self._lock:
             for connection in self._connections:
                 self._end(connection)
