@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from msgpack import packb, unpackb  # type: ignore[import-untyped] # it comes without types
 
-from tests.chaos.rows import REPOSITORY, Plan, Row, bar, micropython
+from tests.chaos.rows import REPOSITORY, Plan, RigError, Row, bar, micropython
 from tests.integration import node_harness
 
 PROGRAM = Path(__file__).with_name("cut_node.py")
@@ -31,7 +31,7 @@ NEW = 5000
 Lines = Sequence[Sequence[str]]
 
 
-class CutError(Exception):
+class CutError(RigError):
     """The rig itself failed: the text has the words of the interpreter."""
 
 

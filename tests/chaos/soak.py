@@ -18,6 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ohmstead.config import load
 from ohmstead.nodes import package
 from ohmstead.nodes.compile import node_config, read_node_config
@@ -161,7 +163,7 @@ class Soak:
                 self.done[name] += 1
             try:
                 self._faults[name][1](min(dice.uniform(2, 15), max(end - time.monotonic(), 1)))
-            except Exception as failure:  # noqa: BLE001 - one fault less is no reason to end the others; it is told
+            except (Exception, pytest.fail.Exception) as failure:  # noqa: BLE001 - one fault less is no reason to end the others; it is told
                 self.findings.append(f"the fault {name!r} itself failed: {failure!r}")
             finally:
                 with self._lock:
