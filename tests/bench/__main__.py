@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import psutil
 
-from tests.bench import gateway, guard, ingest_rate, latency, node, node_bus
+from tests.bench import gateway, guard, ingest_rate, latency, node, node_bus, plan
 from tests.bench.figures import Figure, table
 
 PARTS: dict[str, Callable[[bool], list[Figure]]] = {
@@ -23,6 +23,7 @@ PARTS: dict[str, Callable[[bool], list[Figure]]] = {
     "gateway": gateway.measure,
     "ingest": ingest_rate.measure,
     "latency": latency.measure,
+    "plan": plan.measure,
 }
 
 

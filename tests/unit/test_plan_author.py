@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
 
 from ohmstead.control.plan.author import RuleAuthor
 from ohmstead.control.plan.model import CHARGE, DISCHARGE, EXPORT_LIMIT, Action, Battery, Plan, PlanAuthor
+from ohmstead.control.plan.rules import cheapest_hours, cheapest_quarter_of_range
 from ohmstead.control.plan.settings import ChargeRules, Place, Settings
 from ohmstead.prices import QUARTER_S, Tariff
 from tests.unit.price_days import CLOCKS_BACK, CLOCKS_FORWARD, at, made, situation, spread
@@ -19,9 +24,9 @@ CHEAP_NIGHT = [50.0] * 16 + [100.0] * 40 + [150.0] * 40
 TWO_HOURS = Settings("growatt", BATTERY, ChargeRules(cheapest_hours=2))
 
 
-def planned(settings: Settings, **known: object) -> Plan:
+def planned(wanted: Settings, **known: object) -> Plan:
     day = made(CHEAP_NIGHT)
-    return RuleAuthor(settings).plan(situation(day, **{"soc": 10.0, **known}))  # type: ignore[arg-type] - any of its keywords
+    return RuleAuthor(wanted).plan(situation(day, **{"soc": 10.0, **known}))  # type: ignore[arg-type] - any of its keywords
 
 
 def controls(plan: Plan) -> set[str]:
@@ -71,8 +76,8 @@ def test_an_unknown_sun_may_need_all_the_room() -> None:
 
 
 def test_an_owner_may_charge_without_a_forecast_and_the_battery_bounds_it() -> None:
-    settings = replace(TWO_HOURS, charge=replace(TWO_HOURS.charge, without_forecast=True, fill_to=50))
-    plan = planned(settings, forecast=False)
+    wanted = replace(TWO_HOURS, charge=replace(TWO_HOURS.charge, without_forecast=True, fill_to=50))
+    plan = planned(wanted, forecast=False)
     (step,) = plan.steps
     assert (step.end - step.start) == 4 * QUARTER_S, "4 kWh to 50 %, 1 kWh in a quarter hour"
     assert plan.saved is None
@@ -82,33 +87,31 @@ def test_an_owner_may_charge_without_a_forecast_and_the_battery_bounds_it() -> N
 
 
 def test_in_the_warm_season_nothing_is_charged_from_the_grid() -> None:
-    settings = replace(TWO_HOURS, charge=replace(TWO_HOURS.charge, season_below=8.0))
-    assert controls(planned(settings, outside=3.0)) == {CHARGE}
-    warm = planned(settings, outside=8.0)
+    wanted = replace(TWO_HOURS, charge=replace(TWO_HOURS.charge, season_below=8.0))
+    assert controls(planned(wanted, outside=3.0)) == {CHARGE}
+    warm = planned(wanted, outside=8.0)
     assert warm.steps == ()
     assert warm.notes[0] == "Nothing is charged from the grid: 8.0 °C outside over three days is not below 8 °C."
-    unknown = planned(settings, outside=None)
+    unknown = planned(wanted, outside=None)
     assert unknown.steps == ()
     assert "is not known" in unknown.notes[0]
 
 
 def test_between_sunrise_and_sunset_nothing_is_charged_from_the_grid() -> None:
     noon = [100.0] * 44 + [20.0] * 8 + [110.0] * 44
-    settings = Settings("growatt", BATTERY, ChargeRules(cheapest_hours=2), place=Place(50.08, 14.43))
+    wanted = Settings("growatt", BATTERY, ChargeRules(cheapest_hours=2), place=Place(50.08, 14.43))
     day = made(noon)
-    assert controls(RuleAuthor(settings).plan(situation(day))) == {CHARGE}
-    dark = replace(settings, charge=replace(settings.charge, before_sunrise=True))
+    assert controls(RuleAuthor(wanted).plan(situation(day))) == {CHARGE}
+    dark = replace(wanted, charge=replace(wanted.charge, before_sunrise=True))
     assert RuleAuthor(dark).plan(situation(day)).steps == ()
-    night = made(list(reversed(noon[40:])) + noon[:40])
-    assert night.eur_mwh.index(20.0) < 96
     early = made([20.0] * 8 + [100.0] * 44 + [110.0] * 44)
     assert controls(RuleAuthor(dark).plan(situation(early))) == {CHARGE}
 
 
 def test_a_house_that_draws_much_pauses_the_plan_as_foreseen_and_as_it_happens() -> None:
-    settings = replace(TWO_HOURS, pause_above_w=3000.0, export_above=0.1)
+    wanted = replace(TWO_HOURS, pause_above_w=3000.0, export_above=0.1)
     house = spread(96, h0_1=5.0)
-    plan = planned(settings, house=house)
+    plan = planned(wanted, house=house)
     charging = [step for step in plan.steps if step.control == CHARGE]
     day = made(CHEAP_NIGHT)
     assert min(step.start for step in charging) == at(day, "01:00"), "the first hour is expected to draw 5 kW"
@@ -120,8 +123,8 @@ def test_a_house_that_draws_much_pauses_the_plan_as_foreseen_and_as_it_happens()
 
 def test_selling_pauses_at_a_high_load_and_a_limit_of_the_export_does_not() -> None:
     day = made([-20.0] * 48 + [200.0] * 48)
-    settings = Settings("growatt", BATTERY, sell_above=4.0, sell_floor=20, export_above=0.0, pause_above_w=3000.0)
-    plan = RuleAuthor(settings).plan(situation(day, soc=90))
+    wanted = Settings("growatt", BATTERY, sell_above=4.0, sell_floor=20, export_above=0.0, pause_above_w=3000.0)
+    plan = RuleAuthor(wanted).plan(situation(day, soc=90))
     assert [wish.control for wish in plan.wishes(at(day, "00:00"), house_w=9000.0)] == [EXPORT_LIMIT]
     assert [wish.control for wish in plan.wishes(at(day, "12:00"))] == [DISCHARGE]
     assert plan.wishes(at(day, "12:00"), house_w=9000.0) == []
@@ -135,9 +138,9 @@ def test_each_rule_is_shown_with_what_it_saves_alone_and_may_cost_more_than_self
     back at 150, and with losses that costs."""
     day = made(CHEAP_NIGHT)
     lossy = BATTERY._replace(efficiency=0.81)
-    settings = Settings("growatt", lossy, ChargeRules(cheapest_hours=4, fill_to=50), sell_above=0.09, sell_floor=10)
+    wanted = Settings("growatt", lossy, ChargeRules(cheapest_hours=4, fill_to=50), sell_above=0.09, sell_floor=10)
     euros = Tariff("EUR")
-    plan = RuleAuthor(settings).plan(situation(day, soc=30, house=spread(96, h18_22=4.0), tariff=euros))
+    plan = RuleAuthor(wanted).plan(situation(day, soc=30, house=spread(96, h18_22=4.0), tariff=euros))
     by_rule = {saving.rule: saving for saving in plan.savings}
     assert by_rule["cheapest-hours"].money is not None
     assert by_rule["cheapest-hours"].money > 0
@@ -149,8 +152,8 @@ def test_each_rule_is_shown_with_what_it_saves_alone_and_may_cost_more_than_self
 
 def test_rules_are_switched_on_one_by_one() -> None:
     every = ChargeRules(cheapest_hours=2, cheapest_quarter=True, window_s=3600)
-    settings = Settings("growatt", BATTERY, every, sell_above=100.0, export_above=0.0)
-    assert RuleAuthor(settings).rules == ["cheapest-hours", "cheapest-quarter", "cheapest-window", "sell-above", "export-above"]
+    wanted = Settings("growatt", BATTERY, every, sell_above=100.0, export_above=0.0)
+    assert RuleAuthor(wanted).rules == ["cheapest-hours", "cheapest-quarter", "cheapest-window", "sell-above", "export-above"]
     assert RuleAuthor(Settings("growatt", BATTERY)).rules == []
     assert RuleAuthor(TWO_HOURS).rules == ["cheapest-hours"]
 
@@ -160,9 +163,9 @@ def test_the_union_of_the_charging_rules_is_charged_cheapest_first() -> None:
     prices = [100.0 + number / 100 for number in range(96)]
     prices[8:12] = prices[20:24] = [60.0] * 4
     prices[40:42] = [30.0] * 2
-    settings = Settings("growatt", BATTERY._replace(ceiling=60), ChargeRules(cheapest_hours=2, window_s=1800))
+    wanted = Settings("growatt", BATTERY._replace(ceiling=60), ChargeRules(cheapest_hours=2, window_s=1800))
     day = made(prices)
-    plan = RuleAuthor(settings).plan(situation(day, soc=10))
+    plan = RuleAuthor(wanted).plan(situation(day, soc=10))
     assert [(step.start, step.end, step.rule) for step in plan.steps] == [
         (at(day, "02:00"), at(day, "02:45"), "cheapest-hours"),
         (at(day, "10:00"), at(day, "10:30"), "cheapest-window"),
@@ -244,6 +247,48 @@ def test_a_day_of_a_clock_change_is_planned_whole(date: object, count: int) -> N
     assert len(plan.quarters) == count
     assert plan.steps[0].start == day.start + 8 * QUARTER_S
     assert plan.end == day.end
+
+
+@given(
+    prices=st.lists(st.floats(-500, 4000), min_size=96, max_size=96),
+    sun=st.lists(st.floats(0, 2), min_size=96, max_size=96),
+    house=st.lists(st.floats(0, 2), min_size=96, max_size=96),
+    soc=st.one_of(st.none(), st.floats(0, 100)),
+    hours=st.integers(0, 24),
+    sell_above=st.one_of(st.none(), st.floats(0, 5)),
+    export_above=st.one_of(st.none(), st.floats(-1, 3)),
+    now=st.integers(0, 86_399),
+    forecast=st.booleans(),
+)
+@examples(max_examples=40)
+def test_whatever_the_day_is_like_a_plan_keeps_its_word(
+    prices: list[float],
+    sun: list[float],
+    house: list[float],
+    soc: float | None,
+    hours: int,
+    sell_above: float | None,
+    export_above: float | None,
+    now: int,
+    forecast: bool,
+) -> None:
+    day = made(prices)
+    charge = ChargeRules(cheapest_hours=hours, cheapest_quarter=True, fill_to=90, without_forecast=True)
+    rules = Settings("growatt", BATTERY, charge, export_above=export_above, sell_above=sell_above, sell_floor=40)
+    plan = RuleAuthor(rules).plan(situation(day, now=day.start + now, soc=soc, sun=sun, house=house, forecast=forecast))
+    allowed = cheapest_hours(day, hours) | cheapest_quarter_of_range(day)
+    for quarter in plan.quarters:
+        assert quarter.action is not Action.CHARGE or quarter.start in allowed
+        assert quarter.action is not Action.DISCHARGE or (sell_above is not None and quarter.sell >= sell_above)
+        assert quarter.no_export is (export_above is not None and quarter.sell < export_above)
+        assert not (quarter.no_export and quarter.action is Action.DISCHARGE)
+        assert soc is not None or quarter.action is Action.SELF_USE
+    for control in (CHARGE, DISCHARGE, EXPORT_LIMIT):
+        own = [step for step in plan.steps if step.control == control]
+        assert all(step.start < step.end for step in own)
+        assert all(earlier.end <= later.start for earlier, later in pairwise(own))
+    assert all(len(plan.steps_at(moment)) <= 2 for moment in range(plan.start, plan.end, QUARTER_S))
+    json.loads(plan.as_json(), parse_constant=pytest.fail)
 
 
 def test_another_author_fits_the_same_seam() -> None:

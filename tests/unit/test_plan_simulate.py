@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ohmstead.control.plan.model import Action, Battery
 from ohmstead.control.plan.settings import Place
-from ohmstead.control.plan.simulate import SELF_USE, Order, cost, fit_charge, simulate
+from ohmstead.control.plan.simulate import SELF_USE, Course, Order, cost, fit_charge, simulate
 from ohmstead.control.plan.sun import daylight
 
 KWH = st.lists(st.floats(0, 3), min_size=24, max_size=24)
@@ -77,12 +77,25 @@ def test_charging_from_the_grid_never_drives_the_sun_out(
     battery: Battery, soc: float, sun: list[float], house: list[float], candidates: list[int], power: float
 ) -> None:
     plain = simulate(battery, soc, sun, house, [SELF_USE] * 24)
-    orders = [SELF_USE] * 24
-    got = fit_charge(battery, soc, sun, house, orders, candidates[:12], power_w=power, fill_to=100)
-    flows = simulate(battery, soc, sun, house, orders)
-    assert sum(flow.sold for flow in flows) <= sum(flow.sold for flow in plain) + 1e-6
+    course = Course(battery, soc, sun, house, [SELF_USE] * 24)
+    got = fit_charge(course, candidates[:12], power_w=power, fill_to=100)
+    assert sum(flow.sold for flow in course.flows) <= sum(flow.sold for flow in plain) + 1e-6
     assert set(got) <= set(candidates[:12])
-    assert {at for at, order in enumerate(orders) if order.action is Action.CHARGE} == set(got)
+    assert {at for at, order in enumerate(course.orders) if order.action is Action.CHARGE} == set(got)
+
+
+@given(battery=BATTERIES, soc=st.floats(0, 100), sun=KWH, house=KWH, orders=ORDERS, changes=st.lists(st.integers(0, 23), max_size=6))
+def test_a_changed_order_gives_what_a_simulation_from_the_begin_gives(
+    battery: Battery, soc: float, sun: list[float], house: list[float], orders: list[Order], changes: list[int]
+) -> None:
+    course = Course(battery, soc, sun, house, [SELF_USE] * 24)
+    for at in changes:
+        course.put(at, orders[at])
+    assert course.flows == simulate(battery, soc, sun, house, course.orders)
+    was, flows = course.orders[5], list(course.flows)
+    before = course.put(5, orders[5])
+    course.take_back(5, was, before)
+    assert course.flows == flows
 
 
 def test_the_sun_rises_in_prague_when_the_almanac_says() -> None:

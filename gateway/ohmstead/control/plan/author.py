@@ -16,7 +16,7 @@ from typing import NamedTuple
 from ohmstead.control.plan import rules
 from ohmstead.control.plan.model import Action, Plan, Quarter, Saving, Situation
 from ohmstead.control.plan.settings import Settings
-from ohmstead.control.plan.simulate import SELF_USE, Flow, Order, cost, fit_charge, fit_sale, simulate
+from ohmstead.control.plan.simulate import SELF_USE, Course, Flow, Order, cost, fit_charge, fit_sale, simulate
 from ohmstead.control.plan.steps import steps
 from ohmstead.control.plan.sun import daylight
 from ohmstead.prices import QUARTER_S, DayPrices, Tariff, clock, local_day
@@ -136,7 +136,9 @@ class RuleAuthor:
         ]
         dear.sort(key=lambda at: (-span.sell[at], at))
         if span.sun is not None and span.house is not None:
-            fit_sale(battery, soc, span.sun, span.house, draft.orders, dear, order)
+            course = Course(battery, soc, span.sun, span.house, draft.orders)
+            fit_sale(course, dear, order)
+            draft.orders = course.orders
         else:
             there = battery.capacity_kwh * max(soc - max(settings.sell_floor, battery.floor), 0.0) / 100 * math.sqrt(battery.efficiency)
             for at in dear[: math.ceil(there / (power / 1000 * _HOURS) - 1e-9)]:
@@ -177,9 +179,9 @@ class RuleAuthor:
         candidates.sort(key=lambda at: (span.buy[at], at))
         power = min(charge.power_w or math.inf, battery.power_w)
         if span.sun is not None and span.house is not None:
-            got = fit_charge(
-                battery, soc, span.sun, span.house, draft.orders, candidates, power_w=power, fill_to=min(charge.fill_to, battery.ceiling)
-            )
+            course = Course(battery, soc, span.sun, span.house, draft.orders)
+            got = fit_charge(course, candidates, power_w=power, fill_to=charge.fill_to)
+            draft.orders = course.orders
         else:
             missing = battery.capacity_kwh * max(min(charge.fill_to, battery.ceiling) - soc, 0.0) / 100 / math.sqrt(battery.efficiency)
             count = math.ceil(missing / (power / 1000 * _HOURS) - 1e-9)

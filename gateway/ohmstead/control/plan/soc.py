@@ -18,7 +18,7 @@ class StateOfCharge:
         self._read: tuple[float, float] | None = None
 
     def take(self, snapshot: Snapshot) -> None:
-        if snapshot.device != self._device or self._point not in snapshot.values:
+        if snapshot.device != self._device or self._point is None or self._point not in snapshot.values:
             return
         value, read_at = snapshot.values[self._point], self._mono() - max(snapshot.age, 0.0)
         if not isinstance(value, str) and 0 <= value <= 100 and (self._read is None or read_at >= self._read[1]):
