@@ -7,9 +7,10 @@ import secrets
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,7 +18,7 @@ from typing import Self
 from ohmstead import config as configuration
 from ohmstead.profiles import library
 
-from . import mtec
+from . import growatt, mtec
 from .broker import STAND_IN, LocalBroker
 from .children import Child, free_port, wait_for_port
 from .day import House, start_of
@@ -29,15 +30,17 @@ from .tcp import TcpServer
 
 PROFILE = "mtec-energybutler"
 SITE, NODE = "home", "cellar"
-DEVICE, NEIGHBOUR = "mtec", "garage"
+DEVICE, NEIGHBOUR, BATTERY = "mtec", "garage", "growatt"
 SERIAL, NEIGHBOUR_SERIAL = "SIM12K3P26000001", "SIM12K3P26000002"
 BAUD = 9600
+FLOOR = 15
+"""The SOC in % below which nobody discharges the Growatt's battery."""
 
 _SWITCH_INTERVAL = 0.0005
 """Seconds a thread of this process may keep the serial line's from its next byte; Python's own 5 ms are five characters."""
 
 _OHMSTEAD_YAML = """\
-# Made by the demo: an inverter on a node's RS485 line, another one on Modbus TCP.
+# Made by the demo: inverters on two RS485 lines of a node, another one on Modbus TCP.
 site: {site}
 timezone: Europe/Prague
 mqtt: {{url: mqtt://{broker}}}
@@ -52,6 +55,7 @@ _EVERY = (
     "{now-base: 2 s, now-grid: 2 s, now-inverter: 2 s, now-backup: 2 s, now-battery: 2 s, now-pv: 2 s,"
     " config: 5 s, day: 10 s, total: 10 s, static: 60 s}"
 )
+_EVERY_OF_BATTERY = "{live: 2 s, energy: 60 s, settings: 10 s, static: 10 min}"
 
 
 @dataclass(frozen=True)
@@ -109,10 +113,11 @@ class Appliance:
     def address(self) -> str:
         return f"http://{'localhost' if self.plan.host in ('127.0.0.1', '0.0.0.0') else self.plan.host}:{self.page}/"
 
-    def check(self) -> None:
-        """Raises `ChildEndedError` if a part ended by itself."""
+    def check(self, killed: Collection[Child] = ()) -> None:
+        """Raises `ChildEndedError` if a part ended by itself; `killed`: those that are not meant to run."""
         for child in self.children:
-            child.check()
+            if child not in killed:
+                child.check()
 
     def _start(self) -> None:
         plan = self.plan
@@ -155,19 +160,31 @@ class Appliance:
         self.line = self._parts.enter_context(Line({mtec.UNIT_RTU: self.station}, baud=BAUD, link=self.folder / "rs485"))
         stations = {mtec.UNIT_TCP: Station(neighbour)} if self.node_runs else {mtec.UNIT_TCP: self.station}
         self.tcp = self._parts.enter_context(TcpServer(stations).in_thread())
+        hardware = growatt.Hardware(seed=plan.seed)
+        begin = growatt.morning(date.fromisoformat(plan.date), plan.hour, hardware.zone)
+        self.battery = growatt.Growatt(hardware, soc=55.0, start=begin, speed=plan.speed)
         if self.node_runs:
+            second = Line({growatt.UNIT: growatt.PacedStation(self.battery)}, baud=BAUD, link=self.folder / "rs485-2")
+            self.second_line = self._parts.enter_context(second)
             day = f"{plan.date} from {plan.hour:g} h, {plan.speed:g} times as fast"
             self._say(f"inverter   M-TEC on RS485, {BAUD} baud, unit {mtec.UNIT_RTU}; its day is {day}")
+            self._say(f"inverter   Growatt SPH on the node's second RS485, {BAUD} baud, unit {growatt.UNIT}, with a battery of 10 kWh")
         self._say(f"inverter   {'another ' if self.node_runs else ''}M-TEC on Modbus TCP, port {self.tcp.port}, unit {mtec.UNIT_TCP}")
 
     def _configuration(self) -> str:
         over_tcp = f"tcp://127.0.0.1:{self.tcp.port}"
         if self.node_runs:
-            nodes = f"nodes:\n  {NODE}: {{bus: {{port: {self.line.path}, baud: {BAUD}}}, key: {secrets.token_hex(32)}}}"
-            devices = {DEVICE: NODE, NEIGHBOUR: over_tcp}
+            buses = ", ".join(
+                f"{name}: {{port: {line.path}, baud: {BAUD}}}" for name, line in ((DEVICE, self.line), (BATTERY, self.second_line))
+            )
+            nodes = f"nodes:\n  {NODE}: {{buses: {{{buses}}}, key: {secrets.token_hex(32)}}}"
+            devices = {DEVICE: f"{NODE}/{DEVICE}", NEIGHBOUR: over_tcp}
         else:
             nodes, devices = "", {DEVICE: over_tcp}
-        lines = (f"  {name}: {{profile: {PROFILE}, via: '{via}', every: {_EVERY}}}" for name, via in devices.items())
+        lines = [f"  {name}: {{profile: {PROFILE}, via: '{via}', every: {_EVERY}}}" for name, via in devices.items()]
+        if self.node_runs:
+            via = f"via: {NODE}/{BATTERY}, every: {_EVERY_OF_BATTERY}, limits: {{soc: {FLOOR}..95 %}}"
+            lines.append(f"  {BATTERY}: {{profile: growatt-sph, {via}, rated: 5 kW}}")
         return _OHMSTEAD_YAML.format(
             site=SITE,
             broker=f"{self.broker.host}:{self.broker.port}",

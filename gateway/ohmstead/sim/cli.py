@@ -18,7 +18,8 @@ from ohmstead.profiles import library
 
 from . import growatt as growatt_sph
 from .day import House, start_of
-from .faults import Faults, parse
+from .faults import Faults
+from .growatt_cli import faults_given, growatt_mqtt
 from .growatt_families import FAMILIES
 from .inverter import PhysicalInverter
 from .mtec import UNIT_RTU, UNIT_TCP, WRITABLE
@@ -36,6 +37,9 @@ def simulate() -> None:
     _quiet()
 
 
+simulate.add_command(growatt_mqtt)
+
+
 def _quiet() -> None:
     """Each lost client and damaged request is worth a line to whoever debugs, not to whoever watches."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
@@ -48,15 +52,6 @@ def _image(_context: click.Context, _option: click.Parameter, path: Path | None)
         return read_image(path)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
-
-
-def _faults(_context: click.Context, _option: click.Parameter, texts: Sequence[str]) -> Faults:
-    try:
-        for text in texts:
-            parse(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-    return Faults(*texts)
 
 
 def _rivals(_context: click.Context, _option: click.Parameter, texts: Sequence[str]) -> list[tuple[int, int, float]]:
@@ -99,7 +94,7 @@ exception=4, wrong-unit, wrong-function, noise=3, refused-write=4, ignored-write
 @click.option("--hour", default=11.0, show_default=True, type=click.FloatRange(0, 23.99), help="Local hour at which it starts.")
 @click.option("--speed", default=1.0, show_default=True, type=click.FloatRange(0.1, 3600), help="Times as fast as the clock.")
 @click.option("--seed", default=1, show_default=True, help="Clouds and appliances.")
-@click.option("--fault", "faults", multiple=True, callback=_faults, help="What goes wrong; may be given several times.")
+@click.option("--fault", "faults", multiple=True, callback=faults_given, help="What goes wrong; may be given several times.")
 def mtec(
     rtu: Path | None,
     baud: int,
@@ -165,7 +160,7 @@ Examples:
 @click.option("--hour", default=11.0, show_default=True, type=click.FloatRange(0, 23.99), help="Local hour at which it starts.")
 @click.option("--speed", default=1.0, show_default=True, type=click.FloatRange(0.1, 3600), help="Times as fast as the clock.")
 @click.option("--seed", default=1, show_default=True, help="Clouds and appliances.")
-@click.option("--fault", "faults", multiple=True, callback=_faults, help="What goes wrong; may be given several times.")
+@click.option("--fault", "faults", multiple=True, callback=faults_given, help="What goes wrong; may be given several times.")
 @click.option("--family", default="sph", show_default=True, type=click.Choice(sorted(FAMILIES)), help="SPH, or MIN/MOD (TL-XH).")
 @click.option("--rival", "rivals", multiple=True, callback=_rivals, metavar="REGISTER=WORD/SECONDSs", help="Somebody else who writes.")
 def growatt(
@@ -231,32 +226,47 @@ async def _serve(
     click.echo(f"Answered {station.requests} requests.")
 
 
+_REPORTS_MS = 2000
+"""How often a node reports that is examined; more would fill the room for its events while broker or gateway are away."""
+
 _PAGE = click.option(
     "--port", default=8080, show_default=True, type=click.IntRange(1, 65535), help="Of the page; a free one if it is taken."
 )
-_SPEED = click.option(
-    "--speed", default=60.0, show_default=True, type=click.FloatRange(0.1, 600), help="How fast the simulated day goes by."
-)
+_SPEED = click.option("--speed", type=click.FloatRange(0.1, 600), help="How fast the simulated day goes by [default: 60; with a story 1].")
 _SEED = click.option("--seed", default=1, show_default=True, help="Clouds and appliances of the simulated day.")
 _AMQTT = click.option("--amqtt", is_flag=True, help="Do without mosquitto even where it is present.")
 _NO_NODE = click.option("--no-node", is_flag=True, help="Do without MicroPython: the gateway reads the inverter itself.")
 
 
-@click.command(epilog="\b\nExamples:\n  ohmstead demo\n  ohmstead demo --port 9000 --speed 300 --seed 7")
+@click.command(epilog="\b\nExamples:\n  ohmstead demo\n  ohmstead demo --port 9000 --speed 300 --seed 7\n  ohmstead demo story")
+@click.argument("what", metavar="[story]", required=False, type=click.Choice(["story"]))
 @_PAGE
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address the page listens on; 0.0.0.0 for the whole network.")
 @_SPEED
 @_SEED
 @_AMQTT
 @_NO_NODE
-def demo(port: int, host: str, speed: float, seed: int, amqtt: bool, no_node: bool) -> None:
-    """The whole appliance with simulated inverters, until Ctrl-C."""
+def demo(what: str | None, port: int, host: str, speed: float | None, seed: int, amqtt: bool, no_node: bool) -> None:
+    """The whole appliance with simulated inverters, until Ctrl-C.
+
+    With `story` it ends by itself: a discharge is commanded, the gateway is killed, the battery gets empty, somebody stops everything;
+    every step is said, and what was seen of it on the bus.
+    """
     from .appliance import Plan
-    from .demo import run
+    from .demo import run, story
 
     _quiet()
-    plan = Plan(page=port, host=host, speed=speed, seed=seed, mosquitto=not amqtt, micropython=not no_node)
-    raise SystemExit(run(plan, click.echo))
+    pace = speed or (1.0 if what else 60.0)
+    plan = Plan(
+        page=port,
+        host=host,
+        speed=pace,
+        seed=seed,
+        mosquitto=not amqtt,
+        micropython=not no_node,
+        report_every_ms=_REPORTS_MS if what else None,
+    )
+    raise SystemExit((story if what else run)(plan, click.echo))
 
 
 @click.command(epilog="\b\nExamples:\n  ohmstead smoke\n  ohmstead smoke --amqtt --no-node")
@@ -269,5 +279,5 @@ def smoke(seed: int, amqtt: bool, no_node: bool) -> None:
     from .smoke import run
 
     _quiet()
-    plan = Plan(page=0, seed=seed, mosquitto=not amqtt, micropython=not no_node, report_every_ms=1000)
+    plan = Plan(page=0, seed=seed, mosquitto=not amqtt, micropython=not no_node, report_every_ms=_REPORTS_MS)
     raise SystemExit(run(plan, click.echo))

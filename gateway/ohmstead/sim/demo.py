@@ -1,4 +1,4 @@
-"""`ohmstead demo`: the appliance until Ctrl-C."""
+"""`ohmstead demo`: the appliance until Ctrl-C. `ohmstead demo story`: what it does in an emergency, told and verified."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from pathlib import Path
 
 from ohmstead.errors import OhmsteadError
 
-from .appliance import DEVICE, SITE, Appliance, Plan
+from . import smoke
+from .appliance import BATTERY, DEVICE, NODE, SITE, Appliance, Plan
 from .broker import NoBrokerError
 from .children import ChildEndedError
 from .listener import Listener
+from .story import Story
 
 _FIRST_READING = 20.0
 
@@ -42,6 +44,21 @@ def run(plan: Plan, say: Callable[[str], None]) -> int:
     return 0
 
 
+def story(plan: Plan, say: Callable[[str], None]) -> int:
+    """A discharge, a dead gateway, an empty battery, an emergency stop: each told, each seen on the bus. 0 when all of it held, else 1."""
+    say("ohmstead: who looks after the battery when everything else is dead. The inverters are simulated, all else is real.\n")
+
+    def tell(appliance: Appliance, verdict: smoke.Verdicts, _began: float) -> None:
+        if not appliance.node_runs:
+            verdict("a node runs", False, f"{appliance.without_node}; without it nobody looks after the battery")
+            return
+        with Listener(appliance.broker.host, appliance.broker.port) as listener:
+            appliance.wait_until_ready()
+            Story(appliance, listener, verdict, say).whole()
+
+    return smoke.run(plan, say, tell)
+
+
 def _introduce(appliance: Appliance, say: Callable[[str], None], began: float, asked_to_end: threading.Event) -> None:
     port = appliance.broker.port
     root = f"ohm/{SITE}/device/{DEVICE}"
@@ -56,6 +73,9 @@ def _introduce(appliance: Appliance, say: Callable[[str], None], began: float, a
         line = f"{subscribe} -t '{topic}'"
         say(f"{label:10} {line:70} {meaning}")
     say(f"Command    {publish} -t {root}/grid_inject_limit/set -m 55")
+    if appliance.node_runs:
+        say(f"           {publish} -t ohm/{SITE}/device/{BATTERY}/discharge/set -m 40")
+        say(f"Stop       {publish} -t ohm/{SITE}/node/{NODE}/stop -r -m 1       the story of it: ohmstead demo story")
     say(f"Files      {appliance.folder}   configuration, store, logs; removed at the end")
     say("Ctrl-C ends everything.\n")
     with Listener(appliance.broker.host, port) as listener:

@@ -53,8 +53,8 @@ class Listener:
         with self._lock:
             self._heard.append(Heard(time.monotonic(), message.topic, bytes(message.payload), message.retain))
 
-    def publish(self, topic: str, payload: str) -> None:
-        self._client.publish(topic, payload)
+    def publish(self, topic: str, payload: str | bytes, *, retain: bool = False) -> None:
+        self._client.publish(topic, payload, retain=retain)
 
     def all(self, pattern: str, since: float = 0.0) -> list[Heard]:
         """Messages on topics that match, heard since a moment of the monotonic clock."""

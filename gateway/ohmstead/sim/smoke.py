@@ -14,6 +14,7 @@ from .broker import NoBrokerError
 from .chain import Chain
 from .children import ChildEndedError
 from .listener import Listener
+from .story import Story
 
 _LONGEST = 52.0
 """Seconds until the checks give up, all together; ending takes some more."""
@@ -34,15 +35,17 @@ class Verdicts:
             self.failed += 1
 
 
-def run(plan: Plan, say: Callable[[str], None]) -> int:
-    """0 when everything was verified, else 1."""
+def run(plan: Plan, say: Callable[[str], None], examine: Callable[[Appliance, Verdicts, float], None] | None = None) -> int:
+    """0 when everything was verified, else 1. `examine` gets the running appliance and when it began (monotonic clock); the whole chain
+    unless it is given.
+    """
     signal.signal(signal.SIGTERM, _terminated)
     began = time.monotonic()
     verdict = Verdicts(say)
     try:
         with Appliance(plan, say) as appliance:
             say("")
-            _examine(appliance, verdict, began)
+            (examine or _chain)(appliance, verdict, began)
             endings = appliance.stop()
             ended = ", ".join(f"{name} {code}" for name, code in endings.items())
             verdict("every process ended when asked", _clean(endings, appliance), f"exit codes: {ended}")
@@ -64,7 +67,7 @@ def _clean(endings: dict[str, int | None], appliance: Appliance) -> bool:
     return endings.get(appliance.gateway.name) == 0 and all(code in (0, -signal.SIGTERM) for code in endings.values())
 
 
-def _examine(appliance: Appliance, verdict: Verdicts, began: float) -> None:
+def _chain(appliance: Appliance, verdict: Verdicts, began: float) -> None:
     deadline = began + _LONGEST
     with Listener(appliance.broker.host, appliance.broker.port) as listener:
         chain = Chain(appliance, listener, verdict, deadline)
@@ -78,5 +81,5 @@ def _examine(appliance: Appliance, verdict: Verdicts, began: float) -> None:
         if appliance.node_runs:
             chain.bus_is_clean()
         chain.unplugged_goes_offline_and_comes_back()
-        chain.broker_dies_and_everything_arrives()
+        chain.broker_dies_and_everything_arrives(lambda: Story(appliance, listener, verdict, lambda _: None, deadline).in_short())
         chain.store_has_everything_once()
