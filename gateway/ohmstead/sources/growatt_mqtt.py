@@ -74,6 +74,16 @@ class Timing(NamedTuple):
     again_s: float = 2.0
     """Until the second try; each further one takes half as long again, up to 30 s."""
 
+    @classmethod
+    def of(cls, timeout_s: float | None, pause_s: float | None, retries: int | None) -> Timing:
+        """What an owner says of the line, and the usual where he says nothing."""
+        usual = cls()
+        return usual._replace(
+            timeout_s=usual.timeout_s if timeout_s is None else timeout_s,
+            pause_s=usual.pause_s if pause_s is None else pause_s,
+            tries=usual.tries if retries is None else retries + 1,
+        )
+
 
 class Put(NamedTuple):
     """What a write of registers came to: what stands in them now, what was met there (and around) before, and how many commands wrote."""
