@@ -86,6 +86,16 @@ def test_the_three_controls_are_the_same_for_whoever_commands(profile: str) -> N
     }
 
 
+def test_every_battery_inverter_says_which_of_its_controls_charge_discharge_and_export() -> None:
+    found = {
+        name: {control.effect: id_ for id_, control in library.load(name).controls.items() if control.effect != "none"}
+        for name in ("growatt-sph", "growatt-min", "mtec-energybutler")
+    }
+    growatt = {"charge": "charge", "discharge": "discharge", "export": "export_limit"}
+    mtec = {"charge": "charge_limit", "discharge": "discharge_limit", "export": "grid_inject_limit"}
+    assert found == {"growatt-sph": growatt, "growatt-min": growatt, "mtec-energybutler": mtec}
+
+
 def test_every_block_is_one_that_a_node_takes_in_force_and_at_rest(profile: str) -> None:
     model = library.load(profile)
     for control in model.controls:
