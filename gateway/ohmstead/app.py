@@ -13,7 +13,7 @@ import asyncio
 import gc
 import signal
 from collections.abc import Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -34,7 +34,6 @@ from ohmstead.nodes.fleet import Event, Fleet, ends_ownership
 from ohmstead.nodes.ingest import Ingest
 from ohmstead.observe.latest import Latest
 from ohmstead.observe.overview import Overview
-from ohmstead.planning import planning
 from ohmstead.profiles.decode import Decoder
 from ohmstead.publish.bridge import Bridge
 from ohmstead.publish.device import DeviceOutlets, device_outlets, node_outlets, retired_devices
@@ -49,6 +48,9 @@ from ohmstead.store.protocol import Store
 from ohmstead.store.sqlite import SqliteStore
 from ohmstead.store.writer import Writer
 from ohmstead.tasks import asleep_until, end
+
+if TYPE_CHECKING:
+    from ohmstead.planning import Planning
 
 log = structlog.get_logger(service="app")
 
@@ -105,7 +107,7 @@ class Gateway:
         self.sources = {device: self._source(device) for device in config.devices if config.devices[device].via.node is None}
         self.latest = Latest(config.devices)
         self.desk = self._desk()
-        self.planning = planning(config, self.mqtt, self.store.plans, self.store.history, wall=clock.wall, mono=clock.mono)
+        self.planning = self._planning()
         self.devices = self._outlets()
         self.overview = Overview(
             config=config,
@@ -213,6 +215,14 @@ class Gateway:
             ends=self.config.limit_ends(device),
             lease_s=chosen.control.lease,
         )
+
+    def _planning(self) -> Planning | None:
+        """Prices and plan, at a home that has them configured; the others need not load what that takes."""
+        if self.config.prices is None:
+            return None
+        from ohmstead.planning import planning
+
+        return planning(self.config, self.mqtt, self.store.plans, self.store.history, wall=self.clock.wall, mono=self.clock.mono)
 
     async def _next_counter(self, node: str, above: int = 0) -> int:
         """The number of the next command to a node: it only grows, even when the store was lost (then the clock makes it grow)."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
-from statistics import fmean
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -154,8 +153,9 @@ def whole_day(day: date, zone: ZoneInfo, told: Sequence[Period], source: str) ->
         raise WrongPrices(f"{source}: {len(known)} of the {count} quarter hours of {day}, none for {gap}")
     if len(set(known)) == 1:
         raise WrongPrices(f"{source}: {known[0]:g} EUR/MWh all day of {day}, which no market has")
-    if abs(fmean(known)) > HIGHEST_MEAN_EUR_MWH:
-        raise WrongPrices(f"{source}: {fmean(known):.0f} EUR/MWh on average on {day}; is that another currency?")
+    mean = sum(known) / count
+    if abs(mean) > HIGHEST_MEAN_EUR_MWH:
+        raise WrongPrices(f"{source}: {mean:.0f} EUR/MWh on average on {day}; is that another currency?")
     return DayPrices(day, start, tuple(known), source, longest)
 
 
