@@ -62,9 +62,11 @@ class CommonHal:
 
     def read(self, name: str) -> "bytes | None":
         """A file of the state directory; None if it is not there."""
+        path = f"{self.folder}/{name}"
         try:
-            with open(f"{self.folder}/{name}", "rb") as file:
-                content: bytes = file.read()
+            size = os.stat(path)[6]  # known beforehand it is one piece of memory, and not one that grows
+            with open(path, "rb") as file:
+                content: bytes = file.read(size)
                 return content
         except OSError as failure:
             if failure.errno == errno.ENOENT:

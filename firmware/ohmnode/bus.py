@@ -4,7 +4,6 @@ import gc
 
 from ohmcore import const, pdu, rtu
 from ohmcore.errors import ModbusError, ModbusException
-from ohmnode import writes
 from ohmnode.line import Line
 from ohmnode.schedule import COUNTERS, Device, Group, Schedule, payload_size
 from ohmnode.waiter import Waiter
@@ -98,7 +97,7 @@ class Bus:
                     continue
                 work = None if self._guard is None else self._guard.next(self.devices)
                 if work is not None and self._guard is not None:
-                    await writes.step(self, line, self._guard, work)
+                    await self._guard.step(self, line, work)
                     continue
                 if self._scan is not None and not probed and self._scan.ready(self.hal):
                     probed = True  # one probe at most between two reads

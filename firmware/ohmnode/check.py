@@ -1,8 +1,8 @@
 """Whether a configuration that came over the air is one: every part of it that has to be there, of which type. Loaded for that alone."""
 
 from ohmcore import const
+from ohmcore.errors import ConfigurationError
 from ohmnode import configuration
-from ohmnode.configuration import ConfigurationError
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@
 from hashlib import sha256
 
 from ohmcore import const
-from ohmcore.errors import PackError
+from ohmcore.errors import ConfigurationError, PackError
 from ohmcore.pack import unpack
 
 TYPE_CHECKING = const(False)
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 CURRENT = "config.ohm"
 LAST_GOOD = "config.good"
 NEXT = "config.next"
+ONCE = "config.once"  # what is to be `NEXT` after a restart
 
 _MAGIC = b"OHM1"
 _HEAD = const(36)
@@ -27,41 +28,21 @@ _ITEMS = const(2048)
 _NEEDED = (("site", str), ("node", str), ("mqtt", dict), ("buses", list), ("spool", dict), ("bus_report_ms", int))
 
 
-class ConfigurationError(Exception):
-    """No configuration can be had; the text says what is wrong with each file."""
+def load(hal: "Hal", names: "tuple[str, ...]" = (CURRENT, LAST_GOOD)) -> "tuple[dict[str, Any], bytes, str, str]":
+    """The first of these files that is sound (the current one, else the last good one), else ConfigurationError.
 
-
-class Configuration:
-    """`content`: the map. `fingerprint`: 8 bytes of its checksum, by which the gateway knows which one runs. `source`: the file's name."""
-
-    def __init__(self, content: "dict[str, Any]", fingerprint: bytes, source: str, complaint: str) -> None:
-        self.content = content
-        self.fingerprint = fingerprint
-        self.source = source
-        self.complaint = complaint  # what is wrong with the file that should have been used; empty: nothing
-
-
-def load(hal: "Hal", names: "tuple[str, ...]" = (CURRENT, LAST_GOOD)) -> Configuration:
-    """The first of these files that is sound (the current one, else the last good one), else ConfigurationError."""
+    Its map; 8 bytes of its checksum, by which the gateway knows which one runs; its name; what is wrong with those before it.
+    """
     complaint = ""
     for name in names:
         try:
             raw = hal.read(name)
             if raw is None:
                 raise ConfigurationError("is not there")
-            return Configuration(read(raw), raw[4:12], name, complaint)
+            return read(raw), raw[4:12], name, complaint
         except (ConfigurationError, OSError) as wrong:
             complaint += f"{'; ' if complaint else ''}{name} {wrong}"
     raise ConfigurationError(complaint)
-
-
-def keep_as_good(hal: "Hal", fingerprint: bytes) -> bool:
-    """Copies the current file over the last good one, if it still is the one that runs. False when there was nothing to do."""
-    raw = hal.read(CURRENT)
-    if raw is None or raw[4:12] != fingerprint or raw == hal.read(LAST_GOOD):
-        return False
-    hal.write(LAST_GOOD, raw)
-    return True
 
 
 def read(raw: bytes) -> "dict[str, Any]":

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from hal import Hal
-    from ohmnode.spool import Spool
+    from ohmnode.outbox import Outbox
+    from ohmnode.spool import Ring, Spool
     from ohmnode.thinning import Thinning
 
 # A row of the table: the segment's number, boot, last frame, bytes, uptime of the last frame in s, frames, times it was thinned, and the
@@ -34,6 +35,7 @@ _HEAD = const(12)
 _RECORD = const(10)
 _EVENT = const(0x97)  # an array of seven; readings have eight fields
 _RUNS = const(16)
+_ONCE = const(4096)  # bytes of frames that are written in one go, before others get their turn
 _LOOK = const(16)  # records that one call of `next` looks at
 
 
@@ -63,7 +65,7 @@ class Flash:
         self._reading: "Any" = None
         self.open = False  # whether the last segment takes more
         self.told_to = 0  # of the segments up to this one it has been told what is gone
-        self._at = self._position = self._previous = self._settled = self.seq = 0
+        self._at = self._position = self._previous = self._settled = self.seq = self._replay_s = 0
         try:
             names = os.listdir(hal.folder + "/spool")
         except OSError:  # not there yet, or nothing that can be used: then that is raised here
@@ -77,13 +79,77 @@ class Flash:
     def path(self, number: int) -> str:
         return self.folder + str(number)
 
-    def holds(self, boot: int) -> bool:
-        """Whether a segment of that boot is here."""
-        return any(self.rows[i] == boot for i in range(_BOOT, self.count * _ROW, _ROW))
-
     def report(self) -> "list[int]":
         """Segments, bytes, frames thinned out, frames dropped, failures."""
         return [self.count, self.total, self.thinned, self.dropped, self.failures]
+
+    # For the spool
+
+    def store(self, spool: "Spool") -> None:
+        """Writes the spool's oldest frames that are not on flash yet, `_ONCE` bytes of them at most."""
+        stored = spool.stored
+        size = frames = data = events = 0
+        try:
+            self.begin(spool.acknowledged)
+            while size < _ONCE:
+                data = _after(spool.data, stored, data)
+                events = _after(spool.events, stored, events)
+                ring, position = spool.data, data
+                if data == ring.count or (events < spool.events.count and spool.events.seq(events) < ring.seq(data)):
+                    ring, position = spool.events, events
+                if position == ring.count:
+                    spool.fresh = size
+                    break
+                stored = ring.seq(position)
+                frame = ring.frame(position)
+                self.write(stored, frame)
+                size += len(frame)
+                frames += 1
+            if frames:
+                self.end(stored, frames, size, spool.now_s)
+                spool.stored = stored
+        except OSError:
+            self.fail()
+            size = 0
+        spool.fresh = max(spool.fresh - size, 0)
+        if not spool.fresh or not size:
+            spool.since_s = spool.now_s
+
+    def replay(self, outbox: "Outbox", now_s: int) -> int:
+        """A frame into the outbox's buffer, as `next` says it. Only while somebody acknowledges; after the last one comes a pause."""
+        spool = outbox.spool
+        if spool.away or not self.count or now_s < self._replay_s:
+            return 0
+        try:
+            found = self.next(spool)
+        except OSError:
+            self.failures += 1
+            found = 0
+        if found == 0:
+            self._replay_s = now_s + 2 * spool.resend_s
+            self.rewind(spool.since_s + spool.resend_s < now_s)
+        elif found > 0 and self.boot == self.own:
+            spool.highest_sent = max(spool.highest_sent, self.seq)
+        elif found == -1:
+            detail: "dict[str, Any]" = {"ranges": self.runs}
+            if self.boot != self.own:
+                detail["boot"] = self.boot
+                if self.first:
+                    detail["first"] = self.first
+                    detail["ago_s"] = self.ago_s
+            self.runs = []
+            self.first = 0
+            outbox.event("", "dropped", detail)
+        return found
+
+    def acknowledge_earlier(self, spool: "Spool", boot: int, seq: int) -> bool:
+        """All up to `seq` of an earlier life of the node is in the gateway's store. False: nothing of it is here."""
+        if not any(self.rows[i] == boot for i in range(_BOOT, self.count * _ROW, _ROW)):
+            return False
+        spool.away = False
+        if self.acknowledge(boot, seq):
+            spool.since_s = spool.now_s
+        return True
 
     # Writing
 
@@ -207,9 +273,11 @@ class Flash:
         if file is not None:
             file.close()
 
-    def rewind(self, again: bool) -> None:
-        """`next` begins with the oldest. `again`: what is gone is told once more."""
+    def rewind(self, again: bool, soon: bool = False) -> None:
+        """`next` begins with the oldest. `again`: what is gone is told once more. `soon`: without a pause before."""
         self.pause()
+        if soon:
+            self._replay_s = 0
         self._at = self.boot = self.first = 0
         self.runs = []
         if again:
@@ -239,14 +307,14 @@ class Flash:
                 self._begin(row)
                 continue
             size = self._record(row)
-            if size > 0 and (self.boot != self.own or not spool.has(self.seq, self.buffer[0] == _EVENT)):
+            if size > 0 and (self.boot != self.own or not self._in_memory(spool)):
                 return size
         return -2
 
-    def told(self) -> None:
-        """`runs` and `first` are on their way."""
-        self.runs = []
-        self.first = 0
+    def _in_memory(self, spool: "Spool") -> bool:
+        """Whether the frame that was just read is in RAM as well, or settled."""
+        ring = spool.events if self.buffer[0] == _EVENT else spool.data
+        return self.seq <= spool.acknowledged or (ring.count > 0 and self.seq >= ring.seq(0))
 
     def _begin(self, row: int) -> None:
         rows = self.rows
@@ -280,6 +348,13 @@ class Flash:
             self.runs.append([self._previous + 1, seq - 1])
         self._previous = max(self._previous, seq)
         return size
+
+
+def _after(ring: "Ring", seq: int, position: int) -> int:
+    """The first frame from `position` on whose number is greater; the ring's count if there is none."""
+    while position < ring.count and ring.seq(position) <= seq:
+        position += 1
+    return position
 
 
 def read(file: "Any", head: bytearray, buffer: memoryview) -> int:

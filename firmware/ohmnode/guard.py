@@ -10,14 +10,15 @@ from ohmcore import const
 from ohmcore.limits import Rule
 from ohmnode import keep
 from ohmnode.leases import Leases
-from ohmnode.writes import Work
+from ohmnode.writes import Work, step
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from typing import Any
 
     from hal import Hal
+    from ohmnode.bus import AnyLine, Bus
     from ohmnode.outbox import Outbox
     from ohmnode.schedule import Device, Group
     from ohmnode.supervisor import Ward
@@ -38,7 +39,7 @@ class Guard(Leases):
     """`content`: the configuration. `add` the controls, then `start`."""
 
     def __init__(self, hal: "Hal", outbox: "Outbox", content: "dict[str, Any]") -> None:
-        super().__init__(hal, outbox)
+        Leases.__init__(self, hal, outbox)
         self._rules = [(Rule(spec), spec) for spec in content.get("limits") or ()]
         self._link_loss_ms = int(content.get("link_loss_ms") or _LINK_LOSS_MS)
         self._lost_ms = 0
@@ -67,6 +68,10 @@ class Guard(Leases):
                 (work or Work(control)).begin(_HOME, end, False, "restart")
         if cause:
             self.latch(cause)
+
+    def step(self, bus: "Bus", line: "AnyLine", work: Work) -> "Coroutine[None, None, None]":
+        """One exchange of that work; to be awaited."""
+        return step(bus, line, self, work)
 
     async def run(self, ward: "Ward") -> None:
         """The guard's task."""

@@ -5,16 +5,17 @@ import asyncio
 import umqtt.simple
 
 from ohmcore import const
+from ohmnode import overlay
 from ohmnode.session import Session
 from ohmnode.waiter import Waiter
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from hal import Hal
     from ohmnode.mailbox import Mailbox
+    from ohmnode.node import Node
     from ohmnode.outbox import Outbox
     from ohmnode.packets import Pipe
     from ohmnode.resolver import Resolver
@@ -30,7 +31,7 @@ _STEP_MS = const(500)
 
 
 class Link:
-    """`hello` makes the body of `up/hello`. `connections` counts the sessions that came about."""
+    """`connections` counts the sessions that came about."""
 
     def __init__(
         self,
@@ -40,7 +41,7 @@ class Link:
         pipe: "Pipe",
         vitals: "Vitals",
         mailbox: "Mailbox",
-        hello: "Callable[[], memoryview]",
+        node: "Node",
     ) -> None:
         mqtt = content["mqtt"]
         self.root = root_of(content)
@@ -53,7 +54,7 @@ class Link:
         self.connected = False
         self.connections = 0
         self.pipe = pipe
-        self.hello = hello
+        self.node = node
         self.mailbox = mailbox
         self.vitals = vitals
         self.spool: "Spool" = outbox.spool
@@ -107,14 +108,18 @@ class Link:
             while not self._hal.network_ready():
                 await self._rest(ward, _STEP_MS)
             ward.beat()
+            overlay.lay("join")
             address = self._hal.address(await self._address(host, waiter), port)
             session = Session(self._hal, self, ward, waiter)
-            await session.run(address, host)
+            await session.join(address, host)
+            overlay.lift("join")
+            await session.run()
         except (OSError, umqtt.simple.MQTTException) as failure:
             self.log(f"{host}:{port}: {failure}")
             if self._resolver is not None:
                 self._resolver.forget(host)
         finally:
+            overlay.lift("join")
             self.connected = False
             self.spool.away = True
             if session is not None:

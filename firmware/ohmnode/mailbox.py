@@ -1,9 +1,8 @@
 """What comes down from the gateway. Nothing in it can stop a task: what makes no sense is counted, with the reason, and dropped."""
 
 from ohmcore import const
-from ohmcore.errors import FrameError, PackError
-from ohmcore.frames import parse_ack
-from ohmcore.pack import unpack
+from ohmcore.errors import FrameError
+from ohmcore.frames import read_ack
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -13,7 +12,6 @@ if TYPE_CHECKING:
     from ohmnode.guard import Guard
     from ohmnode.outbox import Outbox
 
-_ACK_BYTES = const(64)
 _COMMAND_BYTES = const(640)
 
 
@@ -63,8 +61,8 @@ class Mailbox:
 
     def _ack(self, body: bytes) -> None:
         try:
-            boot, seq, _ = parse_ack(unpack(body, 1, 8, _ACK_BYTES))
-        except (FrameError, PackError):
+            boot, seq = read_ack(body)
+        except FrameError:
             self.refuse("broken ack")
             return
         if boot != self._outbox.boot:

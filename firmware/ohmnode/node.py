@@ -5,7 +5,7 @@ import gc
 import sys
 
 from ohmcore import const, frames
-from ohmnode import VERSION, slots
+from ohmnode import VERSION, overlay
 from ohmnode.bus import Bus
 from ohmnode.link import Link, root_of
 from ohmnode.mailbox import Mailbox
@@ -14,12 +14,12 @@ from ohmnode.vitals import Vitals
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from typing import Any
+
     from hal import Hal
     from ohmnode.commands import Commands
-    from ohmnode.configuration import Configuration
     from ohmnode.guard import Guard
-    from ohmnode.outbox import Outbox
-    from ohmnode.packets import Pipe
+    from ohmnode.start import Life
     from ohmnode.supervisor import Ward
     from ohmnode.transfer import Transfers
 
@@ -27,20 +27,20 @@ _BUS_LIMIT_MS = const(20000)
 _LINK_LIMIT_MS = const(25000)
 _REPORT_LIMIT_MS = const(10000)
 _GUARD_LIMIT_MS = const(5000)
+_SAFE = "safe"  # as in `slots`
 _PARK_TURNS = const(500)
 _PARK_MS = const(10)
 
 
 class Node:
-    """`slot`: the image's, empty without slots. The image of the last resort talks to the gateway and leaves the buses alone."""
+    """`content`: the configuration's map. The image of the last resort talks to the gateway and leaves the buses alone."""
 
-    def __init__(self, hal: "Hal", configured: "Configuration", outbox: "Outbox", pipe: "Pipe", slot: str = "") -> None:
-        content = configured.content
-        if slot == slots.SAFE:
+    def __init__(self, hal: "Hal", content: "dict[str, Any]", life: "Life") -> None:
+        outbox = life.outbox
+        if life.slot == _SAFE:
             content["buses"] = []
-        self._slot = slot
         self._hal = hal
-        self._configured = configured
+        self._life = life
         self._outbox = outbox
         self._vitals = Vitals()
         key = content.get("key")
@@ -49,6 +49,7 @@ class Node:
         if any(device["controls"] and not device.get("read_only") for device in devices):
             from ohmnode.guard import Guard  # memory that a node which only reads need not spend
 
+            overlay.lay("arm")
             self._guard = Guard(hal, outbox, content)
         self._commands: "Commands | None" = None
         if key:
@@ -67,14 +68,20 @@ class Node:
         self._update_key = content.get("update_key")
         if key:
             self._mailbox.transfer = self._transfer
-        self._link = Link(hal, content, outbox, pipe, self._vitals, self._mailbox, self._hello)
+        self._link = Link(hal, content, outbox, life.pipe, self._vitals, self._mailbox, self)
         if self._guard is not None:
             self._guard.connected = lambda: self._link.connected
             self._guard.start([device for bus in self._buses for device in bus.devices])
-        self._supervisor = Supervisor(hal, self._outbox)
+            overlay.lift("arm")
+        supervisor = self._supervisor = Supervisor(hal, self._outbox)
+        for bus in self._buses:
+            supervisor.add(bus.name, bus.run, _BUS_LIMIT_MS)
+        supervisor.add("link", self._link.run, _LINK_LIMIT_MS)
+        if self._guard is not None:
+            supervisor.add("guard", self._guard.run, _GUARD_LIMIT_MS)
+        supervisor.add("report", self._report, _REPORT_LIMIT_MS)
         self._report_ms = max(content["bus_report_ms"], 100)
         self._wifi = content.get("wifi")
-        configured.content = {}  # all that is needed of it has been taken
 
     def _restart(self, _identity: "int | str", _words: bytes) -> str:
         self.leave("")
@@ -94,23 +101,19 @@ class Node:
         if self._transfers is None and self._commands is not None:
             from ohmnode.transfer import Transfers  # memory that is spent by whoever gets one
 
-            self._transfers = Transfers(self._hal, self._outbox, self._commands, self._root, self._update_key, self._slot, self.leave)
+            self._transfers = Transfers(self._hal, self._outbox, self._commands, self._root, self._update_key, self._life.slot, self.leave)
         if self._transfers is not None:
             self._transfers.take(kind, message)
 
     async def run(self) -> "int | str":
         """Until it is to be left, see `leave`; or an exit code where the machine has somebody to give up to."""
         self._hal.network_start(self._wifi)
-        for bus in self._buses:
-            self._supervisor.add(bus.name, bus.run, _BUS_LIMIT_MS)
-        self._supervisor.add("link", self._link.run, _LINK_LIMIT_MS)
-        if self._guard is not None:
-            self._supervisor.add("guard", self._guard.run, _GUARD_LIMIT_MS)
-        self._supervisor.add("report", self._report, _REPORT_LIMIT_MS)
         gc.collect()
         outcome = await self._supervisor.run()
         if isinstance(outcome, str):
+            overlay.lay("leave")
             await self._end()
+            overlay.lift("leave")
         return outcome
 
     async def _end(self) -> None:
@@ -129,7 +132,7 @@ class Node:
         await self._supervisor.end()
         self._outbox.added = None
 
-    def _hello(self) -> memoryview:
+    def hello(self) -> memoryview:
         outbox = self._outbox
         frames.pack_hello(
             outbox.packer,
@@ -137,8 +140,8 @@ class Node:
                 "{} {} {}".format(VERSION, self._hal.name, ".".join([str(part) for part in sys.implementation.version[:3]])),
                 outbox.boot,
                 self._outbox.uptime_ms(),
-                self._configured.fingerprint,
-                self._slot or "-",
+                self._life.fingerprint,
+                self._life.slot or "-",
                 self._hal.reset_cause(),
                 self._capabilities,
                 outbox.spool.first_seq(),
@@ -148,24 +151,31 @@ class Node:
 
     async def _report(self, ward: "Ward") -> None:
         """Counters now and then; and a look at what has yet to prove itself."""
-        from ohmnode.proof import Proof  # memory that is given back when all is proven
-
-        proof: "Proof | None" = Proof(self._hal, self._outbox, self._configured, self._slot)
-        due = self._outbox.uptime_ms() + self._report_ms
+        proof: "Proof | None" = None
+        proven = False
+        began = self._outbox.uptime_ms()
+        due = began + self._report_ms
         while True:
             ward.beat()
             await asyncio.sleep_ms(min(self._report_ms, 500))
             now = self._outbox.uptime_ms()
             self._outbox.tend()
-            if proof is not None:
+            if not proven:
+                if proof is None:  # now, when what the start takes has been given back
+                    from ohmnode.proof import Proof  # memory that is given back when all is proven
+
+                    proof = Proof(self._hal, self._life, began)
                 outcome = proof.step(self._link.connected, self._supervisor.restarts())
                 if outcome is not None:
                     self.leave(outcome)
                 if proof.done():
+                    proven = True
                     proof = None
             if now >= due:
                 due += self._report_ms * ((now - due) // self._report_ms + 1)
+                overlay.lay("report")
                 self._report_counters()
+                overlay.lift("report")
 
     def _report_counters(self) -> None:
         """Not while nobody takes them: they only grow, and would push out of the spool what happened."""

@@ -1,5 +1,7 @@
 """Makes frames of what was read and of what happened, numbers them and puts them into the spool; prints one plain line for people."""
 
+import os
+
 from ohmcore import const, frames
 from ohmcore.errors import PackError
 from ohmcore.pack import Packer
@@ -36,12 +38,26 @@ class Outbox:
         """Up to `most` bytes of flash behind the spool, and what earlier lives of the node left there; 0: none."""
         if not most:
             return
-        from ohmnode.flash import Flash
-
+        self._most = most
+        self.spool.opener = self.open_flash
         try:
-            self.spool.flash = Flash(self._hal, most, self.boot, self._view)
+            left = os.listdir(self._hal.folder + "/spool")
+        except OSError:  # there never was an outage
+            return
+        if left:
+            self.open_flash()
+
+    def open_flash(self) -> None:
+        """The flash is needed."""
+        try:
+            from ohmnode.flash import Flash  # memory that a node without an outage need not spend
+
+            self.spool.flash = Flash(self._hal, self._most, self.boot, self._view)
         except OSError as failure:
+            self.spool.opener = None
             self.log("spool", f"no flash: {failure}")
+        except MemoryError as failure:  # there may be room the next time
+            self.log("spool", f"no flash now: {failure}")
 
     def uptime_ms(self) -> int:
         """Milliseconds since the node started; counts on where the port's ticks wrap (every 2**30 ms on an ESP32)."""
@@ -110,18 +126,7 @@ class Outbox:
 
     def replay(self, now_s: int) -> int:
         """A frame from flash into the packer's buffer, when it is time for one: its size. 0: there is none now; below: go on."""
-        found = self.spool.replay(now_s)
-        flash = self.spool.flash
-        if found == -1 and flash is not None:
-            detail: "dict[str, Any]" = {"ranges": flash.runs}
-            if flash.boot != self.boot:
-                detail["boot"] = flash.boot
-                if flash.first:
-                    detail["first"] = flash.first
-                    detail["ago_s"] = flash.ago_s
-            flash.told()
-            self.event("", "dropped", detail)
-        return found
+        return 0 if self.spool.flash is None else self.spool.flash.replay(self, now_s)
 
     def _keep(self, event: bool, urgent: bool) -> None:
         self.spool.add(self._view[: self.packer.length], event)

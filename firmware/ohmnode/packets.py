@@ -15,7 +15,7 @@ PUBLISH = 0x30
 SUBACK = 0x90
 PINGRESP = 0xD0
 
-_IN = const(1152)  # a packet that is larger is skipped and counted; the largest that makes sense is a command
+_COMMANDED = const(1152)  # bytes of the largest packet that makes sense: a piece of a configuration or an update
 _OUT = const(1280)  # a frame, its topic and its head
 _HEAD = const(5)  # of a packet, at most: type and four bytes of length
 
@@ -25,13 +25,14 @@ class BrokenError(OSError):
 
 
 class Pipe:
-    """The socket that umqtt gets. `oversized` counts packets that were too large to take and were skipped."""
+    """The socket that umqtt gets. `oversized` counts packets of more than `most` bytes, which were skipped."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = _COMMANDED) -> None:
         self.oversized = 0
-        self._in = memoryview(bytearray(_IN))
+        self._in = memoryview(bytearray(most))
         self._out = memoryview(bytearray(_OUT))
-        self.reset()
+        self._start = self._arrived = self._first = self._last = self._skip = self._position = self._end = 0
+        self._script = b""
 
     def reset(self) -> None:
         """For a new connection."""
@@ -75,7 +76,7 @@ class Pipe:
             self._skip -= dropped
             self._start += dropped
             size = self._size()
-            if size > _IN:
+            if size > len(self._in):
                 self.oversized += 1
                 self._skip = size
             elif not size or self._skip or size > self._arrived - self._start:
@@ -119,6 +120,14 @@ class Pipe:
         self._start = 0
         self._arrived = len(rest)
 
+    # What umqtt takes for the module `socket`: it leads to the pipe and nowhere else
+
+    def socket(self) -> "Pipe":
+        return self
+
+    def getaddrinfo(self, host: str, port: int) -> "list[tuple[None]]":
+        return [(None,)]
+
     # What umqtt does with a socket
 
     def connect(self, address: object) -> None:
@@ -149,16 +158,3 @@ class Pipe:
         start = self._position
         self._position = min(start + size, self._end)
         return bytes(self._in[start : self._position])
-
-
-class Doorway:
-    """What umqtt takes for the module `socket`: it leads to the pipe and nowhere else."""
-
-    def __init__(self, pipe: Pipe) -> None:
-        self._pipe = pipe
-
-    def socket(self) -> Pipe:
-        return self._pipe
-
-    def getaddrinfo(self, host: str, port: int) -> "list[tuple[None]]":
-        return [(None,)]

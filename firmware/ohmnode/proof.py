@@ -4,35 +4,49 @@ Loaded at the start, gone when everything is proven.
 """
 
 from ohmcore import const
-from ohmnode import configuration, slots
+from ohmnode.configuration import CURRENT, LAST_GOOD, NEXT
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from hal import Hal
-    from ohmnode.configuration import Configuration
-    from ohmnode.outbox import Outbox
+    from ohmnode.start import Life
 
+_SAFE = "safe"  # as in `slots`
+_DIGEST_END = const(36)  # of a configuration file
 _GOOD_AFTER_MS = const(60000)
 _TRIAL_MS = const(60000)
 _PROVE_MS = const(600000)
 
 
-class Proof:
-    """Of the node that begins to run now. `slot`: the image's, empty without slots."""
+def keep_as_good(hal: "Hal", fingerprint: bytes) -> bool:
+    """Copies the current file over the last good one, if it still is the one that runs. False when there was nothing to do."""
+    good = (hal.read(LAST_GOOD) or b"")[:_DIGEST_END]  # one file in memory at a time
+    raw = hal.read(CURRENT)
+    if raw is None or raw[4:12] != fingerprint or raw[:_DIGEST_END] == good:
+        return False
+    hal.write(LAST_GOOD, raw)
+    return True
 
-    def __init__(self, hal: "Hal", outbox: "Outbox", configured: "Configuration", slot: str) -> None:
+
+class Proof:
+    """Of the node that began to run at this uptime."""
+
+    def __init__(self, hal: "Hal", life: "Life", began: int) -> None:
+        slot = life.slot
         self._hal = hal
-        self._outbox = outbox
-        self._configured = configured
-        self._began = outbox.uptime_ms()
+        self._life = life
+        self._outbox = life.outbox
+        self._began = began
         self._good_after = hal.setting("good_after_ms", _GOOD_AFTER_MS)
-        self._good = configured.source == configuration.LAST_GOOD
+        self._good = life.source == LAST_GOOD
         self._confirmed = True
         self._fresh = False
-        if slot and slot != slots.SAFE:
+        if slot and slot != _SAFE:
+            from ohmnode import slots
+
             _, previous, _, self._confirmed = slots.read(hal)
             # What came by an update has to find the broker. What lay on the flash before is not given up because the house is dark.
-            self._fresh = previous != slots.SAFE
+            self._fresh = previous != _SAFE
 
     def done(self) -> bool:
         return self._good and self._confirmed
@@ -40,25 +54,27 @@ class Proof:
     def step(self, connected: bool, restarts: int) -> "str | None":
         """Now and then. Returns what the node is to be left for: a configuration's name, or nothing ("") for a restart."""
         age = self._outbox.uptime_ms() - self._began
-        configured = self._configured
-        trial = configured.source == configuration.NEXT
+        life = self._life
+        trial = life.source == NEXT
         if trial and not connected and age >= self._hal.setting("trial_ms", _TRIAL_MS):
-            return configuration.CURRENT
+            return CURRENT
         if self._fresh and not self._confirmed and not connected and age >= self._hal.setting("prove_ms", _PROVE_MS):
             return ""
         if age < self._good_after:
             return None
         if trial and connected:
-            self._hal.rename(configuration.NEXT, configuration.CURRENT)
-            configured.source = configuration.CURRENT
-            self._outbox.event("", "configuration", {"stage": "kept", "hash": configured.fingerprint})
+            self._hal.rename(NEXT, CURRENT)
+            life.source = CURRENT
+            self._outbox.event("", "configuration", {"stage": "kept", "hash": life.fingerprint})
         if restarts:
             return None
         if connected and not self._good:
             self._good = True
-            if configuration.keep_as_good(self._hal, configured.fingerprint):
+            if keep_as_good(self._hal, life.fingerprint):
                 self._outbox.log("node", "this configuration works: kept as the last good one")
         if not self._confirmed and (connected or not self._fresh):
+            from ohmnode import slots
+
             self._confirmed = True
             slot, previous, _, _ = slots.read(self._hal)
             slots.write(self._hal, slot, previous, 0, True)

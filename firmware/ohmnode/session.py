@@ -6,8 +6,8 @@ import errno
 import umqtt.simple
 
 from ohmcore import const
-from ohmnode import packets
-from ohmnode.packets import BrokenError, Doorway
+from ohmnode import overlay, packets
+from ohmnode.packets import BrokenError
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -50,11 +50,14 @@ class Session:
     def close(self) -> None:
         self._connection.close()
 
-    async def run(self, address: object, host: str) -> None:
-        """Until the connection ends, which it does by BrokenError or another OSError."""
+    async def join(self, address: object, host: str) -> None:
+        """From the first packet to the last subscription. Raises BrokenError or another OSError."""
         await self._connect(address, host)
         await self._sign_in()
         await self._announce()
+
+    async def run(self) -> None:
+        """Until the connection ends, which it does by BrokenError or another OSError."""
         self._link.joined()
         while True:
             self._ward.beat()
@@ -63,7 +66,9 @@ class Session:
                     break
             self._keep_alive()
             if self._gaps_told != self._link.spool.dropped_count and self._since(self._told) > _HELLO_MS:
+                overlay.lay("join")
                 await self._hello()
+                overlay.lift("join")
             if self._pipe.send(self._connection) and self._next():
                 await asyncio.sleep_ms(0)
             elif self._pipe.empty():
@@ -86,7 +91,7 @@ class Session:
     async def _sign_in(self) -> None:
         """umqtt is told that the broker agrees, to make it write its packet; then the broker is asked."""
         self._pipe.reset()
-        setattr(umqtt.simple, "socket", Doorway(self._pipe))  # where umqtt finds its connection
+        setattr(umqtt.simple, "socket", self._pipe)  # where umqtt finds its connection
         self._pipe.expect(b"\x20\x02\x00\x00")
         self._client.connect()
         await self._flush(_TLS_MS if self._tls else self._link.answer_ms)
@@ -110,7 +115,7 @@ class Session:
     async def _hello(self) -> None:
         self._told = self._hal.ticks_ms()
         self._gaps_told = self._link.spool.dropped_count
-        self._client.publish(self._link.root + b"up/hello", self._link.hello(), retain=True)
+        self._client.publish(self._link.root + b"up/hello", self._link.node.hello(), retain=True)
         await self._flush(self._link.answer_ms)
 
     async def _flush(self, ms: int) -> None:

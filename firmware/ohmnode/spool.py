@@ -12,6 +12,8 @@ from ohmcore import const
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ohmnode.flash import Flash
 
     Frame = tuple["Ring", int]
@@ -20,7 +22,6 @@ _RANGES = const(24)  # runs of dropped numbers that are kept apart before events
 _RESEND_MOST_S = const(120)
 NEVER = 0
 _BATCH = const(2048)  # bytes that are worth a write to flash
-_ONCE = const(4096)  # bytes of frames that are written in one go, before others get their turn
 _WAIT_S = const(30)
 _PAUSE_S = const(5)
 
@@ -61,12 +62,6 @@ class Ring:
         slot = self._slot(position)
         self._again[slot] = again
         self._times[slot] = times
-
-    def after(self, seq: int, position: int) -> int:
-        """The first frame from `position` on whose number is greater; `count` if there is none."""
-        while position < self.count and self.seq(position) <= seq:
-            position += 1
-        return position
 
     def add(self, seq: int, frame: memoryview) -> bool:
         """False when there is no room."""
@@ -119,13 +114,13 @@ class Spool:
         self.dropped_count = 0
         self.away = True
         self.flash: "Flash | None" = None
+        self.opener: "Callable[[], None] | None" = None  # makes `flash` when it is needed
         self.acknowledged = 0
         self.stored = 0
-        self._fresh = 0  # bytes that are not on flash yet
-        self._since_s = 0  # when something was acknowledged last, or put on flash
-        self._now_s = 0
-        self._replay_s = 0
-        self._resend_s = resend_s
+        self.fresh = 0  # bytes that are not on flash yet
+        self.since_s = 0  # when something was acknowledged last, or put on flash
+        self.now_s = 0
+        self.resend_s = resend_s
         self._live_from = 1
 
     def __len__(self) -> int:
@@ -145,60 +140,26 @@ class Spool:
             if oldest > self.stored:
                 self._lost(oldest)
         self.next_seq = seq + 1
-        self._fresh += len(frame)
+        self.fresh += len(frame)
         return seq
 
     def tend(self, now_s: int, urgent: bool) -> None:
         """Puts on flash what it is time for: what is `urgent` while nobody listens, a batch, or what has waited for long."""
-        self._now_s = now_s
-        flash = self.flash
-        if flash is None:
-            return
-        waited = now_s - self._since_s
-        if waited >= _WAIT_S and self._fresh:
+        self.now_s = now_s
+        waited = now_s - self.since_s
+        if waited >= _WAIT_S and self.fresh:
             self.away = True
-        if self.away and self._fresh and (urgent or waited >= _WAIT_S or (waited >= _PAUSE_S and self._fresh >= _BATCH)):
+        if self.away and self.fresh and (urgent or waited >= _WAIT_S or (waited >= _PAUSE_S and self.fresh >= _BATCH)):
             self._store()
-        else:
-            flash.tidy()
+        elif self.flash is not None:
+            self.flash.tidy()
 
     def _store(self) -> None:
-        """Writes the oldest frames that are not on flash yet, `_ONCE` bytes of them at most."""
-        flash = self.flash
-        if flash is None:
-            return
-        stored = self.stored
-        size = frames = data = events = 0
-        try:
-            flash.begin(self.acknowledged)
-            while size < _ONCE:
-                data = self.data.after(stored, data)
-                events = self.events.after(stored, events)
-                ring, position = self.data, data
-                if data == ring.count or (events < self.events.count and self.events.seq(events) < ring.seq(data)):
-                    ring, position = self.events, events
-                if position == ring.count:
-                    self._fresh = size
-                    break
-                stored = ring.seq(position)
-                frame = ring.frame(position)
-                flash.write(stored, frame)
-                size += len(frame)
-                frames += 1
-            if frames:
-                flash.end(stored, frames, size, self._now_s)
-                self.stored = stored
-        except OSError:
-            flash.fail()
-            size = 0
-        self._fresh = max(self._fresh - size, 0)
-        if not self._fresh or not size:
-            self._since_s = self._now_s
-
-    def has(self, seq: int, event: bool) -> bool:
-        """Whether a frame that this life of the node has put on flash is in RAM as well, or settled."""
-        ring = self.events if event else self.data
-        return seq <= self.acknowledged or (ring.count > 0 and seq >= ring.seq(0))
+        """Frames that are not on flash yet go there."""
+        if self.flash is None and self.opener is not None:
+            self.opener()
+        if self.flash is not None:
+            self.flash.store(self)
 
     def crowded(self) -> bool:
         """Whether more events wait than should be joined by what is merely nice to know."""
@@ -222,30 +183,24 @@ class Spool:
             while ring.count and ring.seq(0) <= seq:
                 ring.drop_oldest()
         if len(self) == 0:
-            self._fresh = 0
+            self.fresh = 0
         self.away = False
         if seq > self.acknowledged:
             self.acknowledged = seq
-            self._since_s = self._now_s
+            self.since_s = self.now_s
             if self.flash is not None and self.flash.count:
                 self.flash.acknowledge(self.flash.own, seq)
         return True
 
     def acknowledge_earlier(self, boot: int, seq: int) -> bool:
         """The same of an earlier life of the node. False: nothing of it is here."""
-        if self.flash is None or not self.flash.holds(boot):
-            return False
-        self.away = False
-        if self.flash.acknowledge(boot, seq):
-            self._since_s = self._now_s
-        return True
+        return self.flash is not None and self.flash.acknowledge_earlier(self, boot, seq)
 
     def connected(self) -> None:
         """A new connection: nothing that is held is known to have arrived."""
         self.away = True
-        self._replay_s = 0
         if self.flash is not None:
-            self.flash.rewind(True)
+            self.flash.rewind(True, True)
         self._live_from = self.next_seq
         for ring in (self.data, self.events):
             for position in range(ring.count):
@@ -272,25 +227,8 @@ class Spool:
         """That `frame`, as `due` gave it, has been handed to the connection."""
         ring, position = frame
         times = ring.times(position)
-        ring.mark(position, now_s + min(self._resend_s << times, _RESEND_MOST_S), min(times + 1, 8))
+        ring.mark(position, now_s + min(self.resend_s << times, _RESEND_MOST_S), min(times + 1, 8))
         self.highest_sent = max(self.highest_sent, ring.seq(position))
-
-    def replay(self, now_s: int) -> int:
-        """The next frame from flash, as `Flash.next` says it. Only while somebody acknowledges; after the last one comes a pause."""
-        flash = self.flash
-        if flash is None or self.away or not flash.count or now_s < self._replay_s:
-            return 0
-        try:
-            found = flash.next(self)
-        except OSError:
-            flash.failures += 1
-            found = 0
-        if found == 0:
-            self._replay_s = now_s + 2 * self._resend_s
-            flash.rewind(self._since_s + self._resend_s < now_s)
-        elif found > 0 and flash.boot == flash.own:
-            self.highest_sent = max(self.highest_sent, flash.seq)
-        return found
 
     def take_dropped(self) -> "list[list[int]]":
         """The runs [first, last] of numbers that were given up since the last call."""

@@ -7,125 +7,173 @@ import asyncio
 import gc
 
 from ohmcore import const
-from ohmnode import VERSION, configuration, slots
-from ohmnode.configuration import ConfigurationError
+from ohmcore.errors import ConfigurationError
+from ohmnode import VERSION, overlay
+from ohmnode.node import Node
 from ohmnode.outbox import Outbox
 from ohmnode.packets import Pipe
 from ohmnode.spool import Spool
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from typing import Any
+
     from hal import Hal
-    from ohmnode.node import Node
 
 _RESEND_MS = const(15000)
 _BAD_CONFIGURATION = const(78)  # EX_CONFIG of sysexits.h
-_TIDY_BYTES = const(4096)
 _FLASH_SPOOL = const(262144)
-_SORT = (configuration.CURRENT, configuration.LAST_GOOD)
+_TIDY_BYTES = const(4096)
+_READING = const(256)  # bytes of the largest packet that makes sense where there is no key: an acknowledgement
 
 
 async def run(hal: "Hal") -> int:
     """The node with the configuration it finds. Without any it says so and, where there is nobody to give up to, stays up idle."""
-    life = Life(hal, slots.running())
-    lapsed = hal.remove(configuration.NEXT)  # the power went while it was being tried
-    try:
-        node = life.build(_SORT)
-    except ConfigurationError as wrong:
-        print(f"node: no configuration: {wrong}")
-        while not hal.give_up(_BAD_CONFIGURATION):
-            await asyncio.sleep_ms(1000)
-            if life.slot and not slots.read(hal)[3]:
-                hal.restart()  # an image that nothing has confirmed yet may be the reason
-        return _BAD_CONFIGURATION
-    life.begun()
-    if lapsed:
-        life.say("lapsed", "restarted before it was proven")
+    outcome: "str | None" = None
+    overlay.lay("begin")
+    life = Life(hal)
     while True:
-        outcome = await node.run()
+        node = await life.begin(outcome)
+        overlay.lift("begin")
+        if node is None:
+            return _BAD_CONFIGURATION
+        left = await node.run()
         del node  # before its successor needs the memory
-        if outcome == "":
-            hal.restart()
-        elif not isinstance(outcome, str):
-            return outcome
-        elif outcome == configuration.NEXT:
-            node = life.build((configuration.NEXT,) + _SORT)
-            if life.configured.source == configuration.NEXT:
-                life.say("trying", "")
-            else:
-                hal.remove(configuration.NEXT)
-                life.say("refused", life.configured.complaint)
-        else:
-            hal.remove(configuration.NEXT)
-            node = life.build(_SORT)
-            life.say("reverted", "no connection")
+        if not isinstance(left, str):
+            return left
+        outcome = left
+        overlay.lay("begin")
 
 
 class Life:
-    """What stays while nodes come and go. `slot`: the image's, empty without slots."""
+    """What stays while nodes come and go. `slot`: the image's, empty without slots. Of the configuration that runs: `fingerprint`, 8 bytes
+    by which the gateway knows it; `source`, its file; `complaint`, what is wrong with the one that should have been used, or nothing.
+    """
 
-    configured: configuration.Configuration
     outbox: Outbox
     pipe: Pipe
 
-    def __init__(self, hal: "Hal", slot: str) -> None:
-        self.slot = slot
+    def __init__(self, hal: "Hal") -> None:
+        from ohmnode import slots
+
+        self.slot = slots.running()
+        self.fingerprint = b""
+        self.source = self.complaint = ""
         self._hal = hal
         self._first = True
 
-    def build(self, names: "tuple[str, ...]") -> "Node":
+    async def begin(self, outcome: "str | None") -> "Node | None":
+        """The next node after one that was left with this outcome, None: the first. None when no configuration makes one."""
+        from ohmnode import configuration
+
+        hal = self._hal
+        names: "tuple[str, ...]" = (configuration.CURRENT, configuration.LAST_GOOD)
+        if outcome is not None:
+            if outcome == "":
+                hal.restart()
+            tried = outcome == configuration.NEXT
+            try:
+                node = self._build(((configuration.NEXT,) if tried else ()) + names)
+            except MemoryError:  # it lies in too many pieces by now; a start finds it whole
+                if tried:
+                    hal.rename(configuration.NEXT, configuration.ONCE)
+                hal.restart()
+                raise
+            if not tried:
+                hal.remove(configuration.NEXT)
+                self._say("reverted", "no connection")
+            else:
+                self._tried()
+            return node
+        lapsed = hal.remove(configuration.NEXT)  # the power went while it was being tried
+        once = hal.read(configuration.ONCE) is not None
+        if once:
+            hal.rename(configuration.ONCE, configuration.NEXT)
+            names = (configuration.NEXT,) + names
+        try:
+            node = self._build(names)
+        except ConfigurationError as wrong:
+            print(f"node: no configuration: {wrong}")
+            while not hal.give_up(_BAD_CONFIGURATION):
+                await asyncio.sleep_ms(1000)
+                from ohmnode import slots
+
+                if self.slot and not slots.read(hal)[3]:
+                    hal.restart()  # an image that nothing has confirmed yet may be the reason
+            return None
+        self._begun()
+        if once:
+            self._tried()
+        elif lapsed:
+            self._say("lapsed", "restarted before it was proven")
+        return node
+
+    def _build(self, names: "tuple[str, ...]") -> Node:
         """A node of the first of these configurations that makes one. Raises ConfigurationError when none is sound, else what the last
-        one raised.
+        one raised; MemoryError at once unless this is the first node of this life.
         """
+        from ohmnode import configuration
+
+        later = not self._first
         complaint = ""
         while True:
             gc.collect()
-            configured = self.configured = configuration.load(self._hal, names)
-            names = names[names.index(configured.source) + 1 :]
-            if complaint:
-                configured.complaint = f"{complaint}; {configured.complaint}"
             try:
-                return self._node(configured)
+                content, self.fingerprint, self.source, self.complaint = configuration.load(self._hal, names)
+            except ConfigurationError as wrong:
+                raise ConfigurationError(f"{complaint}; {wrong}" if complaint else str(wrong)) from None
+            names = names[names.index(self.source) + 1 :]
+            if complaint:
+                self.complaint = f"{complaint}; {self.complaint}"
+            try:
+                if self._first:
+                    self._make_room(content)
+                # Loading code leaves garbage between what stays; collected often, it leaves no holes.
+                gc.threshold(_TIDY_BYTES)
+                node = Node(self._hal, content, self)
+                gc.collect()
+                gc.threshold(-1)
+                return node
             except (ConfigurationError, KeyError, TypeError, ValueError, AttributeError, IndexError, MemoryError) as wrong:
-                if not names:
+                if not names or (later and isinstance(wrong, MemoryError)):
                     raise
-                complaint = f"{configured.source} makes no node: {wrong!r}"
+                complaint = f"{self.source} makes no node: {wrong!r}"
 
-    def _node(self, configured: configuration.Configuration) -> "Node":
+    def _make_room(self, content: "dict[str, Any]") -> None:
+        """The large buffers."""
         hal = self._hal
-        if self._first:
-            size = configured.content["spool"]
-            resend_ms = hal.setting("resend_ms", _RESEND_MS)
-            resend_s = (resend_ms + resend_ms * hal.random(1)[0] // 1024) // 1000  # of many nodes each has its own
-            self.outbox = Outbox(hal, Spool(size["frames"], size["bytes"], max(resend_s, 1)))
-            self.outbox.use_flash(configured.content.get("flash_spool", _FLASH_SPOOL))
-            self.pipe = Pipe()
-            self._first = False
+        size = content["spool"]
+        resend_ms = hal.setting("resend_ms", _RESEND_MS)
+        resend_s = (resend_ms + resend_ms * hal.random(1)[0] // 1024) // 1000  # of many nodes each has its own
+        self.outbox = Outbox(hal, Spool(size["frames"], size["bytes"], max(resend_s, 1)))
+        self.outbox.use_flash(content.get("flash_spool", _FLASH_SPOOL))
+        self.pipe = Pipe() if content.get("key") else Pipe(_READING)
+        self._first = False
 
-        # Loading code leaves garbage between what stays; collected often, it leaves no holes.
-        gc.threshold(_TIDY_BYTES)
-        from ohmnode.node import Node
-
-        node = Node(hal, configured, self.outbox, self.pipe, self.slot)
-        gc.collect()
-        gc.threshold(-1)
-        return node
-
-    def begun(self) -> None:
+    def _begun(self) -> None:
         """Says that a life has begun."""
         hal = self._hal
-        configured = self.configured
         outbox = self.outbox
-        outbox.log("node", f"ohmstead node {VERSION} on {hal.name}, boot {outbox.boot}, configuration {configured.source} {self.slot}")
-        cause = {"cause": hal.reset_cause(), "firmware": VERSION, "configuration": configured.source}
+        outbox.log("node", f"ohmstead node {VERSION} on {hal.name}, boot {outbox.boot}, configuration {self.source} {self.slot}")
+        cause = {"cause": hal.reset_cause(), "firmware": VERSION, "configuration": self.source}
         if self.slot:
             cause["slot"] = self.slot
-        if configured.complaint:
-            outbox.log("node", f"not the current configuration: {configured.complaint}")
-            cause["complaint"] = configured.complaint[:120]
+        if self.complaint:
+            outbox.log("node", f"not the current configuration: {self.complaint}")
+            cause["complaint"] = self.complaint[:120]
         outbox.event("", "restart", cause)
 
-    def say(self, stage: str, reason: str) -> None:
+    def _tried(self) -> None:
+        """Says whether the new configuration runs, or could not."""
+        from ohmnode import configuration
+
+        if self.source == configuration.NEXT:
+            self._say("trying", "")
+        else:
+            self._hal.remove(configuration.NEXT)
+            self._say("refused", self.complaint)
+
+    def _say(self, stage: str, reason: str) -> None:
         """What became of a configuration that came over the air."""
         self.outbox.log("node", f"new configuration: {stage} {reason}")
-        self.outbox.event("", "configuration", {"stage": stage, "reason": reason[:120], "hash": self.configured.fingerprint})
+        self.outbox.event("", "configuration", {"stage": stage, "reason": reason[:120], "hash": self.fingerprint})

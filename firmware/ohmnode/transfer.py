@@ -6,13 +6,13 @@ only when the whole is what the sealed offer said.
 
 import asyncio
 import os
-from hashlib import sha256
 
 from ohmcore import const
 from ohmcore.errors import FrameError, PackError
 from ohmcore.frames import array, fields, integer
 from ohmcore.pack import unpack
 from ohmnode import configuration
+from ohmnode.digest import digest_of
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _MESSAGE = const(1024)
 _TELL = const(3072)  # bytes between two words about the progress, which are also what a power cut may cost
-_PIECE = const(512)
 _LINGER_MS = const(1000)  # for the last word to get out
 _MOST_CONFIG = const(8192)
 _MOST_UPDATE = const(524288)
@@ -199,20 +198,3 @@ class Transfers:
 
     def _path(self) -> str:
         return f"{self._hal.folder}/{self._kind}.part"
-
-
-async def digest_of(path: str, start: int, size: int) -> bytes:
-    """The SHA-256 of `size` bytes of a file from `start` on, or of fewer where it ends. Lets others run all the time."""
-    total = sha256()
-    piece = memoryview(bytearray(_PIECE))
-    with open(path, "rb") as file:
-        file.seek(start)
-        while size > 0:
-            got = file.readinto(piece[: min(size, _PIECE)]) or 0
-            if not got:
-                break
-            total.update(piece[:got])
-            size -= got
-            await asyncio.sleep_ms(0)
-    digest: bytes = total.digest()
-    return digest

@@ -11,7 +11,7 @@ import sys
 
 from ohmcore import const
 from ohmnode import slots
-from ohmnode.transfer import digest_of
+from ohmnode.digest import digest_of
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:

@@ -26,19 +26,70 @@ from linker.sources import Program
 REPOSITORY = Path(__file__).resolve().parents[2]
 LIBRARY = REPOSITORY / "build" / "micropython-lib"
 TARGET = REPOSITORY / "build" / "node-image"
-# File → the modules in it. `node` is loaded at the start, with all that these modules import at their top. What is imported within
-# functions only is loaded then: a file of its own for each module, or what the other rows say. What nearly every node that writes needs
-# is in `node` as well: as files of their own these took 2 kB more.
+# File → the modules in it, or single globals (module:name). `node` is loaded at the start, with all that these modules import at their
+# top. What is imported within functions only is loaded then: a file of its own for each module, or what the other rows say.
 PARTS: dict[str, tuple[str, ...]] = {
-    "node": ("ohmnode.start", "ohmnode.node", "ohmnode.line", "ohmnode.flash", "ohmnode.guard"),
+    "node": ("ohmnode.start",),
+    "control": (
+        *("ohmcore.limits", "ohmnode.writes", "ohmnode.keep", "ohmnode.leases", "ohmnode.guard"),
+        *("ohmcore.seal", "ohmnode.commands", "ohmcore.frames:parse_command", "ohmcore.frames:fields", "ohmcore.frames:array"),
+        *("ohmcore.frames:text", "ohmcore.frames:name", "ohmcore.pdu:build_write_single", "ohmcore.pdu:build_write_multiple_registers"),
+    ),
+    "unpack": ("ohmcore.pack:unpack", "ohmcore.pack:_Reader"),
     "hal_unix": ("hal.common", "hal.unix"),
     "hal_esp32": ("hal.common", "hal.esp32"),
-    "commands": ("ohmcore.seal", "ohmnode.commands"),
     "resolver": ("ohmnode.dns", "ohmnode.resolver"),
     "hosts": ("hal.names",),
 }
 # Needed for a moment and given back: they are forgotten as soon as they are loaded, and live as long as somebody uses what is in them.
-FLEETING = ("check", "proof")
+FLEETING = ("check", "configuration", "digest", "proof", "slots", "transfer", "unpack")
+# File → class (or module) → what of it is in memory only while the file lies over it (`ohmnode/overlay.py`).
+OVERLAYS = {
+    "begin": {
+        "ohmnode.start:Life": "__init__ begin _build _make_room _begun _tried _say",
+        "ohmnode.node:Node": "__init__",
+        "ohmnode.bus:Bus": "__init__ _device",
+        "ohmnode.bus": "_form",
+        "ohmnode.schedule:Group": "__init__",
+        "ohmnode.schedule:Schedule": "__init__",
+        "ohmnode.vitals:Vitals": "__init__ add",
+        "ohmnode.vitals:Vital": "__init__",
+        "ohmnode.outbox:Outbox": "__init__ use_flash",
+        "ohmnode.spool:Spool": "__init__",
+        "ohmnode.spool:Ring": "__init__",
+        "ohmnode.packets:Pipe": "__init__",
+        "ohmnode.link:Link": "__init__",
+        "ohmnode.link": "root_of",
+        "ohmnode.mailbox:Mailbox": "__init__",
+        "ohmnode.supervisor:Supervisor": "__init__ add",
+        "ohmnode.supervisor:Ward": "__init__",
+        "ohmcore.pack:Packer": "__init__",
+    },
+    "arm": {
+        "ohmnode.guard:Guard": "__init__ start",
+        "ohmnode.leases:Leases": "__init__ add",
+        "ohmnode.writes:Control": "__init__",
+        "ohmcore.limits:Rule": "__init__",
+        "ohmcore.limits:Budget": "__init__",
+        "ohmnode.keep": "load",
+    },
+    "join": {
+        "ohmnode.session:Session": "__init__ join _connect _sign_in _announce _hello _flush _answer _ready",
+        "ohmnode.link:Link": "_address",
+        "ohmnode.node:Node": "hello",
+        "ohmnode.packets:Pipe": "reset expect body connect socket getaddrinfo",
+        "ohmcore.frames": "pack_hello",
+        "umqtt.simple:MQTTClient": "__init__ set_callback set_last_will connect subscribe",
+    },
+    "leave": {
+        "ohmnode.node:Node": "_end",
+        "ohmnode.supervisor:Supervisor": "end",
+    },
+    "report": {
+        "ohmnode.node:Node": "_report_counters",
+        "ohmnode.bus:Bus": "report",
+    },
+}
 # The simulated machine's hardware layer has no business on a board.
 LEFT_OUT = frozenset({"hal_unix", "hosts"})
 # MicroPython starts a file of exactly this name: that of the image is linked and stays source, that of the root is copied as it is.
@@ -68,7 +119,7 @@ def compile_module(name: str, text: str, file: Path) -> None:
 def linked() -> tuple[dict[str, str], str]:
     """The sources of the image, by file name; and the map of their names."""
     program = Program({name: source.read_text() for name, source in modules()}, (REPOSITORY / "firmware" / "main.py").read_text())
-    names = Names(Linked(program, PARTS, FLEETING), program.reserved)
+    names = Names(Linked(program, PARTS, FLEETING, OVERLAYS, {"ohmnode:LINKED": True}), program.reserved)
     sources = {f"{part}.py": ast.unparse(tree) + "\n" for part, tree in names.apply().items()}
     return sources | {ROOT: (REPOSITORY / "firmware" / ROOT).read_text()}, names.map()
 

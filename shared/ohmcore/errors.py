@@ -60,3 +60,7 @@ class FrameError(Exception):
 
 class PackError(Exception):
     """MessagePack that does not fit, is broken or goes beyond a limit: the text says what and at which byte."""
+
+
+class ConfigurationError(Exception):
+    """A node can have no configuration; the text says what is wrong with each file."""

@@ -76,6 +76,28 @@ def parse_ack(frame: object) -> "Ack":
     return integer(boot, "boot", 1, _MAX_BOOT), integer(seq, "seq", 0), integer(unix_ms, "unix_ms", 0)
 
 
+def read_ack(message: "Buffer") -> "tuple[int, int]":
+    """(boot, seq) of an ack as it came over the air; the same as `parse_ack` of the unpacked message, without an unpacker."""
+    numbers = [0, 0]
+    pos = 0
+    for i in range(-2, 3):
+        head = message[pos] if pos < len(message) else 0xC0
+        size = 0
+        if i == -2:
+            head -= 0x90  # an array of
+        elif head >= 0x80:
+            size = 1 << (head - 0xCC) if 0xCC <= head <= 0xCF else len(message)
+        pos += 1 + size
+        if pos > len(message) or (i < 0 and (head, i) not in ((4, -2), (_PROTOCOL, -1))):
+            raise wrong("ack", "one")
+        if i in (0, 1):
+            numbers[i] = int.from_bytes(message[pos - size : pos], "big") if size else head
+    boot, seq = numbers
+    if pos != len(message):
+        raise wrong("ack", "one")
+    return integer(boot, "boot", 1, _MAX_BOOT), integer(seq, "seq", 0)
+
+
 def parse_command(frame: object) -> "Command":
     """(id, counter, device, control, words, ttl ms, lease ms). Device "": a command to the node itself, which may have no words.
 

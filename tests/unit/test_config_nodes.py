@@ -166,8 +166,8 @@ def test_a_node_without_a_key_only_reads(write: Write) -> None:
     content = compiled(load(write(GROWATT.replace(f', key: "{KEY}"', ""))))
     assert (content["key"], content["limits"], content["buses"][0]["devices"][0]["controls"]) == (None, [], [])
     assert mistakes(write("nodes: {cellar: {bus: {port: /dev/a}, stop_pin: 5}}\n")) == [
-        "ohmstead.yaml:1: nodes.cellar.stop_pin — has no effect: without a `key` the node writes nothing, so that there is nothing to stop; "
-        "give it a key or take this out"
+        "ohmstead.yaml:1: nodes.cellar.stop_pin — has no effect: without a `key` the node writes nothing, so that there is nothing "
+        "to stop; give it a key or take this out"
     ]
 
 

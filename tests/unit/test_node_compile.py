@@ -119,12 +119,15 @@ def test_controls_have_raw_limits_narrowed_by_the_owner(home: Config) -> None:
     assert not any(control.get("lease") for control in controls.values()), "settings may stay"
 
 
-def test_the_spool_has_room_for_a_minute_and_a_half_of_readings_and_for_what_happens(home: Config) -> None:
+@pytest.mark.parametrize(("flash", "seconds"), [(262_144, 35), (0, 80)])
+def test_the_spool_has_room_until_the_flash_takes_over_or_for_a_minute_and_a_half(home: Config, flash: int, seconds: int) -> None:
+    node = home.nodes["cellar"].model_copy(update={"flash_spool": flash})
+    home = home.model_copy(update={"nodes": {**home.nodes, "cellar": node}})
     spool = read_node_config(node_config(home, "cellar"))["spool"]
     groups = device(home, "cellar")["groups"]
-    minute = sum(60_000 // group["period_ms"] + 1 for group in groups)
-    registers = sum((60_000 // group["period_ms"] + 1) * sum(read[2] for read in group["reads"]) for group in groups)
-    assert minute <= spool["frames"] - 16 <= 200
+    frames = sum(1000 * seconds // group["period_ms"] + 1 for group in groups)
+    registers = sum((1000 * seconds // group["period_ms"] + 1) * sum(read[2] for read in group["reads"]) for group in groups)
+    assert frames <= spool["frames"] - 16 <= 200
     assert 2 * registers <= spool["bytes"] * 3 // 4 <= 16384, "the node keeps a quarter for events"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgpack  # type: ignore[import-untyped] # it comes without types
 import pytest
 
-from tests.unit.node_modules import FakeHal, configuration, schedule, vitals
+from tests.unit.node_modules import FakeHal, configuration, proof, schedule, vitals
 
 CONTENT: dict[str, Any] = {
     "protocol": 1,
@@ -29,9 +29,9 @@ def file(**changes: Any) -> bytes:
 def test_the_current_file_is_used() -> None:
     hal = FakeHal()
     hal.files = {"config.ohm": file(), "config.good": file(site="old")}
-    loaded = configuration.load(hal)
-    assert (loaded.content["site"], loaded.source, loaded.complaint) == ("home", "config.ohm", "")
-    assert loaded.fingerprint == file()[4:12]
+    content, fingerprint, source, complaint = configuration.load(hal)
+    assert (content["site"], source, complaint) == ("home", "config.ohm", "")
+    assert fingerprint == file()[4:12]
 
 
 @pytest.mark.parametrize(
@@ -49,9 +49,9 @@ def test_the_current_file_is_used() -> None:
 def test_a_damaged_one_gives_way_to_the_last_good_one(damaged: bytes | None) -> None:
     hal = FakeHal()
     hal.files = {"config.good": file(site="old")} | ({} if damaged is None else {"config.ohm": damaged})
-    loaded = configuration.load(hal)
-    assert loaded.content["site"] == "old"
-    assert loaded.complaint.startswith("config.ohm ")
+    content, _, source, complaint = configuration.load(hal)
+    assert (content["site"], source) == ("old", "config.good")
+    assert complaint.startswith("config.ohm ")
     hal.files.pop("config.good")
     with pytest.raises(configuration.ConfigurationError, match=r"config\.ohm .*; config\.good is not there"):
         configuration.load(hal)
@@ -60,12 +60,12 @@ def test_a_damaged_one_gives_way_to_the_last_good_one(damaged: bytes | None) -> 
 def test_what_works_becomes_the_last_good_one_once() -> None:
     hal = FakeHal()
     hal.files["config.ohm"] = file()
-    fingerprint = configuration.load(hal).fingerprint
-    assert configuration.keep_as_good(hal, fingerprint)
+    _, fingerprint, _, _ = configuration.load(hal)
+    assert proof.keep_as_good(hal, fingerprint)
     assert hal.files["config.good"] == file()
-    assert not configuration.keep_as_good(hal, fingerprint)
+    assert not proof.keep_as_good(hal, fingerprint)
     hal.files["config.ohm"] = file(site="newer")
-    assert not configuration.keep_as_good(hal, fingerprint), "another file than the one that runs is not known to be good"
+    assert not proof.keep_as_good(hal, fingerprint), "another file than the one that runs is not known to be good"
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,8 @@ class Life:
         self.hal = Hal(folder, boot)
         self.outbox = outbox.Outbox(self.hal, spool.Spool(frames, size, 15))
         self.outbox.use_flash(most)
+        if most:
+            self.outbox.open_flash()
         self.spool = self.outbox.spool
         self.flash = self.spool.flash
 

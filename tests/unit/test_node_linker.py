@@ -28,9 +28,9 @@ def link() -> Link:
     finally:
         sys.path.remove(str(REPOSITORY / "images/node"))
 
-    def linked(files: Mapping[str, str], main: str = MAIN, parts: Mapping[str, Any] = PARTS) -> dict[str, str]:
+    def linked(files: Mapping[str, str], main: str = MAIN, parts: Mapping[str, Any] = PARTS, **more: Any) -> dict[str, str]:
         program = Program({f"node_code/{name}.py": text for name, text in files.items()}, main)
-        names = Names(Linked(program, parts), program.reserved)
+        names = Names(Linked(program, parts, **more), program.reserved)
         return {part: ast.unparse(tree) for part, tree in names.apply().items()}
 
     return linked
@@ -177,3 +177,51 @@ def test_arguments_and_attributes_share_the_names_that_every_micropython_has(lin
 def test_what_the_linker_cannot_do_is_said(link: Link, files: dict[str, str], words: str) -> None:
     with pytest.raises(Exception, match=words):
         link(files, parts={**PARTS, "extra": ("node_code.rare",)} if "rare" in files else PARTS)
+
+
+LAID_OVER = {
+    "start": "import sys\nfrom node_code import LINKED\nfrom node_code.meter import Meter, Counter\n\n"
+    "def lay():\n    if LINKED:\n        __import__('over')\n\ndef lift():\n    if LINKED:\n        sys.modules.pop('over').close()\n\n"
+    "def run():\n    lay()\n    meter = Meter(3)\n    counter = Counter(meter)\n"
+    "    said = [meter.twice(), counter.reading, rest(meter)]\n    lift()\n"
+    "    try:\n        meter.twice()\n        said.append('still there')\n    except TypeError:\n        said.append('gone')\n"
+    "    said.append(meter.close)\n    lay()\n    said.append(Meter(4).twice())\n    return said\n\n"
+    "def rest(meter):\n    return meter.close + 1\n",
+    "meter": "class Meter:\n    def __init__(self, reading):\n        self.close = reading\n    def twice(self):\n"
+    "        return doubled(self.close)\n\nclass Counter:\n    def __init__(self, meter):\n        self.reading = meter.close\n\n"
+    "def doubled(number):\n    return 2 * number\n",
+    "__init__": "LINKED = False\n",
+}
+OVERLAYS = {"over": {"node_code.meter:Meter": "__init__ twice", "node_code.meter:Counter": "__init__", "node_code.meter": "doubled"}}
+
+
+def test_methods_are_there_while_their_overlay_is(link: Link, tmp_path: Path, micropython: list[str]) -> None:
+    program = link(LAID_OVER, overlays=OVERLAYS, constants={"node_code:LINKED": True})
+    assert set(program) == {"main", "node", "over"}
+    assert "2 * " in program["over"], "a function that only they use goes with them"
+    assert "2 * " not in program["node"]
+    assert output(program, tmp_path, micropython).strip() == "[6, 3, 4, 'gone', 3, 8]"
+    assert output(program, tmp_path / "again", [sys.executable]).strip() == "[6, 3, 4, 'gone', 3, 8]"
+
+
+def test_without_an_overlay_they_are_there_always(link: Link, tmp_path: Path, micropython: list[str]) -> None:
+    assert output(link(LAID_OVER), tmp_path, micropython).strip() == "[6, 3, 4, 'still there', 3, 8]"
+
+
+@pytest.mark.parametrize(
+    ("overlay", "told"),
+    [
+        ({"node_code.meter:Meter": "thrice"}, "no node_code.meter:Meter.thrice"),
+        ({"node_code.meter:Scale": "__init__"}, "no node_code.meter:Scale.__init__"),
+        ({"node_code.meter": "trebled"}, "node_code.meter has not all of trebled"),
+    ],
+)
+def test_an_overlay_of_what_is_not_there_is_refused(link: Link, overlay: Mapping[str, str], told: str) -> None:
+    with pytest.raises(Exception, match=told):
+        link(LAID_OVER, overlays={"over": overlay})
+
+
+def test_a_method_that_asks_its_base_class_cannot_be_laid_over(link: Link) -> None:
+    program = {"start": "class A:\n    def __init__(self):\n        super().__init__()\n\ndef run():\n    return A()\n"}
+    with pytest.raises(Exception, match="works within its class only"):
+        link(program, overlays={"over": {"node_code.start:A": "__init__"}})

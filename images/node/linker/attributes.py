@@ -15,6 +15,8 @@ def defined(nodes: Iterable[ast.AST]) -> tuple[set[str], set[str]]:
                 found.add(name[1:])
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) if name.startswith("#"):
                 methods.add(name[1:])
+            case ast.Assign(targets=[ast.Attribute(attr=name)], value=ast.Name(id=function)) if function.startswith("overlay:"):
+                methods |= {name[1:]} if name.startswith("#") else set()
             case ast.Name(id=name, ctx=ast.Store()) if name.startswith("#"):
                 found.add(name[1:])
     return found | methods, methods
@@ -43,7 +45,7 @@ def families(nodes: Iterable[ast.AST]) -> list[set[str]]:
         for base in node.bases:
             if isinstance(base, ast.Name) and base.id in root:
                 root[find(node.name)] = find(base.id)
-    families: dict[str, set[str]] = {}
+    together: dict[str, set[str]] = {}
     for name, attributes in own.items():
-        families.setdefault(find(name), set()).update(attributes)
-    return list(families.values())
+        together.setdefault(find(name), set()).update(attributes)
+    return list(together.values())

@@ -24,17 +24,22 @@ class Linked:
         parts: Mapping[str, Sequence[str]],
         fleeting: Iterable[str] = (),
         overlays: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+        constants: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
-        """`parts`: file → modules in it. The first is what the node starts with: what these modules import at their top goes in as well.
+        """`parts`: file → modules in it, or single globals. The first is what the node starts with: what its modules import at their top
+        goes in as well.
 
         A module in none of them is a part of its own, called as its last word.
         `fleeting`: parts that are forgotten when nobody uses them any more, and loaded again when somebody does.
-        `overlays`: file → class → methods that go there. Loading it puts them into their classes, its `close` takes them out again.
+        `overlays`: file → class → methods that go there. Loading it puts them into their classes, its `close` takes them out again. In
+        the place of a class may be a module: then its functions go there, and only the overlay can use them.
+        `constants`: globals that have another value in the image than in the sources.
         """
         self._program = program
         self.first = next(iter(parts))
-        self._parts = {name: list(modules) for name, modules in parts.items()}
-        placed = {module for modules in parts.values() for module in modules}
+        self._moved = {entry: part for part, entries in parts.items() for entry in entries if ":" in entry}
+        self._parts = {part: [entry for entry in entries if ":" not in entry] for part, entries in parts.items()}
+        placed = {module for modules in self._parts.values() for module in modules}
         if unknown := placed - set(program.modules):
             raise LinkError(f"there is no module {', '.join(sorted(unknown))}")
         start = self._parts[self.first]
@@ -45,15 +50,17 @@ class Linked:
             if part in self._parts:
                 raise LinkError(f"{module}: there is a part {part} already; give it another name in the table of parts")
             self._parts[part] = [module]
-        self._fold()
+        self._fold(constants)
         live = self._shake(program.reserved | FOREIGN)
-        items = [item for module in program.modules.values() for item in module.items if id(item) in live]
-        self.families = families(inner for item in items for inner in ast.walk(item.node))
-        laid = {part: self._take_out(methods, live) for part, methods in overlays.items()}
+        every = [item for module in program.modules.values() for item in module.items if id(item) in live]
+        self.families = families(inner for item in every for inner in ast.walk(item.node))
+        laid = {part: self._take_out(part, methods, live) for part, methods in overlays.items()}
         self.main = _Emit(self, "").function(program.main).body
         self.parts: dict[str, list[ast.stmt]] = {}
         for part, modules in self._parts.items():
             items = [item for module in self._ordered(modules) for item in program.modules[module].items if id(item) in live]
+            items = [item for item in items if item.binds[0] not in self._moved]
+            items += [item for item in every if self._moved.get(item.binds[0]) == part]
             if items:
                 self.parts[part] = self._emit(part, items)
         for part, methods in laid.items():
@@ -69,6 +76,8 @@ class Linked:
 
     def part_of(self, name: str, here: str) -> str:
         """Where a global is for somebody in the part `here`."""
+        if name in self._moved:
+            return self._moved[name]
         module = name.split(":")[0].removeprefix("%")
         found = [part for part, modules in self._parts.items() if module in modules]
         return here if here in found else found[0]
@@ -123,12 +132,20 @@ class Linked:
 
     # Methods that come and go
 
-    def _take_out(self, methods: Mapping[str, str], live: set[int]) -> list[ast.stmt]:
-        """The methods, out of their classes; `type_comment` says which. LinkError for one that is not there."""
+    def _take_out(self, part: str, methods: Mapping[str, str], live: set[int]) -> list[ast.stmt]:
+        """The methods, out of their classes (`type_comment` says which), and the functions. LinkError for one that is not there."""
         taken: list[ast.stmt] = []
         items = [item for module in self._program.modules.values() for item in module.items if id(item) in live]
         classes = {item.node.name: item.node for item in items if isinstance(item.node, ast.ClassDef)}
         for owner, names in methods.items():
+            if ":" not in owner:
+                wanted = {f"{owner}:{name}" for name in names.split()}
+                functions = [item for item in items if item.binds[0] in wanted]
+                if len(functions) != len(wanted):
+                    raise LinkError(f"{owner} has not all of {names}, or nobody uses them")
+                self._moved |= dict.fromkeys(wanted, part)
+                taken += [item.node for item in functions]
+                continue
             body = classes[owner].body if owner in classes else []
             for name in names.split():
                 plain = name if name.startswith("__") else f"#{name}"
@@ -153,7 +170,7 @@ class Linked:
 
     # Constants
 
-    def _fold(self) -> None:
+    def _fold(self, constants: Mapping[str, object]) -> None:
         """Puts what never changes in the place of its name."""
         items = [item for module in self._program.modules.values() for item in module.items]
         trees: list[ast.stmt] = [*(item.node for item in items), self._program.main]
@@ -161,7 +178,7 @@ class Linked:
         uses = Counter(
             node.id for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
         )
-        values: dict[str, object] = {}
+        values: dict[str, object] = dict(constants)
         folded = -1
         while folded != len(values):
             folded = len(values)
@@ -260,16 +277,19 @@ class _Fold(ast.NodeTransformer):
 def _with_installation(body: list[ast.stmt]) -> list[ast.stmt]:
     """An overlay's statements: each method goes into its class, and `close` takes all of them out."""
     result: list[ast.stmt] = []
-    out: list[ast.stmt] = []
+    out: list[ast.expr] = []
     for node in body:
         result.append(node)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.type_comment:
             owner, node.type_comment = node.type_comment, None
-            place = ast.Attribute(ast.Name(owner, ast.Load()), node.name, ast.Store())
+            name, node.name = node.name, f"overlay:{len(out)}"  # a global: what a method is called may be what a class is called
+            place = ast.Attribute(ast.Name(owner, ast.Load()), name, ast.Store())
             result.append(ast.Assign([place], ast.Name(node.name, ast.Load()), lineno=0))
-            out.append(ast.Delete([ast.Attribute(ast.Name(owner, ast.Load()), node.name, ast.Del())]))
+            # Not `del`: the class's table would keep the function in what looks like an empty place.
+            out.append(ast.Attribute(ast.Name(owner, ast.Load()), name, ast.Store()))
     (close,) = ast.parse("def close(): pass").body
-    vars(close)["body"] = out
+    # What is still running keeps its module, and would keep all of it.
+    vars(close)["body"] = [ast.Assign(out, ast.Constant(None), lineno=0), *ast.parse("globals().clear()").body]
     return [*result, close]
 
 

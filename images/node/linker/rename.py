@@ -26,8 +26,8 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 def _spare() -> Iterator[str]:
     """`aa`, `ab` … `zz`, `aaa` …: names that cost what a name costs."""
     for length in itertools.count(2):
-        for letters in itertools.product(_LETTERS, repeat=length):
-            yield "".join(letters)
+        names = ("".join(letters) for letters in itertools.product(_LETTERS, repeat=length))
+        yield from (name for name in names if name not in NEVER_GIVEN)
 
 
 class Names:
@@ -64,7 +64,8 @@ class Names:
         in_class_bodies = plain | {self.globals.get(name, name) for name in _read_in_class_bodies(nodes)}
         taken = set(self.globals.values())
         pool = [name for name in free if name not in in_class_bodies]
-        self.attributes = self._name_attributes(linked.families, ours - kept, sorted(pool, key=lambda name: name in taken), kept | in_class_bodies)
+        pool.sort(key=lambda name: name in taken)
+        self.attributes = self._name_attributes(linked.families, ours - kept, pool, kept | in_class_bodies)
 
     def _name_globals(self, nodes: list[ast.AST], pool: list[str]) -> dict[str, str]:
         every = sorted({name for node in nodes for name in _global_names(node)})
