@@ -78,7 +78,7 @@ from hal.common import CommonHal  # the node's code comes after its flash
 from ohmcore.gateway import seal
 from ohmcore.limits import Budget
 from ohmcore.pack import Packer
-from ohmnode import configuration, keep, outbox, slots, spool, transfer, update
+from ohmnode import configuration, keep, outbox, proof, slots, spool, transfer, update
 from ohmnode.commands import Commands
 
 
@@ -126,12 +126,12 @@ class Configure:
             hal.write(configuration.NEXT, content)
             hal.rename(configuration.NEXT, configuration.CURRENT)
             did(number)
-            configuration.keep_as_good(hal, content[4:12])
+            proof.keep_as_good(hal, content[4:12])
 
     def recover(self) -> None:
         hal = Hal()
         hal.remove(configuration.NEXT)
-        configuration.keep_as_good(hal, configuration.load(hal)[1])
+        proof.keep_as_good(hal, configuration.load(hal)[1])
 
     def look(self) -> None:
         hal = Hal()
@@ -225,6 +225,7 @@ class Spool:
     def _box(self, boot: int) -> outbox.Outbox:
         box = outbox.Outbox(Hal(boot), spool.Spool(48, 6144))
         box.use_flash(self.most)
+        box.open_flash()
         return box
 
     def prepare(self) -> None:
@@ -301,6 +302,7 @@ class Outage:
     def run(self) -> None:
         box = outbox.Outbox(Hal(70_001), spool.Spool(200, 16384))
         box.use_flash(262144)
+        box.open_flash()
         groups = [line.split() for line in str(given("polls"), "utf-8").split("\n") if line]
         frames = size = 0
         for second in range(3600):
