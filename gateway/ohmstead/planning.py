@@ -80,9 +80,9 @@ def planning(
     needs_rate = section.money == "CZK" or section.source == "file"
     rates = ExchangeRates(ask, url=section.rate_url or "", fixed=section.rate, known=kept.rate(), changed=keep_rate) if needs_rate else None
     today = local_day(wall(), config.zone)
-    # another service may have told other prices: of a stored day only those of the service that is asked now count
     service = _service(config, section, ask)
-    known = [day for day in kept.prices(today) if day.source == service.name]
+    # of a stored day only the prices of the service that is asked now count, and a file may have been mended meanwhile
+    known = [day for day in kept.prices(today) if day.source == service.name and section.source != "file"]
     source = PriceSource(service, config.zone, rates, wall=wall, known=known, changed=keep_prices)
     device = planned_device(plan, {name: tuple(config.profile(name).controls) for name in config.devices}) or ""
     soc = _state_of_charge(config, device, mono)

@@ -54,6 +54,12 @@ def test_without_a_price_nothing_is_forced_and_the_plan_says_so() -> None:
         )  # fmt: skip
 
 
+def test_prices_of_tomorrow_that_are_missing_are_said_with_todays_plan() -> None:
+    plan = planned(TWO_HOURS, trouble="OTE: no prices of 2025-10-24 yet")
+    assert plan.steps
+    assert plan.notes == ("Prices are missing: OTE: no prices of 2025-10-24 yet.",)
+
+
 def test_without_an_exchange_rate_there_is_no_price_either() -> None:
     plan = RuleAuthor(TWO_HOURS).plan(situation(made(), tariff=None))
     assert plan.steps == ()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ohmstead.control.plan import rules
 from ohmstead.control.plan.author import RuleAuthor
-from ohmstead.control.plan.model import CHARGE, DISCHARGE, EXPORT_LIMIT, Battery, Step
+from ohmstead.control.plan.model import CHARGE, DISCHARGE, EXPORT_LIMIT, Action, Battery, Step
 from ohmstead.control.plan.settings import ChargeRules, Settings
-from ohmstead.prices import QUARTER_S, DayPrices
+from ohmstead.control.plan.simulate import SELF_USE, Order, cost, simulate
+from ohmstead.prices import QUARTER_S, DayPrices, Tariff
 from tests.unit.price_days import CZK_EUR, DAY, DEAR_DAY, FIRST_DAY, at, recorded, situation, spread
 
 LOSSLESS = Battery(capacity_kwh=10, power_w=5000, floor=10, ceiling=95, efficiency=1.0)
@@ -113,6 +115,29 @@ def test_what_the_house_draws_before_the_sun_makes_room_for_the_night(goldens: P
     morning = (96.47 + 106.00 + 112.86 + 136.00 + 110.89 + 126.99 + 142.85 + 138.84) * 0.25
     night = 86.19 * 0.75 + 87.57 * 0.75 + 87.66 * 0.5
     assert plan.saved == pytest.approx((morning - night) / 1000 * CZK_EUR, abs=0.001)
+
+
+def test_why_the_suns_room_is_left_to_it(goldens: Path) -> None:
+    """2025-10-23, a sunny autumn day: 12 kWh of sun, 10 kWh of house, a battery of 10 kWh at 30 %, 2 CZK/kWh of grid fees.
+
+    Charging in the six cheapest hours whatever the sun does fills the battery that the sun would have filled, and costs money against
+    plain self-use. The same rule with the guard does not.
+    """
+    day = recorded(goldens, DAY)
+    fees = Tariff("CZK", CZK_EUR, buy_add=2.0)
+    sun, house = spread(96, h9_16=12.0), spread(96, h6_9=2.0, h9_16=2.0, h16_23=6.0)
+    battery = LOSSLESS._replace(efficiency=0.9)
+    chosen = rules.cheapest_hours(day, 6)
+    blindly = [Order(Action.CHARGE, 3000, 0.75) if day.start + number * QUARTER_S in chosen else SELF_USE for number in range(96)]
+
+    def cost_of(orders: list[Order]) -> float:
+        buy, sell = [fees.buy(price) for price in day.eur_mwh], [fees.sell(price) for price in day.eur_mwh]
+        return cost(simulate(battery, 30, sun, house, orders), buy, sell, sum(buy) / 96 * 0.9**0.5, 3.0)
+
+    assert cost_of(blindly) > cost_of([SELF_USE] * 96) + 5, "more than 5 CZK dearer on one day"
+    plan = RuleAuthor(replace(SIX_HOURS, battery=battery)).plan(situation(day, soc=30, sun=sun, house=house, tariff=fees))
+    assert plan.saved is not None
+    assert plan.saved > -0.5
 
 
 def test_the_dear_evening_is_sold_down_to_the_floor(goldens: Path) -> None:

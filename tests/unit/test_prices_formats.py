@@ -145,7 +145,13 @@ def test_otes_period_numbers_count_from_the_begin_of_the_local_day(day: date, co
         (ote_answer(ote_item(DAY, 1))[:-40], "OTE: not the XML it should be"),
         (b"", "OTE: not the XML it should be"),
         (b"<E><Fault><faultstring>Invalid date</faultstring></Fault></E>", "OTE: refuses the question: Invalid date"),
-        (ote_answer(ote_item(DAY, 0)), "OTE: a period number 0"),
+        (ote_answer(ote_item(DAY, 0)), "OTE: a period number 0 on 2025-10-23, which has 96"),
+        (ote_answer(ote_item(DAY, 97)), "OTE: a period number 97 on 2025-10-23, which has 96"),
+        (ote_answer(ote_item(CLOCKS_FORWARD, 93)), "OTE: a period number 93 on 2026-03-29, which has 92"),
+        (ote_answer(ote_item(date(1, 1, 1), 1)), "OTE: a price of 0001-01-01"),
+        (ote_answer(ote_item(DAY, 1, "1_0")), "OTE: '1_0' where a number should be"),
+        (ote_answer(ote_item(DAY, 1, "85,5")), "OTE: '85,5' where a number should be"),
+        (b"<a>" + b" " * 5000 + b"<!DOCTYPE a></a>", "OTE: sent a web page, not prices"),
         (ote_answer(ote_item(DAY, 1, "n/a")), "OTE: 'n/a' where a number should be"),
         (ote_answer(ote_item(DAY, 1, "1e999")), "OTE: '1e999' where a number should be"),
         (ote_answer(ote_item(DAY, 1, resolution="PT7M")), "OTE: periods of PT7M"),
@@ -177,8 +183,8 @@ def test_energy_charts_has_hours_or_quarters() -> None:
 
 
 def test_awattar_has_milliseconds() -> None:
-    entry = {"start_timestamp": 1_000_800_000, "end_timestamp": 1_004_400_000, "marketprice": -5.12, "unit": "Eur/MWh"}
-    assert formats.awattar(json.dumps({"data": [entry]}).encode()) == [Period(1_000_800, 3600, -5.12)]
+    entry = {"start_timestamp": 1_761_170_400_000, "end_timestamp": 1_761_174_000_000, "marketprice": -5.12, "unit": "Eur/MWh"}
+    assert formats.awattar(json.dumps({"data": [entry]}).encode()) == [Period(1_761_170_400, 3600, -5.12)]
 
 
 @pytest.mark.parametrize(
@@ -186,7 +192,11 @@ def test_awattar_has_milliseconds() -> None:
     [
         (formats.energy_charts, {"unix_seconds": [1], "price": [1], "unit": "PLN / MWh"}, "prices in 'PLN / MWh', not in EUR/MWh"),
         (formats.energy_charts, {"unix_seconds": [1], "price": [], "unit": "EUR / MWh"}, "1 times and 0 prices"),
-        (formats.energy_charts, {"unix_seconds": [5, 5], "price": [1, 2], "unit": "EUR / MWh"}, "two prices for one time"),
+        (
+            formats.energy_charts,
+            {"unix_seconds": [1_761_170_400, 1_761_170_400], "price": [1, 2], "unit": "EUR / MWh"},
+            "two prices for one time",
+        ),
         (formats.energy_charts, {"detail": "no"}, "without `unix_seconds` and `price`"),
         (formats.energy_charts, [], "an answer that is no object"),
         (formats.awattar, {"data": [{"unit": "Ct/kWh"}]}, "prices in 'Ct/kWh'"),
@@ -298,6 +308,28 @@ def test_no_octets_break_a_reader(body: bytes) -> None:
     judged(lambda: formats.entso_e(body))
     judged(lambda: formats.file(body, PRAGUE, 25.0))
     judged(lambda: formats.cnb_rate(body, DAY))
+
+
+@given(
+    starts=st.lists(
+        st.one_of(st.integers(), st.floats(), st.integers(0, 96).map(lambda at: midnight(DAY, PRAGUE) + at * QUARTER_S)), max_size=8
+    ),
+    price=st.one_of(st.integers(), st.floats(), st.none(), st.text(max_size=5)),
+)
+def test_no_numbers_break_a_day(starts: list[float], price: object) -> None:
+    said = {"unix_seconds": starts, "price": [price] * len(starts), "unit": "EUR / MWh"}
+    entries = [{"start_timestamp": at, "end_timestamp": at, "marketprice": price, "unit": "Eur/MWh"} for at in starts]
+    for told in (lambda: formats.energy_charts(json.dumps(said).encode()), lambda: formats.awattar(json.dumps({"data": entries}).encode())):
+        with pytest.raises(PriceError):
+            whole_day(DAY, PRAGUE, told(), "test")
+
+
+@pytest.mark.parametrize("start", ["0001-01-01T00:00Z", "9999-12-31T23:59Z", "soon"])
+def test_times_of_other_ages_are_refused(start: str) -> None:
+    with pytest.raises(WrongPrices):
+        formats.entso_e(publication(series({1: 1.0})).replace(b"2025-10-22T22:00Z", start.encode()))
+    with pytest.raises(WrongPrices):
+        formats.file(f"start,EUR/MWh\n{start},1\n".encode(), PRAGUE, None)
 
 
 # The exchange rate

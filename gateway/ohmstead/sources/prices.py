@@ -7,6 +7,7 @@ and yesterday's prices are nobody's.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import date, datetime, time, timedelta
@@ -59,6 +60,7 @@ class PriceSource:
         self._failures: dict[date, int] = {}
         self._due: dict[date, float] = {}
         self._why: dict[date, str] = {}
+        self._hurry = asyncio.Event()
 
     def days(self, now: float | None = None) -> Sequence[DayPrices]:
         """The known days from today on, at a UTC second (now unless given)."""
@@ -73,7 +75,16 @@ class PriceSource:
         """For ever; looks at the clock every five minutes, because it may be set."""
         while True:
             again = await self.attend()
-            await asyncio.sleep(min(max(again - self._wall(), 1.0), _LONGEST_SLEEP_S))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), min(max(again - self._wall(), 1.0), _LONGEST_SLEEP_S))
+            self._hurry.clear()
+
+    def ask_now(self) -> None:
+        """Ends every pause: what is missing is asked for at once."""
+        self._due.clear()
+        if self.rates is not None:
+            self.rates.ask_now()
+        self._hurry.set()
 
     async def attend(self) -> float:
         """Asks for what is due; the UTC second at which to come again."""
@@ -94,7 +105,7 @@ class PriceSource:
                     again = min(again, self._due[day])
             else:
                 again = min(again, due)
-        self._say("; ".join(troubles))
+        self._say("; ".join(dict.fromkeys(troubles)))
         return min(again, midnight(tomorrow, self._zone))
 
     async def _ask(self, day: date, now: float) -> str:

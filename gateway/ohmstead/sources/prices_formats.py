@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -16,12 +17,18 @@ from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ohmstead.prices import QUARTER_S, NotYet, Period, WrongPrices, midnight
+from ohmstead.prices import QUARTER_S, NotYet, Period, WrongPrices, midnight, quarters
 
 OTE, ENERGY_CHARTS, AWATTAR, ENTSO_E, FILE = "OTE", "energy-charts", "aWATTar", "ENTSO-E", "the price file"
 
 _RESOLUTIONS = {"PT15M": 900, "PT30M": 1800, "PT60M": 3600, "PT1H": 3600}
 _BOM = b"\xef\xbb\xbf"
+_NUMBER = re.compile(r"[+-]?[0-9]{1,15}(\.[0-9]{1,15})?([eE][+-]?[0-9]{1,3})?")
+_WHOLE = re.compile(r"[0-9]{1,6}")
+_LARGEST = 1e15
+_YEARS = (2000, 2100)
+_MOMENTS = (946_684_800, 4_102_444_800)
+"""The same in UTC seconds."""
 
 
 def ote(body: bytes, zone: ZoneInfo) -> list[Period]:
@@ -45,11 +52,13 @@ def _ote_item(item: ElementTree.Element, zone: ZoneInfo) -> Period:
         raise WrongPrices(f"{OTE}: periods of {_text(item, 'PeriodResolution') or 'unknown length'}")
     try:
         day = date.fromisoformat(_text(item, "Date"))
-        index = int(_text(item, "PeriodIndex"))
     except ValueError as error:
-        raise WrongPrices(f"{OTE}: an item without day or number: {error}") from error
-    if index < 1:
-        raise WrongPrices(f"{OTE}: a period number {index}")
+        raise WrongPrices(f"{OTE}: an item without its day: {error}") from error
+    if not _YEARS[0] <= day.year < _YEARS[1]:
+        raise WrongPrices(f"{OTE}: a price of {day}")
+    index, last = _whole(_text(item, "PeriodIndex"), OTE), quarters(day, zone) * QUARTER_S // seconds
+    if not 1 <= index <= last:
+        raise WrongPrices(f"{OTE}: a period number {index} on {day}, which has {last}")
     return Period(midnight(day, zone) + (index - 1) * seconds, seconds, _number(_text(item, "Price"), OTE))
 
 
@@ -62,7 +71,7 @@ def energy_charts(body: bytes) -> list[Period]:
     if len(starts) != len(prices):
         raise WrongPrices(f"{ENERGY_CHARTS}: {len(starts)} times and {len(prices)} prices")
     _same_unit(str(said.get("unit", "")), ENERGY_CHARTS)
-    times = [int(_number(start, ENERGY_CHARTS)) for start in starts]
+    times = [_moment(start, ENERGY_CHARTS) for start in starts]
     seconds = min((b - a for a, b in pairwise(times)), default=3600)
     if times and seconds <= 0:
         raise WrongPrices(f"{ENERGY_CHARTS}: two prices for one time, or times that go backwards")
@@ -81,7 +90,7 @@ def _awattar_item(item: Any) -> Period:
     if not isinstance(item, dict):
         raise WrongPrices(f"{AWATTAR}: an entry that is no object")
     _same_unit(str(item.get("unit", "")), AWATTAR)
-    start, end = (int(_number(item.get(key), AWATTAR)) // 1000 for key in ("start_timestamp", "end_timestamp"))
+    start, end = (_moment(_number(item.get(key), AWATTAR) / 1000, AWATTAR) for key in ("start_timestamp", "end_timestamp"))
     return Period(start, end - start, _number(item.get("marketprice"), AWATTAR))
 
 
@@ -118,7 +127,7 @@ def _entso_e_period(period: ElementTree.Element) -> list[Period]:
     start, end = (_utc(_text(period, key), ENTSO_E) for key in ("start", "end"))
     told: dict[int, float] = {}
     for point in _all(period, "Point"):
-        position = int(_number(_text(point, "position"), ENTSO_E))
+        position = _whole(_text(point, "position"), ENTSO_E)
         if position in told:
             raise WrongPrices(f"{ENTSO_E}: two prices for position {position}")
         told[position] = _number(_text(point, "price.amount"), ENTSO_E)
@@ -179,6 +188,8 @@ def _file_start(text: str, zone: ZoneInfo, line: int) -> int:
         start = start.replace(tzinfo=zone)
         if start.utcoffset() != start.replace(fold=1).utcoffset():
             raise WrongPrices(f"{FILE}: line {line}: {text} is twice or never on a day of a clock change; write it with its offset, +01:00")
+    if not _YEARS[0] <= start.year < _YEARS[1]:
+        raise WrongPrices(f"{FILE}: line {line}: {text} is not of these years")
     return round(start.timestamp())
 
 
@@ -208,7 +219,7 @@ def cnb_rate(body: bytes, asked: date) -> tuple[float, date] | None:
 
 
 def _xml(body: bytes, source: str) -> ElementTree.Element:
-    if b"<!DOCTYPE" in body[:2000].upper():  # a web page, or entities that would grow in here
+    if b"<!DOCTYPE" in body.upper():  # a web page, or entities that would grow in here
         raise WrongPrices(f"{source}: sent a web page, not prices")
     try:
         return ElementTree.fromstring(body)  # noqa: S314 - no DOCTYPE, so no entities; the size is bounded by whoever fetched it
@@ -245,14 +256,26 @@ def _json(body: bytes, source: str) -> Mapping[str, Any]:
 
 
 def _number(said: Any, source: str) -> float:
-    if isinstance(said, str | int | float) and not isinstance(said, bool):
-        try:
-            number = float(said)
-        except (ValueError, OverflowError):
-            number = math.nan
-        if math.isfinite(number):
-            return number
+    """A finite number, in JSON or as ASCII text with a decimal point."""
+    if isinstance(said, int | float) and not isinstance(said, bool) and abs(said) < _LARGEST and math.isfinite(said):
+        return float(said)
+    if isinstance(said, str) and _NUMBER.fullmatch(said) and math.isfinite(float(said)):
+        return float(said)
     raise WrongPrices(f"{source}: {str(said)[:40]!r} where a number should be")
+
+
+def _whole(said: str, source: str) -> int:
+    if not _WHOLE.fullmatch(said):
+        raise WrongPrices(f"{source}: {said[:40]!r} where a whole number should be")
+    return int(said)
+
+
+def _moment(said: Any, source: str) -> int:
+    """A UTC second of these years."""
+    moment = int(_number(said, source))
+    if not _MOMENTS[0] <= moment < _MOMENTS[1]:
+        raise WrongPrices(f"{source}: a price for the second {moment}, which is not of these years")
+    return moment
 
 
 def _same_unit(unit: str, source: str) -> None:
@@ -262,6 +285,7 @@ def _same_unit(unit: str, source: str) -> None:
 
 def _utc(text: str, source: str) -> int:
     try:
-        return round(datetime.fromisoformat(text).astimezone(UTC).timestamp())
-    except ValueError as error:
+        moment = datetime.fromisoformat(text)
+        return _moment(round(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()), source)
+    except (ValueError, OverflowError) as error:
         raise WrongPrices(f"{source}: {text[:40]!r} where a time should be") from error

@@ -54,7 +54,7 @@ def _fetched(question: Question, timeout_s: float) -> bytes:
     headers = {"User-Agent": "ohmstead", **dict(question.headers)}
     try:
         request = urllib.request.Request(question.url, question.body, headers)  # noqa: S310 - http and https only, see above
-        with urllib.request.urlopen(request, timeout=timeout_s) as response:  # noqa: S310 - the same
+        with _opener(request.host).open(request, timeout=timeout_s) as response:
             return _body(response, source, time.monotonic() + 2 * timeout_s)
     except urllib.error.HTTPError as error:
         error.close()
@@ -67,6 +67,13 @@ def _fetched(question: Question, timeout_s: float) -> bytes:
         raise PriceError(f"{source}: broke off in the middle of its answer") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise PriceError(f"{source}: {_reason(error)}") from error
+
+
+def _opener(host: str) -> urllib.request.OpenerDirector:
+    """By the proxy of the environment, if there is one; what is on this machine no proxy knows."""
+    if host.rpartition(":")[0] in ("127.0.0.1", "localhost", "[::1]") or host in ("127.0.0.1", "localhost"):
+        return urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    return urllib.request.build_opener()
 
 
 def _body(response: http.client.HTTPResponse, source: str, deadline: float) -> bytes:

@@ -76,6 +76,10 @@ class ExchangeRates:
             return None
         return self._last
 
+    def ask_now(self) -> None:
+        """The pause is over."""
+        self._due = float("-inf")
+
     async def attend(self, now: float) -> float:
         """Asks if it is time to; the UTC second at which to come again."""
         if self._fixed is not None:

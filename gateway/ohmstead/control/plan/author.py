@@ -223,6 +223,8 @@ class RuleAuthor:
         self_use_cost: float | None = None,
     ) -> Plan:
         quarters = tuple(self._quarter(span, draft, at) for at in range(len(span.starts)))
+        if situation.trouble:
+            notes = (*notes, f"Prices are missing: {situation.trouble}.")
         return Plan(
             made=situation.now,
             device=self.settings.device,
