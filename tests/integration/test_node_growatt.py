@@ -1,4 +1,4 @@
-"""From ohmstead.yaml to the bus: the node holds what the gateway compiled for a Growatt SPH, on an inverter that behaves like one."""
+"""From ohmstead.yaml to the bus: the node holds what the gateway compiled for a Growatt, on an inverter that behaves like one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 
 from ohmstead.config import Config, load
 from ohmstead.nodes.compile import node_config
-from ohmstead.sim.growatt import UNIT, Growatt, PacedStation
+from ohmstead.sim.faults import Faults
+from ohmstead.sim.growatt import MIN, SPH, UNIT, Family, Growatt, PacedStation
 from ohmstead.sim.rtu import Line
 from tests.conftest import Broker, wait_for
 from tests.integration.node_harness import KEY, SITE, Gateway, NodeProcess, seal
@@ -23,7 +24,7 @@ HOME = """
       cellar: {{bus: {{port: {line}, baud: {baud}}}, key: "{key}"}}
     devices:
       growatt:
-        profile: growatt-sph
+        profile: {profile}
         via: cellar
         every: {{live: 1 s, energy: 1 h, settings: 1 h, static: 1 h}}
         limits: {{soc: 15..95 %}}
@@ -33,9 +34,10 @@ HOME = """
 class House:
     """A node, an inverter on its line, and the gateway's side of the wire."""
 
-    def __init__(self, config: Config, inverter: Growatt, gateway: Gateway) -> None:
+    def __init__(self, config: Config, inverter: Growatt, faults: Faults, gateway: Gateway) -> None:
         self.config = config
         self.inverter = inverter
+        self.faults = faults
         self.gateway = gateway
 
     def command(self, control: str, raw: int, lease_ms: int) -> dict[str, Any]:
@@ -55,17 +57,20 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path, broker: Broker, gateway: Gateway, node: NodeProcess) -> Iterator[House]:
-    inverter = Growatt(soc=50, sun=lambda _: 0.0, demand=lambda _: 500.0)
-    station = PacedStation(inverter, turnaround=0.01)
+def house(request: pytest.FixtureRequest, tmp_path: Path, broker: Broker, gateway: Gateway, node: NodeProcess) -> Iterator[House]:
+    """With an SPH, or with the family that a test asks for."""
+    family: Family = getattr(request, "param", SPH)
+    profile, faults = "growatt-min" if family is MIN else "growatt-sph", Faults()
+    inverter = Growatt(family=family, soc=50, sun=lambda _: 0.0, demand=lambda _: 500.0)
+    station = PacedStation(inverter, faults, turnaround=0.01)
     with Line({UNIT: station}, baud=BAUD) as line:
-        text = textwrap.dedent(HOME).format(host=broker.host, port=broker.port, line=line.path, baud=BAUD, key=KEY.hex())
+        text = textwrap.dedent(HOME).format(host=broker.host, port=broker.port, line=line.path, baud=BAUD, key=KEY.hex(), profile=profile)
         path = tmp_path / "ohmstead.yaml"
         path.write_text(text, encoding="utf-8")
         config = load(path)
         node.configure(node_config(config, "cellar"))
         node.start()
-        made = House(config, inverter, gateway)
+        made = House(config, inverter, faults, gateway)
         made.until(lambda: bool(gateway.of("growatt", "1s")), "the first reading")
         yield made
         assert station.unheard == 0, "nobody may ask sooner than the inverter can hear"
@@ -106,3 +111,19 @@ def test_the_emergency_stop_takes_every_forced_control_back(house: House) -> Non
     house.gateway.publish("stop", b"1", retain=True)
     house.until(lambda: house.inverter[1102] == 0 and house.inverter[1092] == 0, "the safe values")
     assert house.command("charge", 60, lease_ms=600_000)["reason"] == "latched"
+
+
+@pytest.mark.parametrize("house", [MIN], indirect=True, ids=["min"])
+def test_a_min_keeps_its_tagged_slots_apart_and_a_slot_that_it_ignores_is_no_success(house: House) -> None:
+    said = house.command("charge", 60, lease_ms=600_000)
+    assert (said["stage"], said["value"]) == ("done", 60)
+    assert [house.inverter[at] for at in (3047, 3048, 3049, 3038, 3039)] == [60, 95, 1, 0xA000, 5947]
+    assert house.inverter.powers.battery == pytest.approx(-3000)
+    assert house.command("charge", 0, lease_ms=60_000)["stage"] == "done"
+    assert [house.inverter[at] for at in (3047, 3049, 3038, 3039)] == [100, 0, 0, 0]
+    assert house.command("discharge", 40, lease_ms=4000)["stage"] == "done"
+    assert [house.inverter[at] for at in (3036, 3037, 3040, 3041)] == [40, 15, 0xC000, 5947]
+    house.until(lambda: house.inverter[3040] == 0 and house.inverter[3036] == 100, "the lease's end")
+    house.faults.on("ignored-write@3038..3039")
+    assert house.command("charge", 60, lease_ms=600_000)["stage"] == "failed"
+    assert house.inverter.priority == 0

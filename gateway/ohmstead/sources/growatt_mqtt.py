@@ -140,11 +140,6 @@ class GrowattMqtt:
         self._read_now = asyncio.Event()
         self._log = structlog.get_logger(service="growatt-mqtt").bind(device=device)
 
-    @staticmethod
-    def serves(profile: Profile) -> bool:
-        """Whether a profile is of an inverter whose telemetry and registers this gateway knows."""
-        return bool(telemetry_names(point.address for point in profile.points.values() if point.table == "input"))
-
     @property
     def online(self) -> bool | None:
         """None until something was heard of the inverter."""
