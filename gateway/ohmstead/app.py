@@ -41,7 +41,7 @@ from ohmstead.publish.home_assistant import bridge_topic
 from ohmstead.publish.node_diagnostics import Told
 from ohmstead.publish.outlet import Outlet
 from ohmstead.readings import Snapshot, Stream, Subscriber, Value
-from ohmstead.sources.growatt_mqtt import GrowattMqtt
+from ohmstead.sources.growatt_mqtt import GrowattMqtt, Timing
 from ohmstead.sources.modbus import Endpoint, ModbusSource
 from ohmstead.store.lock import StoreLock
 from ohmstead.store.protocol import Store
@@ -105,7 +105,7 @@ class Gateway:
             wall=clock.wall,
         )
         self.sources = {device: self._source(device) for device in config.devices if config.devices[device].via.node is None}
-        self.latest = Latest(config.devices)
+        self.latest = Latest(config.devices, clock.mono)
         self.desk = self._desk()
         self.planning = self._planning()
         self.devices = self._outlets()
@@ -154,10 +154,9 @@ class Gateway:
     def _source(self, device: str) -> ModbusSource | GrowattMqtt:
         chosen, profile = self.config.devices[device], self.profiles[device]
         if chosen.via.topic is not None:
-            fastest = min(self.periods[device].values())
-            return GrowattMqtt(
-                device, chosen.via.topic, profile, self.mqtt, self._emit, period_s=fastest, wall=self.clock.wall, mono=self.clock.mono
-            )
+            fastest, timing = min(self.periods[device].values()), Timing.of(chosen.line.timeout, chosen.line.gap, chosen.line.retries)
+            topic, wall, mono = chosen.via.topic, self.clock.wall, self.clock.mono
+            return GrowattMqtt(device, topic, profile, self.mqtt, self._emit, period_s=fastest, timing=timing, wall=wall, mono=mono)
         line = profile.line
         endpoint = Endpoint(
             host=str(chosen.via.host),
