@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
@@ -10,6 +11,10 @@ from pathlib import Path
 
 import pytest
 from pymodbus.client import ModbusSerialClient, ModbusTcpClient
+
+from ohmstead.sim.inverter_gateway import LAST_WILL
+from tests.conftest import Broker, wait_for
+from tests.processes import Ear
 
 SIMULATE = [sys.executable, "-c", "from ohmstead.sim.cli import simulate; simulate()", "mtec"]
 
@@ -57,8 +62,9 @@ def test_what_cannot_be_served_is_said(arguments: list[str], complaint: str) -> 
     assert complaint in ended.stderr
 
 
-def test_a_growatt_is_served_as_well() -> None:
-    command = [*SIMULATE[:-1], "growatt", "--tcp", "0", "--soc", "40"]
+@pytest.mark.parametrize(("family", "register"), [("sph", 1014), ("min", 3171)])
+def test_a_growatt_is_served_as_well(family: str, register: int) -> None:
+    command = [*SIMULATE[:-1], "growatt", "--tcp", "0", "--soc", "40", "--family", family, "--rival", "123=0/0.1s"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
@@ -69,11 +75,47 @@ def test_a_growatt_is_served_as_well() -> None:
             said += line
         port = re.search(r"Modbus TCP: 127\.0\.0\.1:(\d+), unit 1", said)
         assert port, said
-        client = ModbusTcpClient("127.0.0.1", port=int(port[1]))
+        client = ModbusTcpClient("127.0.0.1", port=int(port[1]), timeout=0.5, retries=40)
         assert client.connect()  # type: ignore[no-untyped-call]  # pymodbus leaves it untyped
-        assert client.read_input_registers(1014, count=1, device_id=1).registers == [40]
+        assert client.read_input_registers(register, count=1, device_id=1).registers == [40]
+        assert client.read_holding_registers(123, count=1, device_id=1).registers == [0], "the rival's word"
         client.close()  # type: ignore[no-untyped-call]  # pymodbus leaves it untyped
     finally:
         process.terminate()
-        assert process.wait(5) == 0
+        assert process.wait(20) == 0
         process.stdout.close()
+
+
+def test_a_growatt_behind_an_open_inverter_gateway_is_served_on_a_broker(broker: Broker) -> None:
+    with Ear(broker) as ear:
+        address = f"mqtt://{broker.host}:{broker.port}"
+        options = ["--broker", address, "--base", "energy/shed", "--every", "0.1", "--soc", "40", "--unkind", "twice=1"]
+        process = subprocess.Popen([*SIMULATE[:-1], "growatt-mqtt", *options], stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        try:
+            wait_for(lambda: b'"SOC": 40' in (ear.last("energy/shed") or b""), 20, "telemetry")
+            ear.client.publish("energy/shed/command/echo", '{"text": "hello", "correlationId": "me"}')
+            wait_for(lambda: ear.count("energy/shed/result") == 2, 20, "the answer, twice")
+            answer = json.loads(ear.last("energy/shed/result") or b"{}")
+            assert answer == {"correlationId": "me", "text": "Echo: hello", "command": "echo", "success": True, "message": ""}
+        finally:
+            process.terminate()
+            assert process.wait(20) == 0
+        assert "Obeyed 1 commands." in process.stdout.read()
+        process.stdout.close()
+        wait_for(lambda: ear.last("energy/shed") == LAST_WILL.encode(), 20, "the last will")
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["growatt-mqtt", "--broker", "nas"], "write it mqtt://host"),
+        (["growatt-mqtt", "--unkind", "rude"], "known are silent"),
+        (["growatt-mqtt", "--unkind", "late=soon"], "known are silent"),
+        (["growatt", "--tcp", "0", "--rival", "1102"], "write it REGISTER=WORD/SECONDSs"),
+    ],
+)
+def test_what_a_growatt_cannot_be_is_said(options: list[str], complaint: str) -> None:
+    ended = subprocess.run([*SIMULATE[:-1], *options], capture_output=True, text=True, timeout=40)
+    assert ended.returncode == 2
+    assert complaint in ended.stderr
