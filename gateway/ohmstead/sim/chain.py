@@ -126,8 +126,7 @@ class Chain:
         back = self._until(lambda: self._listener.last(online, plugged) == b"online" and self._listener.last(base, plugged), 14)
         self._verdict("plugged in again it is back", bool(back), f"after {time.monotonic() - plugged:.1f} s")
 
-    def broker_dies_and_everything_arrives(self, meanwhile: Callable[[], None]) -> None:
-        """`meanwhile` is called while the node waits with what it will send once more: some 15 s."""
+    def broker_dies_and_everything_arrives(self) -> None:
         appliance, broker = self._appliance, self._appliance.broker
         asked_before = appliance.line.requests
         broker.process.kill()
@@ -144,7 +143,6 @@ class Chain:
         fresh = self._until(lambda: self._listener.last(f"{self._contract_root}/now-base", back), 14)
         self._verdict("the broker dies and returns, readings go on", bool(fresh), f"{time.monotonic() - back:.1f} s after its return")
         if appliance.node_runs:
-            meanwhile()
             kept = self._until(lambda: self._samples_between(fell + 0.5, returned) >= 1, 20)
             stored = self._samples_between(fell + 0.5, returned)
             figures = f"the bus was asked {asked} times meanwhile, {stored} readings of those {_DARK:g} s are in the store"
