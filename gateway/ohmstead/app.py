@@ -22,14 +22,15 @@ from ohmstead.clock import Clock
 from ohmstead.config.model import Config
 from ohmstead.control.answers import Answers
 from ohmstead.control.desk import Desk
-from ohmstead.control.dispatch import Actuator, DirectActuator, NodeActuator, outcome_of
+from ohmstead.control.dispatch import Actuator, NodeActuator, outcome_of
 from ohmstead.control.freshness import LastRead
-from ohmstead.control.guarded import GuardedActuator, watches
+from ohmstead.control.guarded import GuardedActuator
 from ohmstead.control.requests import BridgeRequests
 from ohmstead.control.target import Target, targets
 from ohmstead.control.topics import ControlTopics
 from ohmstead.errors import OhmsteadError
 from ohmstead.mqtt import BrokerAddress, MqttClient
+from ohmstead.nodeless import actuator_of, source_of
 from ohmstead.nodes.fleet import Event, Fleet, ends_ownership
 from ohmstead.nodes.ingest import Ingest
 from ohmstead.observe.latest import Latest
@@ -41,8 +42,7 @@ from ohmstead.publish.home_assistant import bridge_topic
 from ohmstead.publish.node_diagnostics import Told
 from ohmstead.publish.outlet import Outlet
 from ohmstead.readings import Snapshot, Stream, Subscriber, Value
-from ohmstead.sources.growatt_mqtt import GrowattMqtt, Timing
-from ohmstead.sources.modbus import Endpoint, ModbusSource
+from ohmstead.sources.growatt_mqtt import GrowattMqtt
 from ohmstead.store.lock import StoreLock
 from ohmstead.store.protocol import Store
 from ohmstead.store.sqlite import SqliteStore
@@ -104,7 +104,11 @@ class Gateway:
             mono=clock.mono,
             wall=clock.wall,
         )
-        self.sources = {device: self._source(device) for device in config.devices if config.devices[device].via.node is None}
+        self.sources = {
+            device: source_of(config, device, self.decoders[device], self.mqtt, self._emit, clock)
+            for device, chosen in config.devices.items()
+            if chosen.via.node is None
+        }
         self.latest = Latest(config.devices, clock.mono)
         self.desk = self._desk()
         self.planning = self._planning()
@@ -151,22 +155,6 @@ class Gateway:
             keep_raw_s=self.config.store.keep_raw,
         )
 
-    def _source(self, device: str) -> ModbusSource | GrowattMqtt:
-        chosen, profile = self.config.devices[device], self.profiles[device]
-        if chosen.via.topic is not None:
-            fastest, timing = min(self.periods[device].values()), Timing.of(chosen.line.timeout, chosen.line.gap, chosen.line.retries)
-            topic, wall, mono = chosen.via.topic, self.clock.wall, self.clock.mono
-            return GrowattMqtt(device, topic, profile, self.mqtt, self._emit, period_s=fastest, timing=timing, wall=wall, mono=mono)
-        line = profile.line
-        endpoint = Endpoint(
-            host=str(chosen.via.host),
-            port=chosen.via.port or line.port,
-            unit=self.config.unit(device),
-            timeout_s=line.timeout,
-            retries=line.retries,
-        )
-        return ModbusSource(device, endpoint, self.scans[device], self.decoders[device], self._emit, wall=self.clock.wall)
-
     def _emit(self, snapshot: Snapshot) -> None:
         self.writer.record(snapshot)
         self.stream.publish(snapshot)
@@ -181,25 +169,14 @@ class Gateway:
             )
             for node, said in config.nodes.items()
         }
-        self.guarded: dict[str, GuardedActuator] = {}
-        actuators: dict[str, Actuator] = {}
-        for device, chosen in config.devices.items():
-            node = chosen.via.node
-            source = self.sources.get(device)
-            if isinstance(source, GrowattMqtt):
-                actuators[device] = self.guarded[device] = self._guarded(device, targets_of[device], source)
-            elif source is not None:
-                actuators[device] = DirectActuator(source)
-            elif node is not None:
-                actuators[device] = self.node_actuators[node]
+        actuators: dict[str, Actuator] = {
+            device: self.node_actuators[chosen.via.node] for device, chosen in config.devices.items() if chosen.via.node is not None
+        }
+        for device, source in self.sources.items():
+            actuators[device] = actuator_of(config, device, targets_of[device], source, lambda *told: self.desk.ended(*told), self.clock)
+        self.guarded = {device: actuator for device, actuator in actuators.items() if isinstance(actuator, GuardedActuator)}
         answers = Answers(config.site, self.mqtt, config.zone)
         return Desk(targets_of, actuators, self.store, answers.say, nodes=self.node_actuators, mono=self.clock.mono, wall=self.clock.wall)
-
-    def _guarded(self, device: str, named: dict[str, Target], source: GrowattMqtt) -> GuardedActuator:
-        limits = watches(self.profiles[device], self.config.limit_ends(device), self.periods[device])
-        return GuardedActuator(
-            device, named, limits, source, lambda *told: self.desk.ended(*told), mono=self.clock.mono, wall=self.clock.wall
-        )
 
     def _targets(self, device: str) -> dict[str, Target]:
         profile = self.profiles[device]
