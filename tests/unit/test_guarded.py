@@ -295,6 +295,15 @@ async def test_the_end_of_the_gateway_sends_what_takes_everything_back(house: Ho
     assert (sent[1102], sent[1092], 123 in sent) == (0, 0, False)
 
 
+async def test_what_is_on_its_way_back_is_sent_there_once_more_by_the_end_of_the_gateway(house: House) -> None:
+    await house.command(CHARGE, 60, lease_s=5)
+    house.inverter.lost = 1000
+    await house.passes(10)
+    assert house.actuator.homeward == ["charge"]
+    house.actuator.let_go()
+    assert [sent[1102] for sent in house.inverter.sent] == [0]
+
+
 async def test_a_device_that_is_read_only_is_not_even_brought_home() -> None:
     read_only = {name: replace(target, read_only=True) for name, target in TARGETS.items()}
     inverter = Inverter()

@@ -30,6 +30,9 @@ MOST_FIGHTS = 3
 LOOK_S = 60.0
 """How often what is in force is looked at."""
 
+_UNKNOWN = -1
+"""Stands for what no register holds."""
+
 _TICK_S = 1.0
 _LONGEST_PAUSE_S = 30.0
 
@@ -186,11 +189,13 @@ class GuardedActuator:
         self._interlock()
 
     def let_go(self) -> None:
-        """The gateway ends: sends what takes back everything that must end, as far as it gets out."""
-        for held in self._held.values():
-            home = _home(held.target)
-            if home is not None and held.target.lease_required:
-                self._settings.let_go(_registers(held.target, home), held.stands)
+        """The gateway ends: sends what takes back everything that must end and is or may be in force, as far as it gets out."""
+        known = {name: held.stands for name, held in self._held.items()}
+        for name, target in self._targets.items():
+            home = _home(target)
+            if home is not None and target.lease_required and (name in known or name in self._homeward):
+                wanted = _registers(target, home)
+                self._settings.let_go(wanted, known.get(name, dict.fromkeys(wanted, _UNKNOWN)))
 
     async def run(self) -> None:
         """Time passes, until cancelled."""
@@ -296,7 +301,7 @@ class GuardedActuator:
 
 def watches(profile: Profile, ends: Mapping[str, Bounds], periods: Mapping[str, float]) -> list[Watch]:
     """The limits of a profile that stop anything at this home: `ends` are their ranges (in the unit of their points), `periods` says how
-    often each group is read, in seconds."""
+    often each group is read, in seconds. A trip lasts as long as its reason here: nothing latches."""
     found: list[Watch] = []
     for limit in profile.limits.values():
         for point in (profile.points[name] for name in limit.point):
