@@ -97,3 +97,13 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
     mosquitto.start()
     yield mosquitto
     mosquitto.stop()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests recorded as their figures (`record_property("figures", …)`) is shown at the end."""
+    reports = [report for group in terminalreporter.stats.values() for report in group if getattr(report, "when", "") == "call"]
+    figures = [str(value) for report in reports for name, value in report.user_properties if name == "figures"]
+    if figures:
+        terminalreporter.section("figures")
+        for line in figures:
+            terminalreporter.write_line(line)

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from ohmcore.records import Wish
     from ohmcore.standing import Desk, Device, Told
 
-_RETRY_MS = const(1000)
-_LONGEST_RETRY_MS = const(30000)
+_MOST_DOUBLINGS = const(16)
 _SAFETY = ("latched", "stale", "failed", "budget")
 _BINDING = ("latched", "stale", "failed", "exclusive", "grid", "failsafe", "limit")  # no rival is given way to against these
 
@@ -63,6 +62,7 @@ def settle(device: "Device", asked: str, said: "list[Decision]") -> None:
                 write = False
             elif _exhausted(device, desk):
                 value, clamp, by = desk.control.safe, "budget", ""
+                write = _due(device, desk, value, clamp)
         safer = desk.out is None or between(desk.control, value, desk.out)
         decision = _decided(device, desk, ruler, (value, clamp, by), write, asked)
         if decision is not None:
@@ -132,8 +132,9 @@ def _due(device: "Device", desk: "Desk", value: int, clamp: str) -> bool:
 def _decided(device: "Device", desk: "Desk", ruler: "Wish | None", outcome: "Clamped", write: bool, asked: str) -> "Decision | None":
     value, clamp, by = outcome
     control, now = desk.control, device.now
-    if not write and value != desk.out:
-        desk.out = value  # it is there already
+    there = not write and value != desk.out
+    if there:  # already, without a command
+        desk.out = value
         desk.again = None
     author, rank, unclamped, lease_ms, words = "", -1, control.reversion, 0, ""
     if ruler is not None:
@@ -142,7 +143,7 @@ def _decided(device: "Device", desk: "Desk", ruler: "Wish | None", outcome: "Cla
         clamp = "external"
     told: "Told" = (author, rank, clamp, by, unclamped)
     if not write:
-        if told == desk.told and control.name != asked:
+        if told == desk.told and not there and control.name != asked:
             return None
         desk.told = told
         return Decision("hold", control.name, value, author, RANKS[rank] if author else "nobody", clamp, by, unclamped, 0, lease_ms, words)
@@ -167,7 +168,7 @@ def failed(device: "Device", desk: "Desk", reason: str, read: "int | None", said
     said.append(notice(reason, "", control.name, read, "", desk.pending))
     desk.pending = 0
     desk.read = read
-    desk.again = device.now + min(_RETRY_MS << min(desk.tries, 5), _LONGEST_RETRY_MS)
+    desk.again = device.now + min(device.setup.retry_ms << min(desk.tries, _MOST_DOUBLINGS), device.setup.longest_retry_ms)
     desk.tries += 1
     if desk.tries >= device.setup.tries:
         desk.failed = True

@@ -136,9 +136,9 @@ class Setup:
 
     `heartbeat_ms`: how long the network operator's box may be silent before failsafe (0: there is none). `failsafe_w`: what the house
     may take then (W). `lease_ms`: of a wish that does not say; `most_lease_ms`: the longest. `dwell_ms`: between two different wishes of
-    the plan. `burst` wishes of an author at once, one more every `refill_ms`. `result_ms`: how long a result is waited for. `tries`:
-    failures after which a wish is given up. `fights`: how often a rival's value is written over. `day_ms`: of the write budget; tests have
-    shorter days.
+    the plan. `burst` wishes of an author at once, one more every `refill_ms`. `result_ms`: how long a result is waited for. `retry_ms`:
+    until the first new try, twice as long each time up to `longest_retry_ms`. `tries`: failures after which a wish is given up.
+    `fights`: how often a rival's value is written over. `day_ms`: of the write budget; tests have shorter days.
     """
 
     def __init__(
@@ -156,6 +156,8 @@ class Setup:
         burst: int = 60,
         refill_ms: int = 2000,
         result_ms: int = 10000,
+        retry_ms: int = 1000,
+        longest_retry_ms: int = 30000,
         tries: int = 3,
         fights: int = 3,
         day_ms: int = _DAY_MS,
@@ -174,11 +176,17 @@ class Setup:
         self.burst = burst
         self.refill_ms = refill_ms
         self.result_ms = result_ms
+        self.retry_ms = retry_ms
+        self.longest_retry_ms = longest_retry_ms
         self.tries = tries
         self.fights = fights
         self.day_ms = day_ms
         self.read_only = read_only
-        if min(heartbeat_ms, dwell_ms, fights, failsafe_w) < 0 or min(burst, refill_ms, result_ms, tries) < 1 or day_ms < 24:
+        if (
+            min(heartbeat_ms, dwell_ms, fights, failsafe_w) < 0
+            or min(burst, refill_ms, result_ms, retry_ms, longest_retry_ms, tries) < 1
+            or day_ms < 24
+        ):
             raise ValueError(f"{device}: its times and numbers make no sense")
         if not 1 <= lease_ms <= most_lease_ms:
             raise ValueError(f"{device}: its leases make no sense")
@@ -258,6 +266,7 @@ if TYPE_CHECKING:
     State = tuple[Any, ...]
     Event = tuple[Any, ...]
 else:
+    State = Event = tuple
     Wish = namedtuple("Wish", ("author", "rank", "value", "until", "order", "words"))
     Decision = namedtuple(
         "Decision",

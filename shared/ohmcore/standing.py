@@ -122,13 +122,21 @@ class Desk:
         return writes
 
     def spend(self, now: int, day_ms: int) -> None:
-        """One more write."""
+        """One more write. No more of them are kept than can matter: as many as the budget has, and one that may be refunded."""
         slot = day_ms // _SLOTS
         kept = [entry for entry in self.spent if now - entry[0] < day_ms + slot]
         if kept and now - kept[-1][0] < slot:
             kept[-1] = (kept[-1][0], kept[-1][1] + 1)
         else:
             kept.append((now, 1))
+        over = sum([number for _, number in kept]) - self.control.budget - 1
+        while over > 0:
+            start, number = kept[0]
+            if number > over:
+                kept[0] = (start, number - over)
+            else:
+                kept.pop(0)
+            over -= number
         self.spent = tuple(kept)
 
     def refund(self) -> None:
