@@ -173,12 +173,11 @@ MUTANTS = (
         "latch",
     ),
     Mutant(
-        "a decision depends on what was before",
+        "what is decided depends on what was decided before",
         "decide",
-        "    return device.state(), said\n\n\ndef _refused",
-        "    _MEMORY.append(now)\n    return device.state(), said if len(_MEMORY) % 97 else []\n\n\n"
-        '_MEMORY: "list[int]" = []\n\n\ndef _refused',
-        "desk",
+        "    desk = device.desks[at]\n    if desk.pending:\n",
+        "    desk = device.desks[at]\n    _PARTS['seen'] = 1 - _PARTS.get('seen', 0)\n    desk.fights = _PARTS['seen']\n    if desk.pending:\n",
+        "wires",
     ),
     Mutant(
         "ticks are counted",
