@@ -85,7 +85,12 @@ class Relay:
         self._end(target)
 
     def _note(self, body: bytes) -> None:
-        _, boot, seq, _ = unpackb(body)
+        try:
+            _, boot, seq, _ = unpackb(body)
+        except (ValueError, TypeError):  # a campaign that sends garbage sends it here as well
+            return
+        if not (isinstance(boot, int) and isinstance(seq, int)):
+            return
         with self._lock:
             self.acknowledged[boot] = max(seq, self.acknowledged.get(boot, 0))
             self.acknowledgements += 1

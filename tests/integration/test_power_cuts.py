@@ -8,7 +8,7 @@ import pytest
 
 from tests.chaos.power_cuts import OPERATIONS, Rig, campaign
 
-CUTS = 4
+CUTS = 3
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
