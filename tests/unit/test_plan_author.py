@@ -164,6 +164,26 @@ def test_rules_are_switched_on_one_by_one() -> None:
     assert RuleAuthor(TWO_HOURS).rules == ["cheapest-hours"]
 
 
+def test_a_price_just_at_the_limit_is_in_the_lowest_quarter_of_the_range() -> None:
+    """From 0 to 100 the limit is 25."""
+    prices = [0.0, 25.0, 25.01, 100.0, *[60.0] * 92]
+    assert cheapest_quarter_of_range(made(prices)) == {made().start, made().start + QUARTER_S}
+
+
+def test_what_brings_just_the_threshold_may_flow_out_and_be_sold() -> None:
+    day = made([0.0] * 4 + [-1.0] * 4 + [200.0] * 88)
+    wanted = Settings("growatt", BATTERY, export_above=0.0, sell_above=Tariff("EUR").sell(200.0), sell_floor=20)
+    plan = RuleAuthor(wanted).plan(situation(day, soc=90, tariff=Tariff("EUR")))
+    (limit,) = [step for step in plan.steps if step.control == EXPORT_LIMIT]
+    assert (limit.start, limit.end) == (at(day, "01:00"), at(day, "02:00"))
+    assert DISCHARGE in controls(plan)
+
+
+def test_charging_ends_where_the_owner_says() -> None:
+    plan = planned(replace(TWO_HOURS, charge=replace(TWO_HOURS.charge, fill_to=45)))
+    assert max(quarter.soc or 0.0 for quarter in plan.quarters) == pytest.approx(45.0)
+
+
 def test_the_union_of_the_charging_rules_is_charged_cheapest_first() -> None:
     """Two cheapest hours: 02 and 05. The cheapest half hour: 10:00. Room for five quarter hours of 1 kWh."""
     prices = [100.0 + number / 100 for number in range(96)]

@@ -109,3 +109,10 @@ def test_the_sun_rises_in_prague_when_the_almanac_says() -> None:
         assert light[0] == pytest.approx(rise.timestamp(), abs=180)
         assert light[1] == pytest.approx(sets.timestamp(), abs=180)
     assert daylight(date(2026, 6, 21), Place(70.0, 20.0)) is None
+
+
+def test_on_the_third_of_november_the_sun_is_sixteen_minutes_ahead_of_the_clock() -> None:
+    """The equation of time has its largest value then, 16 min 26 s; 14.43° east are 57 min 43 s before Greenwich: noon at 10:45:51 UTC."""
+    light = daylight(date(2025, 11, 3), Place(50.08, 14.43))
+    assert light is not None
+    assert sum(light) / 2 == pytest.approx(datetime(2025, 11, 3, 10, 45, 51, tzinfo=UTC).timestamp(), abs=60)

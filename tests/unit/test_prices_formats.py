@@ -250,7 +250,14 @@ def test_entso_e_says_that_there_is_nothing_yet_in_its_own_way() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [publication(series({2: 1.0})), publication(series({1: 1.0, 9: 1.0})), publication(series({1: 1.0}, currency="CZK")), b"<a/>"]
+    "body",
+    [
+        publication(series({2: 1.0})),
+        publication(series({1: 1.0, 9: 1.0})),
+        publication(series({1: 1.0}, currency="CZK")),
+        b"<a/>",
+        publication(series({1: 1.0}, resolution="P1D")),
+    ],
 )
 def test_what_is_no_publication_is_refused(body: bytes) -> None:
     with pytest.raises(WrongPrices):

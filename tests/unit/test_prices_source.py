@@ -168,6 +168,12 @@ async def test_an_unkind_service_gives_a_reason_and_no_prices(services: sim.Pric
     assert home.days() == [DAY]
 
 
+async def test_an_answer_that_breaks_off_is_said_to_break_off(services: sim.PriceServices) -> None:
+    services.kindness = sim.HALF
+    with pytest.raises(PriceError, match="OTE: broke off in the middle of its answer"):
+        await ote(services).prices(DAY, None)
+
+
 async def test_a_soap_fault_is_told_in_its_own_words(services: sim.PriceServices) -> None:
     services.kindness = sim.FAULT
     with pytest.raises(WrongPrices, match="OTE: refuses the question: Internal error"):
