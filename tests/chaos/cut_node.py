@@ -76,10 +76,10 @@ vfs.mount(vfs.VfsLfs2(flash, readsize=_UNIT, progsize=_UNIT), "/f")
 
 from hal.common import CommonHal  # the node's code comes after its flash
 from ohmcore.gateway import seal
-from ohmcore.limits import Budget
 from ohmcore.pack import Packer
 from ohmnode import configuration, keep, outbox, proof, slots, spool, transfer, update
 from ohmnode.commands import Commands
+from ohmnode.leases import Leases
 
 
 class Hal(CommonHal):
@@ -171,48 +171,49 @@ class Count:
         found(self._commands(Hal()).last)
 
 
-class Control:
-    """What `keep` wants of a control."""
+class Device:
+    """What a control wants of one."""
 
-    class Device:
-        name = "growatt"
+    name = "growatt"
+    online = True
 
-    device = Device()
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.kept = False
-        self.budget = Budget(40)
+def house(hal: Hal) -> Leases:
+    """Three controls with a lease and a budget, as the node has them."""
+    leases = Leases(hal, outbox.Outbox(hal, spool.Spool(8, 1024)))
+    for name in ("charge", "discharge", "export"):
+        field = [0, 1, 0, 0, 1000, 1, None]
+        leases.add(Device(), {"name": name, "blocks": [[6, 10, 1]], "fields": [field], "safe": bytes(2), "budget": 40})
+    return leases
 
 
 class Keep:
     """Leases come and go, budgets are used, the house latches and is reset."""
 
     def prepare(self) -> None:
-        hal = Hal()
-        keep.save(hal, outbox.Outbox(hal, spool.Spool(8, 1024)), "stop 0", [])
+        leases = house(Hal())
+        leases.cause = "stop 0"
+        leases._save()
 
     def run(self) -> None:
-        hal = Hal()
-        box = outbox.Outbox(hal, spool.Spool(8, 1024))
-        controls = [Control(name) for name in ("charge", "discharge", "export")]
+        leases = house(Hal())
         for number in range(1, 30):
-            control = chance.choice(controls)
+            control = chance.choice(leases.controls)
             control.kept = not control.kept
-            if control.budget.left():
-                control.budget.spend(1)
-            if keep.save(hal, box, f"stop {number}", controls):
+            leases.cause = f"stop {number}"
+            control.work.begin(1, b"\0\x01", False, "")  # somebody's command, about to be written
+            if leases.may(control.work, 1):
                 did(number)
 
     def recover(self) -> None:
         hal = Hal()
-        controls = [Control(name) for name in ("charge", "discharge", "export")]
-        cause = keep.load(hal, controls)
-        keep.save(hal, outbox.Outbox(hal, spool.Spool(8, 1024)), cause, controls)
+        leases = house(hal)
+        leases.cause = keep.load(hal, leases.controls)
+        leases._save()
 
     def look(self) -> None:
         hal = Hal()
-        found(keep.load(hal, [Control("charge")]))
+        found(keep.load(hal, house(hal).controls))
 
 
 class Spool:
