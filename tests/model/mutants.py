@@ -176,7 +176,8 @@ MUTANTS = (
         "what is decided depends on what was decided before",
         "decide",
         "    desk = device.desks[at]\n    if desk.pending:\n",
-        "    desk = device.desks[at]\n    _PARTS['seen'] = 1 - _PARTS.get('seen', 0)\n    desk.fights = _PARTS['seen']\n    if desk.pending:\n",
+        "    desk = device.desks[at]\n    _PARTS['seen'] = 1 - _PARTS.get('seen', 0)\n"
+        "    desk.fights = _PARTS['seen']\n    if desk.pending:\n",
         "wires",
     ),
     Mutant(
