@@ -366,8 +366,9 @@ def unpacked(setup: "Setup", plain: "Any") -> "State":
         )
         Device(kept)
         return kept
-    except (TypeError, AttributeError, IndexError, KeyError) as error:
-        raise ValueError("no state of the arbiter") from error
+    except (TypeError, AttributeError, IndexError, KeyError):
+        pass  # MicroPython does not chain exceptions, and grumbles
+    raise ValueError("no state of the arbiter")
 
 
 def _desk(setup: "Setup", control: "Control", frozen: "tuple[Any, ...]", authors: "list[str]") -> "State":

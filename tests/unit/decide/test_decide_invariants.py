@@ -416,6 +416,6 @@ class ReadOnly(RuleBasedStateMachine):
 
 
 TestADay = ADay.TestCase
-TestADay.settings = settings(max_examples=60, stateful_step_count=40)
+TestADay.settings = settings(max_examples=150, stateful_step_count=40)
 TestReadOnly = ReadOnly.TestCase
 TestReadOnly.settings = settings(max_examples=20, stateful_step_count=20)
