@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Handler = Callable[[Device, Event, list[Decision]], Refusal | None]
 
-__all__ = ("begin", "decide", "due", "explain", "mode_of", "next_identity", "packed", "unpacked")
+__all__ = ("begin", "clock", "decide", "due", "explain", "mode_of", "next_identity", "packed", "unpacked")
 
 _MOST_TRIPS = const(16)
 _MOST_SHOWN = const(64)
@@ -39,8 +39,8 @@ def decide(state: "State", event: "Event", now: int) -> "tuple[State, list[Decis
     handler = _HANDLERS.get(kind) if isinstance(kind, str) else None
     if handler is not None and len(event) != _PARTS[str(kind)]:
         handler = None
-    if handler is not None and kind == "restart" and (event[1] is None or whole(event[1])):
-        _restart(device, event[1], now, said)
+    if handler is not None and kind == "restart" and _restarted(device, event, said) is None:
+        _restart(device, event, now, said)
     elif now > device.now:
         device.now = now
     _pass_time(device, said)
@@ -75,12 +75,14 @@ def _refused(refusal: "Refusal", event: "Event") -> "Decision":
     return rejection(refusal[0], refusal[1], author, control, value, identity)
 
 
-def _restart(device: "Device", gap_ms: "int | None", now: int, said: "list[Decision]") -> None:
+def _restart(device: "Device", event: "Event", now: int, said: "list[Decision]") -> None:
+    """A clock of before that would have gone backwards is not known either."""
+    _, was_ms, known = event
     if not device.failsafe and device.setup.heartbeat_ms:
-        said.append(notice("failsafe"))
-    device.restart(gap_ms, now)
-    if gap_ms is None:
+        said.append(notice("failsafe", "", "", device.setup.failsafe_w))
+    if not known or was_ms < device.now:
         end_all(device, "lease ended", "restart", said)
+    device.restart(max(was_ms, device.now), now)
 
 
 def _pass_time(device: "Device", said: "list[Decision]") -> None:
@@ -255,7 +257,7 @@ def _external(device: "Device", event: "Event", said: "list[Decision]") -> "Refu
 
 
 def _restarted(_device: "Device", event: "Event", _said: "list[Decision]") -> "Refusal | None":
-    return None if event[1] is None or whole(event[1]) else ("malformed", "gap")
+    return None if whole(event[1], -(1 << 62)) and type(event[2]) is bool else ("malformed", "clock")
 
 
 _HANDLERS: "dict[str, Handler]" = {
@@ -292,8 +294,13 @@ _PARTS = {
     "result": 5,
     "readback": 3,
     "external": 3,
-    "restart": 2,
+    "restart": 3,
 }
+
+
+def clock(state: "State") -> int:
+    """The time of the last event."""
+    return Device(state).now
 
 
 def next_identity(state: "State", author: str) -> int:

@@ -98,10 +98,11 @@ def external(control: str, value: int) -> "Event":
     return ("external", control, value)
 
 
-def restart(gap_ms: "int | None") -> "Event":
-    """The first event after a stored state was loaded. `gap_ms`: how much time has certainly passed since its last event; None: nobody
-    knows, and leases end."""
-    return ("restart", gap_ms)
+def restart(was_ms: int, known: bool = True) -> "Event":
+    """The first event after a stored state was loaded. `was_ms`: what the clock of before would say now; it may be another one since.
+
+    Not `known`: nobody can tell (the machine was off); `was_ms` is what it said last (`decide.clock`), and leases end."""
+    return ("restart", was_ms, known)
 
 
 def from_plain(written: "Any") -> "Event":

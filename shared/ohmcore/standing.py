@@ -285,9 +285,9 @@ class Device:
         seen = self.seen[at]
         return None if seen is None else seen[0]
 
-    def restart(self, gap_ms: "int | None", now: int) -> None:
-        """The clock may be another one; what device and telemetry were like is not known any more."""
-        ms = now - self.now - (gap_ms or 0)
+    def restart(self, was_ms: int, now: int) -> None:
+        """The clock that would say `was_ms` says `now`; what device and telemetry were like is not known any more."""
+        ms = now - was_ms
         self.now = now
         self.buckets = tuple([(used, at + ms) for used, at in self.buckets])
         self.manual = None if self.manual is None else self.manual + ms

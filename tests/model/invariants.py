@@ -36,6 +36,8 @@ class Step:
         self.rejections = [said for said in decisions if said.kind == "rejection"]
         self.writes = [said for said in decisions if said.kind in WRITES]
         self.before, self.after = Device(before), Device(after)
+        self.shift = now - event[1] if self.kind == "restart" and not self.rejections else 0
+        """By which the clock has changed."""
         self.pairs: list[tuple[Desk, Desk]] = list(zip(self.before.desks, self.after.desks, strict=True))
 
     def written(self, control: str) -> Decision | None:
@@ -175,7 +177,7 @@ def i07_only_a_reset_unlatches(step: Step) -> bool:
 
 
 def i08_a_copy_never_extends_a_lease(step: Step) -> bool:
-    shift = step.after.now - step.before.now - (step.event[1] or 0) if step.kind == "restart" and not step.rejections else 0
+    shift = step.shift
     for was, desk in step.pairs:
         known = [wish._replace(until=wish.until + shift) for wish in (*was.wishes, was.waiting) if wish is not None]
         for wish in (*desk.wishes, desk.waiting):
@@ -197,7 +199,7 @@ def i08_a_copy_never_extends_a_lease(step: Step) -> bool:
 def i09_no_flip_within_the_dwell_time(step: Step) -> bool:
     for was, desk in step.pairs:
         plan, had = desk.wishes[PLAN], was.wishes[PLAN]
-        shift = step.after.now - step.before.now - (step.event[1] or 0) if step.kind == "restart" else 0
+        shift = step.shift
         adopted = None if was.adopted is None else was.adopted + shift
         if plan is not None and (had is None or had.value != plan.value or had.until + shift <= step.after.now):
             if adopted is not None and step.after.now - adopted < step.setup.dwell_ms:
@@ -277,7 +279,7 @@ def i12_writes_are_few(step: Step) -> bool:
             if sum(number for _, number in desk.spent) > sum(number for _, number in was.spent):
                 return False
             continue
-        shift = step.after.now - step.before.now - (step.event[1] or 0) if step.kind == "restart" and not step.rejections else 0
+        shift = step.shift
         spent = sum(number for start, number in was.spent if step.after.now - (start + shift) < day)
         if step.event[:4] == ("result", control.name, was.pending, "unchanged") and was.pending:
             spent -= 1
@@ -327,16 +329,16 @@ def i14_nothing_is_out_that_was_not_decided(step: Step) -> bool:
 def i15_a_restart_never_lengthens_a_lease(step: Step) -> bool:
     if step.kind != "restart" or step.rejections:
         return True
-    gap = step.event[1]
+    _, was_ms, known = step.event
     for was, desk in step.pairs:
         for before, after in zip((*was.wishes, was.waiting), (*desk.wishes, desk.waiting), strict=True):
             candidates = [wish for wish in (before, was.waiting) if wish is not None]
             if after is None:
                 continue
-            if gap is None or not candidates:
+            if not known or not candidates:
                 return False
-            left = max(wish.until - step.before.now for wish in candidates if wish.value == after.value)
-            if after.until - step.after.now > left - gap:
+            left = max(wish.until - was_ms for wish in candidates if wish.value == after.value)
+            if after.until - step.after.now > left:
                 return False
     return True
 

@@ -162,13 +162,15 @@ MUTANTS = (
         "desk",
     ),
     Mutant("the clamp is not named", "clamps", 'return value, "limit" if by else "", by', 'return value, "", ""', "grid"),
-    Mutant("a restart begins leases anew", "decide", "device.restart(gap_ms, now)", "device.restart(0, now)", "latch"),
-    Mutant("a restart after nobody knows keeps leases", "decide", "    if gap_ms is None:\n", "    if False:\n", "latch"),
+    Mutant(
+        "a restart begins leases anew", "decide", "device.restart(max(was_ms, device.now), now)", "device.restart(device.now, now)", "latch"
+    ),
+    Mutant("a restart after nobody knows keeps leases", "decide", "    if not known or was_ms < device.now:\n", "    if False:\n", "latch"),
     Mutant(
         "off is not sent after a restart if memory says it is off",
         "decide",
-        "    device.restart(gap_ms, now)\n",
-        "    outs = [desk.out for desk in device.desks]\n    device.restart(gap_ms, now)\n"
+        "    device.restart(max(was_ms, device.now), now)\n",
+        "    outs = [desk.out for desk in device.desks]\n    device.restart(was_ms, now)\n"
         "    for desk, out in zip(device.desks, outs):\n        desk.out = desk.read = out\n",
         "latch",
     ),

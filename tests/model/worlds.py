@@ -67,7 +67,14 @@ def soc(*values: int | None) -> list[Move]:
 STOP = [plain("stop", events.stop(1)), plain("stop released", events.stop(0))]
 RESETS = [plain("reset", events.reset("loxone")), plain("reset by the phone", events.reset("phone"))]
 TRIPS = [plain("trip", events.trip("hot")), plain("trip cleared", events.trip_cleared("hot"))]
-RESTARTS = [plain("restart after 1", events.restart(UNIT_MS), UNIT_MS), plain("restart after nobody knows", events.restart(None), UNIT_MS)]
+
+
+def restart(name: str, ms: int, known: bool = True) -> Move:
+    """The clock goes on by one unit, whatever has passed."""
+    return Move(name, lambda state: events.restart(Device(state).now + ms, known), UNIT_MS)
+
+
+RESTARTS = [restart("restart after 2", 2 * UNIT_MS), restart("restart after nobody knows", 0, False)]
 FAR = 10**12
 """An identity that no wish gets to."""
 

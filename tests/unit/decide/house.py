@@ -116,11 +116,12 @@ class House:
         return said
 
     def restart(self, gap_ms: int | None, *, clock: int | None = None) -> list[Decision]:
-        """The gateway is killed and comes back `gap_ms` later, with what it had stored; its clock may be another one."""
+        """The gateway is killed and comes back `gap_ms` later (None: nobody knows), with what it had stored, maybe to another clock."""
         stored = json.dumps(packed(self.state))
-        self.now = clock if clock is not None else self.now + (gap_ms or 0)
+        was = self.now + (gap_ms or 0)
+        self.now = was if clock is None else clock
         self.state = unpacked(self.setup, json.loads(stored))
-        return self.tell(events.restart(gap_ms))
+        return self.tell(events.restart(was, gap_ms is not None))
 
     # What can be seen
 

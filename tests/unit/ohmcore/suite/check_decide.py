@@ -180,7 +180,7 @@ def test_whatever_is_no_event_is_rejected() -> None:
         events.grid(-1),
         events.telemetry([("moon", 1)]),
         events.result("charge", 99, "done"),
-        events.restart(-1),
+        events.restart(None),  # type: ignore[arg-type]
         events.from_plain(7),
         events.from_plain([["wish"]]),
     ):
