@@ -85,7 +85,7 @@ class Jumps:
         await self._until(lambda: self._published > before + 3, f"a published reading {what}")
         await self._until(lambda: self.house.relay.acknowledgements > acknowledged, f"an acknowledgement {what}")
         count = len(self._answers)
-        gateway.desk.request("first", "level", str(self.jumps % 500), "chaos")
+        gateway.desk.request("first", "level", str(self.jumps % 500), f"author {self.jumps % 50}")
         await self._until(lambda: len(self._answers) > count, f"the answer to a command {what}")
         if len(self._answers) > count:
             outcome = self._answers[-1].outcome

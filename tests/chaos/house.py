@@ -41,7 +41,7 @@ controls:
 CONFIGURATION = """
 site: home
 mqtt: {{url: "mqtt://127.0.0.1:{broker}", user: ohmstead, password: "{password}"}}
-store: {{path: ohm.db, flush: 50 ms}}
+store: {{path: ohm.db, flush: 50 ms, keep_raw: 36500 d}}
 web: {{enabled: false}}
 log: {{format: json, level: warning}}
 nodes:

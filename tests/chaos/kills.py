@@ -50,15 +50,15 @@ class Kills:
             self._parts[part].start()
         self._progress("at the start")
         while victims:
-            count = 2 if self._dice.random() < 0.2 else 1
-            together = {victims.pop() for _ in range(min(count, len(victims)))}
-            for kind in sorted(together):
+            together = [victims.pop()]
+            if victims and victims[-1] != together[0] and self._dice.random() < 0.3:
+                together.append(victims.pop())
+            for kind in together:
                 self._parts[kind].kill()
                 self.killed[kind] += 1
             time.sleep(self._dice.uniform(0, 1.2) if self._dice.random() < 0.5 else 0)
-            order = sorted(together)
-            self._dice.shuffle(order)
-            for kind in order:
+            self._dice.shuffle(together)
+            for kind in together:
                 self._parts[kind].start()
             tell(len(together))
             time.sleep(min(self._dice.expovariate(1 / 1.2), 6))
