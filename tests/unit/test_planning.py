@@ -19,6 +19,7 @@ from ohmstead.readings import Quality, Snapshot
 from ohmstead.sim.prices import DOWN, PriceServices
 from ohmstead.store.protocol import Batch, StoreError
 from ohmstead.store.sqlite import SqliteStore
+from ohmstead.tasks import end
 from tests.publishing import Recorder
 from tests.unit.homes import writer
 from tests.unit.price_days import DAY, PRAGUE
@@ -166,9 +167,8 @@ async def test_a_plan_is_made_at_once_when_prices_come(tmp_path: Path, services:
     assert not home.planner.plan.quarters
     await home.parts.prices.attend()
     await until(lambda: home.planner.plan is not None and bool(home.planner.plan.quarters))
-    running.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await running
+    await end([running])
+    assert running.cancelled()
 
 
 async def test_a_store_that_cannot_keep_a_plan_does_not_keep_it_from_being_made(

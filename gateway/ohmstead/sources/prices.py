@@ -76,7 +76,8 @@ class PriceSource:
         while True:
             again = await self.attend()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._hurry.wait(), min(max(again - self._wall(), 1.0), _LONGEST_SLEEP_S))
+                async with asyncio.timeout(min(max(again - self._wall(), 1.0), _LONGEST_SLEEP_S)):
+                    await self._hurry.wait()
             self._hurry.clear()
 
     def ask_now(self) -> None:

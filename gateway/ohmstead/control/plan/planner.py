@@ -86,7 +86,8 @@ class Planner:
             due = (self._wall() // QUARTER_S + 1) * QUARTER_S
             while (left := due - self._wall()) > 0 and not self._wake.is_set():
                 try:
-                    await asyncio.wait_for(self._wake.wait(), min(left, _LONGEST_SLEEP_S))
+                    async with asyncio.timeout(min(left, _LONGEST_SLEEP_S)):  # unlike wait_for it never forgets a cancellation
+                        await self._wake.wait()
                 except TimeoutError:
                     if self._wall() < due - QUARTER_S:
                         break  # the clock was set back
