@@ -4,7 +4,6 @@ import gc
 
 from ohmcore import const, pdu, rtu
 from ohmcore.errors import ModbusError, ModbusException
-from ohmnode.line import Line
 from ohmnode.schedule import COUNTERS, Device, Group, Schedule, payload_size
 from ohmnode.waiter import Waiter
 
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
 
     from hal import Hal
     from ohmnode.guard import Guard
+    from ohmnode.line import Line
     from ohmnode.outbox import Outbox
     from ohmnode.scan import Scan
     from ohmnode.schedule import Form
@@ -124,6 +124,8 @@ class Bus:
 
             self._outbox.log(self.name, f"{spec['host']}:{spec['port']}")
             return TcpLine(self.hal, spec["host"], spec["port"])
+        from ohmnode.line import Line  # not before the node is built, for which memory is needed as well
+
         baud, parity, stop = self._form
         self._outbox.log(self.name, f"opened {spec['port']} at {baud} baud 8{parity}{stop}")
         return Line(self.hal, self.hal.uart(spec), self._form)

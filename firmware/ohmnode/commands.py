@@ -5,7 +5,6 @@ from ohmcore.errors import FrameError, PackError
 from ohmcore.frames import parse_command
 from ohmcore.pack import unpack
 from ohmcore.seal import unseal
-from ohmnode.writes import Command
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -19,6 +18,16 @@ _FILE = "command.counter"
 _AHEAD = const(64)
 _OFTEN_MS = const(60000)
 _IDS = const(32)
+
+
+class Command:
+    """What an authorised author wants. `ttl_ms`: within which it is written or not at all. `lease_ms` 0: without a lease."""
+
+    def __init__(self, identity: "int | str", raw: bytes, ttl_ms: int, lease_ms: int) -> None:
+        self.identity = identity
+        self.raw = raw
+        self.ttl_ms = ttl_ms
+        self.lease_ms = lease_ms
 
 
 class Commands:

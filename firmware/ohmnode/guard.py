@@ -36,7 +36,7 @@ _LATCHED = const(5)
 
 
 class Guard(Leases):
-    """`content`: the configuration. `add` the controls, then `start`."""
+    """`content`: the configuration. `add` the controls, `bind`, then `start`."""
 
     def __init__(self, hal: "Hal", outbox: "Outbox", content: "dict[str, Any]") -> None:
         Leases.__init__(self, hal, outbox)
@@ -49,8 +49,8 @@ class Guard(Leases):
         self._pin: "Callable[[], bool] | None" = hal.stop_pin(pin) if pin else None
         self._pin_seen = 0
 
-    def start(self, devices: "list[Device]") -> None:
-        """Everything is there: binds the limits, and takes up what was before the restart. ValueError for limits of nothing."""
+    def bind(self, devices: "list[Device]") -> None:
+        """Everything is there: the limits get their groups and controls. ValueError for limits of nothing."""
         for rule, spec in self._rules:
             wanted = (spec["device"], spec["group"])
             groups = [group for device in devices for group in device.groups if (device.name, group.name) == wanted]
@@ -60,6 +60,9 @@ class Guard(Leases):
                 raise ValueError(f"limit {rule.name}: no such group, read or control")
             self._watched.append((rule, groups[0], read, targets))
         self._rules = []
+
+    def start(self) -> None:
+        """Takes up what was before the restart."""
         cause = keep.load(self._hal, self.controls)
         for control in self.controls:
             work = control.work

@@ -38,14 +38,14 @@ def load(hal: "Hal", controls: "list[Control]") -> str:
             for control in controls:
                 if control.name == name and control.device.name == device:
                     control.kept = bool(leased)
-                    if hours and control.budget is not None:
-                        control.budget.hours[: len(hours)] = hours
+                    if hours and control.most:
+                        control.spend(0).hours[: len(hours)] = hours
         return str(cause)
     except (OSError, PackError, TypeError, ValueError):
         for control in controls:  # whatever it said: nothing is owned, and nothing may be spent for a day
             control.kept = True
-            if control.budget is not None:
-                control.budget.spend(255)
+            if control.most:
+                control.spend(255)
         return "damaged state"
 
 
@@ -54,7 +54,7 @@ def save(hal: "Hal", outbox: "Outbox", cause: str, controls: "list[Control]") ->
     entries: "list[Any]" = []
     for control in controls:
         hours = None
-        if control.budget is not None and control.budget.left() < control.budget.most:
+        if control.budget is not None and control.left() < control.most:
             hours = bytes(control.budget.hours)
         if control.kept or hours:
             entries.append([control.device.name, control.name, int(control.kept), hours])

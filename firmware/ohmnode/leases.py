@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from hal import Hal
     from ohmcore.limits import Rule
+    from ohmnode.commands import Command
     from ohmnode.outbox import Outbox
     from ohmnode.schedule import Device, Group
-    from ohmnode.writes import Command
 
 _VERIFY_MS = const(10000)
 _SECOND_LOOK_MS = const(1000)
@@ -133,13 +133,13 @@ class Leases:
         if not towards_safety and control.gap_ms > 0:
             work.again(control.gap_ms, False)
             return False
-        if control.budget is not None:
-            if not towards_safety and control.budget.left() < writes:
+        if control.most:
+            if not towards_safety and control.left() < writes:
                 self._event(work, "limited", "budget", control.value(work.seen))
                 self.failed(work, "budget", True)
                 return False
-            control.budget.spend(writes)
-        if control.budget is not None or (work.state == _LEASED and not control.required and not control.kept):
+            control.spend(writes)
+        if control.most or (work.state == _LEASED and not control.required and not control.kept):
             control.kept = control.kept or (work.state == _LEASED and not control.required)
             if not self._save() and not towards_safety:
                 self.failed(work, "no storage", True)
@@ -253,7 +253,7 @@ class Leases:
         if not self._renews(control, command):
             if control.gap_ms > command.ttl_ms:
                 return "interval"
-            if control.budget is not None and control.budget.left() <= 0:
+            if control.most and control.left() <= 0:
                 return "budget"
         return ""
 

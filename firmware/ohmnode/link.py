@@ -2,11 +2,8 @@
 
 import asyncio
 
-import umqtt.simple
-
 from ohmcore import const
 from ohmnode import overlay
-from ohmnode.session import Session
 from ohmnode.waiter import Waiter
 
 TYPE_CHECKING = const(False)
@@ -103,6 +100,10 @@ class Link:
             waiter.close()
 
     async def _session(self, host: str, port: int, ward: "Ward", waiter: "Waiter") -> None:
+        from umqtt.simple import MQTTException
+
+        from ohmnode.session import Session  # not before the node is built, for which memory is needed as well
+
         session = None
         try:
             while not self._hal.network_ready():
@@ -114,7 +115,7 @@ class Link:
             await session.join(address, host)
             overlay.lift("join")
             await session.run()
-        except (OSError, umqtt.simple.MQTTException) as failure:
+        except (OSError, MQTTException) as failure:
             self.log(f"{host}:{port}: {failure}")
             if self._resolver is not None:
                 self._resolver.forget(host)

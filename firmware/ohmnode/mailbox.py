@@ -28,7 +28,7 @@ class Mailbox:
         self.stop: "int | None" = None
         self._root = root
         self._outbox = outbox
-        self._commands = commands
+        self.commands = commands
         self._guard = guard
 
     def take(self, topic: bytes, body: bytes) -> None:
@@ -42,10 +42,10 @@ class Mailbox:
         elif name == b"down/command":
             if len(body) > _COMMAND_BYTES:
                 self.refuse("oversized")
-            elif self._commands is None:
+            elif self.commands is None:
                 self._outbox.refuse("rejected", "", "unauthorised", {"detail": "this node has no key"})
             else:
-                self._commands.accept(body)
+                self.commands.accept(body)
         elif name == b"down/config" or name == b"down/update":
             if self.transfer is None:
                 self.refuse("no key")

@@ -52,17 +52,11 @@ class Node:
             overlay.lay("arm")
             self._guard = Guard(hal, outbox, content)
         self._commands: "Commands | None" = None
-        if key:
-            from ohmnode.commands import Commands  # memory that a node without a key need not spend
-
-            context = "{}/{}/command".format(content["site"], content["node"]).encode()
-            read_only = [device["name"] for device in devices if device.get("read_only")]
-            self._commands = Commands(hal, outbox, key, context, self._guard, read_only)
-            self._commands.system["restart"] = self._restart
-            self._commands.system["scan"] = self._scan
+        self._key: "bytes | None" = key
+        self._read_only = [device["name"] for device in devices if device.get("read_only")]
         self._capabilities = ["rtu", "vitals"] + (["commands"] if key else []) + (["leases"] if self._guard else [])
         self._buses = [Bus(hal, bus, self._outbox, self._vitals, self._guard) for bus in content["buses"]]
-        self._mailbox = Mailbox(root_of(content), outbox, self._commands, self._guard)
+        self._mailbox = Mailbox(root_of(content), outbox, None, self._guard)
         self._transfers: "Transfers | None" = None
         self._root = "{}/{}/".format(content["site"], content["node"])
         self._update_key = content.get("update_key")
@@ -71,7 +65,7 @@ class Node:
         self._link = Link(hal, content, outbox, life.pipe, self._vitals, self._mailbox, self)
         if self._guard is not None:
             self._guard.connected = lambda: self._link.connected
-            self._guard.start([device for bus in self._buses for device in bus.devices])
+            self._guard.bind([device for bus in self._buses for device in bus.devices])
             overlay.lift("arm")
         supervisor = self._supervisor = Supervisor(hal, self._outbox)
         for bus in self._buses:
@@ -107,6 +101,19 @@ class Node:
 
     async def run(self) -> "int | str":
         """Until it is to be left, see `leave`; or an exit code where the machine has somebody to give up to."""
+        if self._guard is not None:
+            overlay.lay("duty")
+            overlay.lay("resume")
+            self._guard.start()
+            overlay.lift("resume")
+        if self._key:
+            from ohmnode.commands import Commands  # memory that a node without a key need not spend
+
+            commands = Commands(self._hal, self._outbox, self._key, f"{self._root}command".encode(), self._guard, self._read_only)
+            commands.system["restart"] = self._restart
+            commands.system["scan"] = self._scan
+            self._commands = self._mailbox.commands = commands
+        self._outbox.recall()
         self._hal.network_start(self._wifi)
         gc.collect()
         outcome = await self._supervisor.run()
@@ -114,6 +121,7 @@ class Node:
             overlay.lay("leave")
             await self._end()
             overlay.lift("leave")
+            overlay.lift("duty")
         return outcome
 
     async def _end(self) -> None:

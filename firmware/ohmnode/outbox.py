@@ -35,11 +35,16 @@ class Outbox:
         self._quiet: "dict[str, list[int]]" = {}
 
     def use_flash(self, most: int) -> None:
-        """Up to `most` bytes of flash behind the spool, and what earlier lives of the node left there; 0: none."""
+        """Up to `most` bytes of flash behind the spool, 0: none. `recall` looks for what earlier lives of the node left there."""
         if not most:
             return
         self._most = most
         self.spool.opener = self.open_flash
+
+    def recall(self) -> None:
+        """What earlier lives of the node left on the flash, if it did."""
+        if self.spool.flash is not None or self.spool.opener is None:
+            return
         try:
             left = os.listdir(self._hal.folder + "/spool")
         except OSError:  # there never was an outage
@@ -56,8 +61,10 @@ class Outbox:
         except OSError as failure:
             self.spool.opener = None
             self.log("spool", f"no flash: {failure}")
-        except MemoryError as failure:  # there may be room the next time
-            self.log("spool", f"no flash now: {failure}")
+        except MemoryError:  # there may be room the next time; an event would want the flash itself
+            if "memory" not in self._quiet:
+                self._quiet["memory"] = [0, 0]
+                self.log("spool", "no memory for the flash now")
 
     def uptime_ms(self) -> int:
         """Milliseconds since the node started; counts on where the port's ticks wrap (every 2**30 ms on an ESP32)."""

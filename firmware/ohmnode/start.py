@@ -135,6 +135,7 @@ class Life:
                 gc.threshold(-1)
                 return node
             except (ConfigurationError, KeyError, TypeError, ValueError, AttributeError, IndexError, MemoryError) as wrong:
+                overlay.lift("arm")
                 if not names or (later and isinstance(wrong, MemoryError)):
                     raise
                 complaint = f"{self.source} makes no node: {wrong!r}"

@@ -130,8 +130,11 @@ class Supervisor:
             ward.restarts += 1
             if self._hal.ticks_diff(self._hal.ticks_ms(), began) > _STEADY_MS:
                 pause = _FIRST_MS
-            self._outbox.log(ward.name, f"failed: {reason}; starts again in {pause} ms")
-            self._outbox.event("", "fault", {"task": ward.name, "reason": reason[:120], "restarts": ward.restarts})
+            try:
+                self._outbox.log(ward.name, f"failed: {reason}; starts again in {pause} ms")
+                self._outbox.event("", "fault", {"task": ward.name, "reason": reason[:120], "restarts": ward.restarts})
+            except MemoryError:  # then `restarts` alone tells it
+                gc.collect()
             for _ in range(pause // _FIRST_MS):
                 ward.beat()
                 await asyncio.sleep_ms(_FIRST_MS)

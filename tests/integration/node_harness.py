@@ -32,7 +32,7 @@ from tests.conftest import REPOSITORY, wait_for
 SITE, NODE = "home", "cellar"
 ROOT = f"ohm/{SITE}/node/{NODE}"
 KEY = bytes(range(32))
-ESP32_HEAP = "160k"
+ESP32_HEAP = "128k"
 """What MicroPython's 64-bit port needs for what has 110 kB on an ESP32, measured."""
 
 
@@ -111,7 +111,7 @@ def configuration(
     baud: int = 115200,
     key: bytes | None = KEY,
     keepalive: int = 30,
-    spool: tuple[int, int] = (200, 16384),
+    spool: tuple[int, int] = (64, 6144),
     report_ms: int = 500,
     flash_spool: int = 262144,
     **more: Any,
@@ -311,6 +311,7 @@ class NodeProcess:
             self.process.wait(10)
             self._reader.join(10)
             self.process = None
+            print(self.log)  # for whoever reads why a test failed
 
     def wait(self, seconds: float = 10.0) -> int:
         assert self.process is not None

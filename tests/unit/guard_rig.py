@@ -169,7 +169,8 @@ class House:
         device = {"name": "growatt", "unit": UNIT, "timeout_ms": 100, "retries": 1, "turnaround_ms": 5, "groups": [polled], "vitals": []}
         spec = {"name": "rs485-1", "port": "line", "baud": 9600, "devices": [device | {"controls": self._controls}]}
         self.bus = bus.Bus(self.world, spec, box, vitals.Vitals(), self.guard)
-        self.guard.start(self.bus.devices)
+        self.guard.bind(self.bus.devices)
+        self.guard.start()
         self._evaluated = self.world.now
         self.counter += 100  # as much as a node may have reserved
 

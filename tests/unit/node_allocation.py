@@ -84,7 +84,8 @@ def main() -> None:
     device = Device("battery", 1, 100, 1, 5, [group])
     for i in range(9):
         guard.add(device, control(i))
-    guard.start([device])
+    guard.bind([device])
+    guard.start()
     for one in guard.controls:
         work = one.work
         work.state, work.phase, work.target = LEASED, IDLE, LIVE

@@ -35,7 +35,8 @@ _DEFAULT_UART = 1
 _KEEPALIVE_S = 30
 _BUFFER_S, _BUFFER_BEFORE_FLASH_S = 90, 45
 _SPOOL_EVENTS, _EVENT_BYTES = 16, 128
-_SPOOL_MOST_FRAMES, _SPOOL_MOST_BYTES = 200, 16384
+_SPOOL_MOST, _SPOOL_MOST_BEFORE_FLASH = (200, 16384), (64, 6144)
+"""Frames and bytes."""
 _BUS_REPORT_MS = 60_000
 
 
@@ -111,14 +112,15 @@ def _spool(config: Config, node: str) -> dict[str, int]:
     """Room for what the node reads until the flash takes it (after 30 s), or without flash in `_BUFFER_S` seconds, and for what happens
     meanwhile. A board's memory is small: no more than that.
     """
-    buffer_s = _BUFFER_BEFORE_FLASH_S if config.nodes[node].flash_spool else _BUFFER_S
+    flash = bool(config.nodes[node].flash_spool)
+    buffer_s, most = (_BUFFER_BEFORE_FLASH_S, _SPOOL_MOST_BEFORE_FLASH) if flash else (_BUFFER_S, _SPOOL_MOST)
     count, octets = _SPOOL_EVENTS, _SPOOL_EVENTS * _EVENT_BYTES
     for device in config.devices_of(node):
         for group in config.poll_groups(device):
             frames = math.ceil(buffer_s / group.period_s)
             count += frames
             octets += frames * frame_bound(group.reads, device, group.name)
-    return {"frames": min(count, _SPOOL_MOST_FRAMES), "bytes": min(octets, _SPOOL_MOST_BYTES)}
+    return {"frames": min(count, most[0]), "bytes": min(octets, most[1])}
 
 
 def _buses(config: Config, name: str, node: NodeConfig) -> list[dict[str, Any]]:

@@ -32,7 +32,8 @@ class Linked:
         A module in none of them is a part of its own, called as its last word.
         `fleeting`: parts that are forgotten when nobody uses them any more, and loaded again when somebody does.
         `overlays`: file → class → methods that go there. Loading it puts them into their classes, its `close` takes them out again. In
-        the place of a class may be a module: then its functions go there, and only the overlay can use them.
+        the place of a class may be a module: then its functions go there. `*`: all methods that no overlay before it
+        has taken, but not those with a `-` before them.
         `constants`: globals that have another value in the image than in the sources.
         """
         self._program = program
@@ -147,7 +148,11 @@ class Linked:
                 taken += [item.node for item in functions]
                 continue
             body = classes[owner].body if owner in classes else []
-            for name in names.split():
+            wanted = set(names.split())
+            if "*" in wanted:
+                every = (node.name.removeprefix("#") for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+                wanted = {name for name in every if f"-{name}" not in wanted}
+            for name in sorted(wanted):
                 plain = name if name.startswith("__") else f"#{name}"
                 found = [node for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == plain]
                 if not found:
@@ -282,7 +287,8 @@ def _with_installation(body: list[ast.stmt]) -> list[ast.stmt]:
         result.append(node)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.type_comment:
             owner, node.type_comment = node.type_comment, None
-            name, node.name = node.name, f"overlay:{len(out)}"  # a global: what a method is called may be what a class is called
+            # One name for all, since each is installed before the next is made; and a global's, as a method may be called like a class.
+            name, node.name = node.name, "overlay:method"
             place = ast.Attribute(ast.Name(owner, ast.Load()), name, ast.Store())
             result.append(ast.Assign([place], ast.Name(node.name, ast.Load()), lineno=0))
             # Not `del`: the class's table would keep the function in what looks like an empty place.

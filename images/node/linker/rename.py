@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 
 from .attributes import defined
 from .link import Linked
-from .names import FOREIGN, IN_EVERY_ROM, NEVER_GIVEN
+from .names import FOREIGN, IN_EVERY_ROM, IN_MOST_ROMS, NEVER_GIVEN
 from .texts import INTERNED
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -54,7 +54,7 @@ class Names:
         }
         free = [
             name
-            for name in [*sorted(stays), *IN_EVERY_ROM]
+            for name in [*sorted(stays), *IN_EVERY_ROM, *IN_MOST_ROMS]
             if _IDENTIFIER.fullmatch(name) and not name.startswith("__") and name not in NEVER_GIVEN
         ]
         free = list(dict.fromkeys(free))
