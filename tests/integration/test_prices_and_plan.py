@@ -80,7 +80,9 @@ async def test_prices_become_a_plan_that_is_told_shown_and_kept(tmp_path: Path, 
         assert [step for step in early.plan["steps"] if step["control"] != "export_limit"] == []
         async with httpx.AsyncClient() as client:
             shown = (await client.get(f"http://127.0.0.1:{web}/api/plan")).json()
+            stats = (await client.get(f"http://127.0.0.1:{web}/stats")).json()
         assert shown["series"] == early.plan["series"]
+        assert stats["plan"]["notes"] == early.plan["notes"]
         late = Listener(broker.port)
         await until(lambda: late.plan, "the retained plan")  # type: ignore[union-attr] - it is there by now
         assert late.retained

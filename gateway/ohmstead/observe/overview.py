@@ -148,9 +148,15 @@ class Overview:
                 "rejected": {str(reason): count for reason, count in self.desk.rejected.items()},
                 "retained": self.desk.retained,
             },
+            "plan": self._plan(),
             "devices": {device: self._device(device) for device in self.config.devices},
             "nodes": {name: self._node(name) for name in self.fleet.nodes},
         }
+
+    def _plan(self) -> dict[str, Any] | None:
+        """What the plan says of itself; None at a home without prices, and before the first plan."""
+        plan = self.plan()
+        return None if plan is None else {"made": plan.made, "end": plan.end, "steps": len(plan.steps), "notes": list(plan.notes)}
 
     def _device(self, device: str) -> dict[str, Any]:
         age = self.age(device)
