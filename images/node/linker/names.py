@@ -24,14 +24,14 @@ object of ours could be asked for by the interpreter or by asyncio under such a 
 send, throw, write."""
 
 _COMMON = """
-a2b_base64 accept acos acosh addressof appendleft argv asin asinh atan atan2 atanh b2a_base64 bind byteorder bytearray_at bytes_at calcsize
-ceil center chdir choice compile copysign cos cosh degrees delattr deleter deque difference discard dump dumps enumerate erf erfc errorcode
-exp expm1 fabs filter floor fmod frexp fromkeys frozenset gamma getcwd getrandbits getter getvalue gmtime group heapify heappop heappush
-help hex ilistdir imag input intersection isdisjoint isenabled isfinite isinf isnan issubset issuperset ldexp lgamma listen load loads localtime
-log log10 log2 match maxsize memoryview mktime modf namedtuple oct partition phase pi polar popleft print_exception property radians randint
-random randrange real rect reversed rmdir rpartition search seed setter sin sinh sizeof sleep sleep_us slice splitlines sqrt statvfs stderr
-stdin stdout sub symmetric_difference tan tanh ticks_cpu ticks_us time_ns trunc umount unhexlify uniform union version
-version_info
+a2b_base64 accept acos acosh addressof appendleft argv asin asinh atan atan2 atanh b2a_base64 bind bytearray_at byteorder bytes_at
+calcsize ceil center chdir choice compile copysign cos cosh degrees delattr deleter deque difference discard dump dumps enumerate erf erfc
+errorcode exp expm1 fabs filter floor fmod frexp fromkeys frozenset gamma getcwd getrandbits getter getvalue gmtime group heapify heappop
+heappush help hex ilistdir imag input intersection isdisjoint isenabled isfinite isinf isnan issubset issuperset ldexp lgamma listen load
+loads localtime log log10 log2 match maxsize memoryview mktime modf namedtuple oct partition phase pi polar popleft print_exception
+property radians randint random randrange real rect reversed rmdir rpartition search seed setter sin sinh sizeof sleep sleep_us slice
+splitlines sqrt statvfs stderr stdin stdout sub symmetric_difference tan tanh ticks_cpu ticks_us time_ns trunc umount unhexlify uniform
+union version version_info
 """
 IN_MOST_ROMS = tuple(_COMMON.split())
 """Of modules that are in every usual build, for boards and for the unix port (array, binascii, collections, errno, heapq, io, json, math,
