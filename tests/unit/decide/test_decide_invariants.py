@@ -26,7 +26,7 @@ NEEDS = {"charge": ("soc", "import", "charging"), "discharge": ("soc",), "export
 STALE_MS = 30 * SECOND
 HEARTBEAT_MS = 2 * MINUTE
 DWELL_MS = 5 * MINUTE
-BUDGET = 12
+BUDGET = 4
 LEASES = (None, SECOND, MINUTE, 20 * MINUTE, 3 * HOUR)
 
 controls = st.sampled_from(sorted(SAFE))
@@ -73,7 +73,7 @@ class ADay(RuleBasedStateMachine):
         self.level: int | None = None
         self.trips: set[str] = set()
         self.grid: int | None = None
-        self.failsafe = True
+        self.failsafe = self.said_failsafe = True
         self.beat: int | None = None
         self.stated: int | None = None
         self.low = self.high = False
@@ -100,6 +100,9 @@ class ADay(RuleBasedStateMachine):
         self._time()
         before = len(house.writes)
         said = house.tell(event)
+        for one in said:
+            if one.reason in ("failsafe", "failsafe over"):
+                self.said_failsafe = one.reason == "failsafe"
         for _, write in house.writes[before:]:
             assert event[0] == "restart" or write.value != self.confirmed[write.control], "12: what is there is not written"
             self.confirmed[write.control] = write.value if house.obedient else None
@@ -273,6 +276,7 @@ class ADay(RuleBasedStateMachine):
         self.pause = None if self.pause is None or gap is None else self.pause + shift
         self.plans = {name: (value, None if since is None else since + shift) for name, (value, since) in self.plans.items()}
         house.writes = [(at + shift, write) for at, write in house.writes]
+        self.said_failsafe = True
         self.measured, self.level, self.failsafe, self.beat, self.stated = {}, None, True, None, None
         said = house.restart(gap, clock=clock)
         self._time()
@@ -328,6 +332,7 @@ class ADay(RuleBasedStateMachine):
 
     @invariant()
     def i05_i06_the_operator(self) -> None:
+        assert self.said_failsafe == self.failsafe, "6"
         if self.failsafe or self.grid is not None:
             assert self.house.holds["charge"] == 0
 
