@@ -296,8 +296,11 @@ def test_a_damaged_file_is_said_to_be_one_and_what_to_do(tmp_path: Path) -> None
     store = SqliteStore(path)
     commit(store, *(frame(seq) for seq in range(1, 200)))
     store.close()
-    page = 4096
-    path.write_bytes(path.read_bytes()[:page] + b"\xa5" * (path.stat().st_size - page))
+    with sqlite3.connect(path) as connection:
+        (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'samples'").fetchone()
+    connection.close()
+    page, content = 4096, path.read_bytes()
+    path.write_bytes(content[: page * (root - 1)] + b"\xa5" * page + content[page * root :])
     damaged = SqliteStore(path)
     with pytest.raises(StoreError, match=r"ohm\.db: .*malformed; the file is damaged\. End ohmstead and keep a copy; .* a backup") as told:
         damaged.latest()

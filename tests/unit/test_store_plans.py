@@ -68,7 +68,9 @@ def test_a_store_of_the_version_before_gets_the_tables(tmp_path: Path) -> None:
     store.write_meta("kept", "yes")
     store.close()
     with sqlite3.connect(path) as connection:
-        connection.executescript("DROP TABLE prices; DROP TABLE plans; PRAGMA user_version = 1")
+        connection.executescript(
+            "DROP TABLE prices; DROP TABLE plans; DROP TABLE decided; DROP TABLE standing; DROP TABLE checkpoints; PRAGMA user_version = 1"
+        )
     connection.close()
     assert len(STEPS) == VERSION
     store = SqliteStore(path)

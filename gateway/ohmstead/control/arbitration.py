@@ -12,7 +12,8 @@ Told = Callable[[str, Sequence[Decision], Status], None]
 """Is told, in the event loop, what was decided for a device, after it is durable, and how that stands now."""
 
 LOXONE, DASHBOARD, HOME_ASSISTANT, API, MQTT, PLAN = "loxone", "dashboard", "home_assistant", "api", "mqtt", "plan"
-"""The authors there are: the plan, and those of one rank above it."""
+MANUAL_AUTHORS = (LOXONE, DASHBOARD, HOME_ASSISTANT, API, MQTT)
+"""The authors there are: the plan, and those of one rank above it, of whom the latest wins."""
 
 
 class Arbitration(Protocol):

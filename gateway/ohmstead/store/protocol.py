@@ -14,6 +14,7 @@ from ohmstead.readings import Snapshot, Value
 
 if TYPE_CHECKING:
     from ohmstead.store.plans import PlanStore
+    from ohmstead.store.trail import Trail
 
 
 class StoreError(OhmsteadError):
@@ -141,6 +142,11 @@ class Store(Protocol):
     @property
     def plans(self) -> PlanStore:
         """Prices, the exchange rate and plans."""
+        ...
+
+    @property
+    def trail(self) -> Trail:
+        """What the arbiter was told and decided."""
         ...
 
     def commit(self, batch: Batch) -> Acknowledgements:

@@ -9,6 +9,7 @@
 - `dropped` are ranges of numbers that a node gave up itself.
 - `audit` and `audit_outcome` are append-only; triggers refuse anything else.
 - `prices` is a day's prices (a JSON list, EUR/MWh), `plans` a published plan (compressed JSON) with the ms it was made at.
+- `decided`, `standing` and `checkpoints` are the arbiter's: events with their decisions, the state after the last, where replays begin.
 """
 
 from __future__ import annotations
@@ -79,7 +80,25 @@ def _prices_and_plans(db: Database) -> None:
     db.execute("CREATE INDEX plans_by_age ON plans (made)")
 
 
-STEPS: tuple[Step, ...] = (_first, _prices_and_plans)
+def _decisions(db: Database) -> None:
+    db.execute(
+        "CREATE TABLE decided (id INTEGER PRIMARY KEY AUTOINCREMENT, device TEXT NOT NULL, at INTEGER NOT NULL, time INTEGER NOT NULL,"
+        " event TEXT NOT NULL, decisions TEXT NOT NULL)"
+    )
+    db.execute("CREATE INDEX decided_by_device ON decided (device, id)")
+    db.execute("CREATE INDEX decided_spoken ON decided (time) WHERE decisions <> '[]'")
+    db.execute("CREATE TRIGGER decided_no_update BEFORE UPDATE ON decided BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END")
+    db.execute(
+        "CREATE TABLE standing (device TEXT PRIMARY KEY, boot TEXT NOT NULL, time INTEGER NOT NULL, state TEXT NOT NULL) WITHOUT ROWID"
+    )
+    db.execute(
+        "CREATE TABLE checkpoints (id INTEGER PRIMARY KEY, device TEXT NOT NULL, time INTEGER NOT NULL, setup TEXT NOT NULL,"
+        " state TEXT NOT NULL, after INTEGER NOT NULL)"
+    )
+    db.execute("CREATE INDEX checkpoints_by_device ON checkpoints (device, id)")
+
+
+STEPS: tuple[Step, ...] = (_first, _prices_and_plans, _decisions)
 VERSION = len(STEPS)
 
 

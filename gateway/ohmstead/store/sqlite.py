@@ -35,6 +35,7 @@ from ohmstead.store.protocol import (
     StoreError,
 )
 from ohmstead.store.schema import migrate
+from ohmstead.store.trail import SqliteTrail
 from ohmstead.store.trouble import REOPEN, UNFIT, as_store_error, code_of
 
 log = structlog.get_logger(service="store")
@@ -91,6 +92,8 @@ class SqliteStore:
         self._broken = False
         self.plans = SqlitePlans(self._transaction, self._read)
         """Prices, the exchange rate and plans."""
+        self.trail = SqliteTrail(self._transaction, self._read)
+        """What the arbiter was told and decided."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
