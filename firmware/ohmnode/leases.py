@@ -56,6 +56,9 @@ class Leases:
 
     def add(self, device: "Device", spec: "dict[str, Any]") -> None:
         """A control. ValueError where its description makes no sense."""
+        for other in self.controls:  # of many controls the values are limited alike: in memory once
+            if other.fields == spec["fields"]:
+                spec["fields"] = other.fields
         self.controls.append(Control(device, spec))
 
     def next(self, devices: "list[Device]") -> "Work | None":
