@@ -111,5 +111,6 @@ def test_whatever_comes_has_a_meaning_or_is_refused(payload: bytes) -> None:
             found = read(payload)
         except Unreadable as error:
             shown = error.shown
-        assert shown.isprintable() and len(shown) <= 64
+        assert shown.isprintable()
+        assert len(shown) <= 64
         assert found in (None, "auto", "manual") or math.isfinite(float(found or 0))
