@@ -429,3 +429,21 @@ async def test_nonsense_about_an_earlier_boot_is_refused(gateway: Gateway, detai
     gateway.send(event(1, "dropped", ranges=[], **detail), kind="event")
     await gateway.committed()
     assert gateway.ingest.refused["garbage"] == 1
+
+
+@pytest.mark.parametrize("first", ["hello", "frame"])
+async def test_a_node_that_restarted_while_the_gateway_was_away_from_the_broker_is_heard_at_once(gateway: Gateway, first: str) -> None:
+    gateway.send(packed(1, "test", 7, 100, bytes(8), "-", "power-on", [], 1), kind="hello")
+    gateway.send(data(1, 0.1, boot=7))
+    gateway.now += 60
+    copy = packed(1, "test", 8, 100, bytes(8), "-", "power-on", [], 1)
+    if first == "frame":
+        gateway.send(data(1, 1.0, boot=8))
+    gateway.send(copy, kind="hello", retain=True)
+    gateway.send(data(1, 1.0, boot=8), data(2, 2.0, boot=8))
+    await gateway.committed()
+    assert gateway.broker.acknowledged()[-1] == [1, 8, 2]
+    gateway.send(packed(1, "test", 7, 100, bytes(8), "-", "power-on", [], 1), kind="hello", retain=True)  # of before the broker's crash
+    hello = gateway.fleet.nodes["cellar"].hello
+    assert hello is not None
+    assert hello.boot == 8

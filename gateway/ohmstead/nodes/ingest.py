@@ -258,11 +258,16 @@ class Ingest:
         return known
 
     def _hello(self, node: NodeState, payload: bytes, retain: bool, mono: float) -> None:
-        """A broker's retained copy says what the node holds, not when it said so: good for everything but the time."""
+        """A broker's retained copy says what the node holds, not when it said so: good for everything but the time.
+
+        The copy of a boot that is news was said while we were away from the broker; any other may be an old one, of before its crash.
+        """
         hello = inbox.hello(payload)
         key = (node.name, hello.boot)
-        known = self._boots.get(key) or self._new_boot(key)
-        if not retain or node.hello is None:
+        known = self._boots.get(key)
+        news = known is None or known.waits < float("inf")
+        known = known or self._new_boot(key)
+        if not retain or node.hello is None or news:
             node.hello = hello
         if not retain:
             self._anchors.heard(key, hello.uptime_ms * 0.001, mono)
