@@ -66,7 +66,13 @@ def names_for_the_probe() -> dict[str, str]:
     """What the linker made of the guard's names, as the environment of a node with a probe."""
     said = flashed().with_suffix(".map").read_text()
     found = {}
-    for variable, pattern in (("GUARD", r"(\S+) = ohmnode\.guard\.Guard"), ("EVALUATE", r"\.(\S+) = \.evaluate\(\)")):
+    patterns = {
+        "GUARD": r"(\S+) = ohmnode\.guard\.Guard",
+        "EVALUATE": r"\.(\S+) = \.evaluate\(\)",
+        "WARD": r"(\S+) = ohmnode\.supervisor\.Ward",
+        "BEAT": r"\.(\S+) = \.beat\(\)",
+    }
+    for variable, pattern in patterns.items():
         match = re.search(f"^{pattern}$", said, re.MULTILINE)
         if match is None:
             raise SystemExit(f"the guard is not measured: the image's map does not say what became of {variable.lower()}")
