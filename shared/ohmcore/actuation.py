@@ -48,12 +48,18 @@ def settle(device: "Device", asked: str, said: "list[Decision]") -> None:
     strong, holder = strongest(device, rulers)
     first: "list[Decision]" = []
     then: "list[Decision]" = []
+    goals: "list[Clamped]" = []
     for i in range(len(rulers)):
         desk, ruler = device.desks[i], rulers[i]
-        goal, clamp, by = judged(device, desk, ruler, strong, holder)
-        if _renewed(desk, ruler, clamp) and clamp == "failed":
-            goal, clamp, by = judged(device, desk, ruler, strong, holder)
-        value, hindrance, hinderer = permitted(device, desk, ruler, goal, clamp)
+        outcome = judged(device, desk, ruler, strong, holder)
+        if _renewed(desk, ruler, outcome[1]) and outcome[1] == "failed":
+            outcome = judged(device, desk, ruler, strong, holder)
+        goals.append(outcome)
+    idle = [i for i in range(len(goals)) if not device.desks[i].control.effect(goals[i][0])]
+    for i in idle + [i for i in range(len(goals)) if i not in idle]:  # what has to be off makes way first
+        desk, ruler = device.desks[i], rulers[i]
+        goal, clamp, by = goals[i]
+        value, hindrance, hinderer = permitted(device, desk, ruler, goal)
         if hindrance:
             clamp, by = hindrance, hinderer
         write = _due(device, desk, value, clamp)
@@ -82,7 +88,7 @@ def _renewed(desk: "Desk", ruler: "Wish | None", clamp: str) -> bool:
     return False
 
 
-def permitted(device: "Device", desk: "Desk", ruler: "Wish | None", goal: int, clamp: str) -> "Clamped":
+def permitted(device: "Device", desk: "Desk", ruler: "Wish | None", goal: int) -> "Clamped":
     """What may be out now on the way to `goal`, and what stands in the way, if anything does."""
     control, out, now = desk.control, desk.out, device.now
     safe = control.safe
@@ -90,9 +96,13 @@ def permitted(device: "Device", desk: "Desk", ruler: "Wish | None", goal: int, c
         return goal, "", ""
     base = safe if out is None else out
     if not between(control, base, goal) and not between(control, goal, base):
-        return safe, "ramp", ""  # to the other side by way of safe
+        if desk.pending or desk.read != safe:
+            return safe, "ramp", ""  # to the other side by way of safe
+        base = safe  # it is there already
     if between(control, goal, base):
         return (safe, "budget", "") if _exhausted(device, desk) else (goal, "", "")
+    if base == safe and desk.pending and control.up and control.down:
+        return base, "ramp", ""  # until it is known to be off
     effects = opposite(control.effect(goal))
     for other in device.desks:
         if effects and other is not desk and not other.harmless(effects):

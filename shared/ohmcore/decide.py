@@ -349,7 +349,7 @@ def explain(state: "State", name: str, now: int) -> "Why":
 
 
 def due(state: "State") -> "int | None":
-    """When a tick could decide something if nothing else happens; None: never."""
+    """When a tick could command something or end something if nothing else happens; None: never. Explanations may change before."""
     device = Device(state)
     setup = device.setup
     moments = [] if device.manual is None else [device.manual]
@@ -373,7 +373,7 @@ def due(state: "State") -> "int | None":
             if control.ramp:
                 moments.append(desk.out_at + -(-1000 * control.step // control.ramp))
             moments.extend([start + setup.day_ms + setup.day_ms // 24 for start, _ in desk.spent])
-        if control.effect(goal):
+        if control.effect(control.reversion if ruler is None else ruler.value):
             for at in range(len(setup.sources)):
                 seen = device.seen[at]
                 if seen is not None:

@@ -13,10 +13,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.model", description=__doc__)
     parser.add_argument("worlds", nargs="*", choices=[[], *WORLDS], help="which of them; all unless named")
     parser.add_argument("--large", action="store_true", help="larger constants")
+    parser.add_argument("--most", type=int, default=100_000_000, help="transitions in each world, at most")
     asked = parser.parse_args()
     failures = 0
     for name in asked.worlds or WORLDS:
-        outcome = search(WORLDS[name](asked.large))
+        outcome = search(WORLDS[name](asked.large), most=asked.most)
         sys.stdout.write(f"{outcome}\n")
         sys.stdout.flush()
         for violation in outcome.violations:

@@ -129,9 +129,9 @@ def i04_nobody_owns_after_the_lease(step: Step) -> bool:
         if any(wish.until <= step.after.now or wish.until > step.after.now + step.setup.most_lease_ms for wish in live):
             return False
         out, control = desk.out, desk.control
-        if out in (None, control.safe) or (out == control.reversion and not live):
-            continue
         rules = ruler(step.after, desk)
+        if out in (None, control.safe) or (out == control.reversion and rules is None):
+            continue
         if not step.setup.read_only and (rules is None or not covers(control, rules.value, out or 0)):
             return False
     return True

@@ -66,6 +66,8 @@ class Outcome:
 
     def __str__(self) -> str:
         found = f"{len(self.violations)} violations" if self.violations else "no violation"
+        if not self.complete:
+            found += ", not all of them"
         return f"{self.world}: {self.states:,} states, {self.transitions:,} transitions, {found} ({self.seconds:.1f} s)"
 
 

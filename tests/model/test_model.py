@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from ohmcore.decide import decide
+from ohmcore import events
+from ohmcore.decide import decide, due
 from ohmcore.records import Decision
 from tests.model.invariants import INVARIANTS
 from tests.model.mutants import MUTANTS, Mutant, mutated
@@ -53,6 +54,22 @@ def test_reducing_a_state_loses_nothing(name: str) -> None:
         small, said_of_small = decide(small, small_event, move.ms)
         assert alike(said) == alike(said_of_small), move.name
         whole, small = answered(world, whole, said, now), normal(answered(world, small, said_of_small, move.ms))
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_nothing_is_missed_by_who_asks_when_it_is_due(name: str) -> None:
+    world, draw = WORLDS[name](True), random.Random(name)
+    state, now = decide(begun(world.setup), events.tick(), 0)[0], 0
+    for _ in range(2000):
+        moment = due(state)
+        said = decide(state, events.tick(), now + 1_000_000 if moment is None else moment - 1)[1]
+        assert [one for one in said if one.kind != "hold"] == []
+        move = draw.choice(world.moves)
+        event = move.event(state)
+        if event is not None:
+            now += move.ms
+            state, said = decide(state, event, now)
+            state = answered(world, state, said, now)
 
 
 def answered(world: World, state: tuple[object, ...], said: list[Decision], now: int) -> tuple[object, ...]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ohmcore import events
-from ohmcore.decide import begin, decide
+from ohmcore.decide import begin, decide, due
 from ohmcore.records import Decision, Event
 from tests.unit.decide.house import HOUR, MINUTE, SECOND, WRITES, House, battery
 
@@ -383,6 +383,13 @@ class ADay(RuleBasedStateMachine):
             if why.author:
                 longest = max((wish.until for wish in self.of(name, RANK[why.author])), default=0)
                 assert why.left_ms <= longest - self.house.now
+
+    @invariant()
+    def nothing_is_missed_between_two_looks(self) -> None:
+        """Whoever asks again when `due` says misses nothing."""
+        moment = due(self.house.state)
+        before = self.house.now + 48 * HOUR if moment is None else moment - 1
+        assert [one for one in decide(self.house.state, events.tick(), before)[1] if one.kind != "hold"] == []
 
     def teardown(self) -> None:
         """14 and 17: what was recorded before it was acted upon, read back from JSON, decides the same; also by another clock."""

@@ -63,7 +63,7 @@ def test_charging_begins_only_when_discharging_is_known_to_have_ended() -> None:
     house.wish("loxone", "discharge", 1000)
     house.obedient = False
     house.wish("loxone", "charge", 2000)
-    assert house.did() == [("hold", "charge", 0), ("command", "discharge", 0)]
+    assert house.did() == [("command", "discharge", 0), ("hold", "charge", 0)]
     off = next(said for said in house.said if said.control == "discharge")
     house.tell(events.result("discharge", off.identity, "failed"))
     assert house.holds["charge"] == 0
