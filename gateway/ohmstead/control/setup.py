@@ -59,7 +59,7 @@ class Feed(NamedTuple):
 @dataclass(frozen=True)
 class Battery:
     """A battery inverter: what the core, the publishers and the actuators need of it. `shown`: control → the point that says what it
-    is doing, and its scale. `soc`: the point of the state of charge, empty where there is none."""
+    is doing, and its scale. `soc`: the point of the state of charge, empty where there is none, and its scale."""
 
     setup: Setup
     view: DeviceView
@@ -67,6 +67,7 @@ class Battery:
     feeds: Sequence[Feed]
     shown: Mapping[str, tuple[str, float]]
     soc: str = ""
+    soc_scale: float = 1.0
 
 
 def governed(profile: Profile) -> list[str]:
@@ -90,8 +91,8 @@ def battery(
 ) -> Battery | None:
     """A device as the arbiter sees it; None where it has nothing to command. Raises ValueError where the profile makes no sense.
 
-    `targets` are its controls at this home, `ends` the ranges of its limits, `periods` how often each group is read (s), `rated_w` what 100 %
-    of a control means.
+    `targets` are its controls at this home, `ends` the ranges of its limits, `periods` how often each group is read (s), `rated_w` what
+    100 % of a control means.
     """
     names = governed(profile)
     if not names:
@@ -134,8 +135,16 @@ def battery(
         read_only=read_only,
     )
     shown = {name: (profile.controls[name].shown, profile.points[profile.controls[name].point].scale) for name in names}
-    soc = profile.flow.soc if profile.flow is not None and profile.flow.soc in profile.points else None
-    return Battery(setup, DeviceView(device, title, views, read_only), {name: targets[name] for name in names}, feeds, shown, soc or "")
+    soc = profile.points.get(profile.flow.soc or "") if profile.flow is not None else None
+    return Battery(
+        setup,
+        DeviceView(device, title, views, read_only),
+        {name: targets[name] for name in names},
+        feeds,
+        shown,
+        soc.id if soc is not None else "",
+        soc.scale if soc is not None else 1.0,
+    )
 
 
 def _watts(profile: Profile, name: str, rated_w: float | None) -> float | None:

@@ -20,7 +20,7 @@ MAX_TEXT = 64
 _NUMBER = re.compile(r"[ \t\r\n]*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))[ \t\r\n]*")
 
 
-def _number_in(text: str) -> Decimal | None:
+def number_in(text: str) -> Decimal | None:
     """The number that `text` says, None if none: ASCII digits, a sign and a decimal point, blanks around them (`12`, `-0.5`, `+.5`)."""
     match = _NUMBER.fullmatch(text)
     return None if match is None else Decimal(match[1])
@@ -83,7 +83,7 @@ class Target:
         labels = self.choices if not contract or self.kind != "switch" else {}
         if text in labels:
             return self._allowed(Decimal(labels[text]), text)
-        number = _number_of_upstream(text) if contract else _number_in(text)
+        number = _number_of_upstream(text) if contract else number_in(text)
         if number is None:
             wanted = f"neither one of {', '.join(labels)} nor a number" if labels else "no number"
             raise Rejected(Reason.MALFORMED, f"{text!r} is {wanted} such as 12 or 12.5")

@@ -1,112 +1,205 @@
-"""The arbiter's decisions in sentences for the owner of the house. The core speaks in codes, so that it stays small."""
+"""What the arbiter decided, in the owner's words: sentences by code. Pure, the same for page, log, command line and topics."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ohmcore.records import Decision, Why
+from ohmstead.control.views import ControlView
 
-Shown = Callable[[str, int], str]
-"""Control and value → as people say it ("3.0 kW")."""
-
-_CLAMPS = {
-    "limit": "the limit {by} allows no more",
-    "grid": "the network operator limits the house",
-    "failsafe": "the network operator's box has not been heard",
-    "exclusive": "{by} comes first",
-    "ramp": "it changes step by step",
-    "interval": "it was written just now",
-    "budget": "today's writes are spent",
-    "external": "somebody else keeps writing it, and is let",
-    "latched": "it is stopped ({by})",
-    "stale": "{by} is not known any more",
-    "failed": "the device does not do it",
+_AUTHORS = {
+    "plan": "the plan by price",
+    "loxone": "Loxone",
+    "dashboard": "the dashboard",
+    "home_assistant": "Home Assistant",
+    "api": "a program (API)",
+    "mqtt": "a message (MQTT)",
 }
+_ACTIONS = {"charge": "charging", "discharge": "discharging", "export": "export"}
 _REJECTIONS = {
-    "malformed": "this cannot be understood ({by})",
-    "out of range": "this is out of range ({by})",
-    "rate limit": "these are too many wishes at once",
-    "latched": "everything is stopped ({by}); a reset is needed first",
-    "stale": "{by} is too old to act upon",
-    "unauthorised": "this is not for {author} to say",
-    "read-only": "this device is only read, never written",
-    "duplicate": "this is a copy of what was said before ({by})",
-}
-_NOTICES = {
-    "mode": "now {by}",
-    "latched": "stopped: {by}",
-    "reset": "released by {author}",
-    "not latched": "there is nothing to release",
-    "trip cleared": "{by} is over; a reset may release what it stopped",
-    "failsafe": "the network operator's box is silent: nothing is charged from the grid",
-    "failsafe over": "the network operator's box is back",
-    "grid": "the network operator's limit has changed",
-    "lease": "wishes of {author} last another time from now on",
-    "lease ended": "the time of {author} is over",
-    "withdrawn": "{author} wants nothing any more",
-    "superseded": "{by} wants something else than {author}",
-    "dwell": "the plan has changed its mind; this waits a little",
-    "dwell over": "what the plan wanted instead has its turn",
-    "failed": "the device could not do it",
-    "rejected": "the node refused it",
-    "ignored": "the device took it and did not do it",
-    "lost": "no answer came",
-    "external": "somebody else has written to the device",
+    "malformed": "it cannot be understood",
+    "out of range": "it is outside of what this home allows",
+    "rate limit": "there were too many wishes in a short time",
+    "latched": "the device is stopped until it is reset",
+    "stale": "it is an old message that a broker had kept, or one that was under way too long",
+    "unauthorised": "this author may not do that",
+    "read-only": "this device is configured to be read only",
+    "duplicate": "it is a copy of an earlier one",
 }
 
 
-def clamp_in_words(clamp: str, by: str) -> str:
-    """Why a value is not the one that was wanted; empty: it is."""
-    return _CLAMPS[clamp].format(by=by) if clamp else ""
+def author_of(name: str) -> str:
+    return _AUTHORS.get(name, name or "nobody")
 
 
-def in_words(decision: Decision, shown: Shown) -> str:
-    """One sentence about a decision. KeyError: a code that nobody has words for."""
-    control, value, author = decision.control, decision.value, decision.author
-    named = {"by": decision.by, "author": author or "nobody"}
-    if decision.kind == "rejection":
-        return f"{control or 'Not done'}: {_REJECTIONS[decision.reason].format(**named)}."
-    if decision.kind == "notice":
-        said = _NOTICES[decision.reason].format(**named)
-        if decision.reason == "external" and decision.by:
-            said += " again; it is not written over any more"
-        return f"{control}: {said}." if control else f"{said[0].upper()}{said[1:]}."
-    size = "unchanged" if value is None else shown(control, value)
-    because = clamp_in_words(decision.clamp, decision.by)
-    if decision.kind == "revert":
-        return f"{control}: back to {size}, because nobody wants anything{_also(because)}."
-    if decision.kind == "safe":
-        return f"{control}: {size} for safety, because {because}."
-    wanted = "" if decision.unclamped in (None, value) else f" instead of {shown(control, decision.unclamped or 0)}"
-    whose = f" for {author}" if author else ""
-    stays = "stays at " if decision.kind == "hold" else ""
-    words = f" ({decision.words})" if decision.words else ""
-    return f"{control}: {stays}{size}{wanted}{whose}{words}{_also(because, ', because ')}."
+def size(view: ControlView | None, raw: int | None) -> str:
+    """A raw value as people say it: `60 % (3 kW)`."""
+    if raw is None:
+        return "unknown"
+    if view is None:
+        return str(raw)
+    text = f"{view.in_unit(raw):g} {view.unit}".rstrip()
+    kw = view.kw(raw)
+    return text if kw is None or view.unit == "W" else f"{text} ({kw:g} kW)"
 
 
-def _also(because: str, link: str = "; ") -> str:
-    return f"{link}{because}" if because else ""
+def lasting(ms: int) -> str:
+    """A time that is left."""
+    seconds = max(ms, 0) // 1000
+    if seconds < 120:
+        return f"{seconds} s"
+    return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h {seconds % 3600 // 60} min"
 
 
-def why_in_words(control: str, why: Why, shown: Shown) -> str:
-    """A paragraph on how a control stands: what is out, whose wish it is, how long it lasts, what clamps it, what the plan would do."""
-    parts = []
-    out = "unknown" if why.value is None else shown(control, why.value)
+def clamped(clamp: str, by: str, views: Mapping[str, ControlView]) -> str:
+    """What keeps a control from what is wanted; empty where nothing does."""
+    match clamp:
+        case "limit":
+            return f"the limit “{by}” does not allow more now"
+        case "grid":
+            return "the network operator limits the house: nothing is charged by force meanwhile"
+        case "failsafe":
+            return "the network operator's box is silent: nothing is charged by force until it is heard again"
+        case "exclusive":
+            other = _ACTIONS.get(views[by].word, by) if by in views else by
+            return f"{other} comes first, and both at once is not possible"
+        case "ramp":
+            return "it is raised step by step"
+        case "interval":
+            return "it was written a moment ago, and the device wants a pause between two writes"
+        case "budget":
+            return "the writes of a day are used up, to spare the device's memory"
+        case "external":
+            return "another program writes to the device as well, and is not fought any more"
+        case "latched":
+            return f"the device is stopped ({by or 'emergency stop'}) until somebody resets it"
+        case "stale":
+            return f"there is no fresh reading of {by}, without which nothing is forced"
+        case "failed":
+            return "the device did not take it several times in a row"
+    return clamp
+
+
+def rejected(reason: str, by: str) -> str:
+    """Why something was not taken, as a sentence."""
+    text = _REJECTIONS.get(reason, reason)
+    return f"{text} ({by})" if by and by != reason else text
+
+
+def why(view: ControlView, why: Why, mode: str, views: Mapping[str, ControlView], *, until: str = "") -> str:
+    """One paragraph: what a control does, who wants that, until when, and what stands in the way. `until`: when that ends, as a time."""
+    said = [_happening(view, why)]
     if why.author:
-        left = max(1, round(why.left_ms / 60_000))
-        words = f" ({why.words})" if why.words else ""
-        parts.append(f"{control} is at {out}: {why.author} asked for {shown(control, why.wanted)}{words}, {left} min left.")
-    else:
-        parts.append(f"{control} is at {out}: nobody wants anything.")
-    if why.clamp:
-        because = clamp_in_words(why.clamp, why.by)
-        parts.append(f"{because[0].upper()}{because[1:]}.")
-    if why.plan is not None and why.rank > 1:
-        parts.append(f"The plan would have it at {shown(control, why.plan)}.")
+        end = f" until {until}" if until else ""
+        wish = f"{author_of(why.author)} wants {size(view, why.wanted)}{end} (another {lasting(why.left_ms)})"
+        said.append(wish[0].upper() + wish[1:] + (f": {why.words}" if why.words else "") + ".")
+    elif mode != "stopped":
+        said.append(f"Nobody wants anything of it, so it is left at {size(view, view.home)}.")
+    if reason := clamped(why.clamp, why.by, views):
+        said.append(reason[0].upper() + reason[1:] + ".")
+    if why.plan is not None and why.author != "plan":
+        rest = "pauses" if why.author or mode == "manual" else "waits"
+        said.append(f"The plan by price, which wants {size(view, why.plan)}, {rest} meanwhile.")
     if why.waiting is not None:
-        parts.append(f"The plan wants {shown(control, why.waiting)} next.")
+        said.append(
+            f"The plan has changed its mind to {size(view, why.waiting)}, and that follows when the present step has lasted long enough."
+        )
+    if mode == "stopped" and why.clamp != "latched":
+        said.append("The device is stopped until somebody resets it.")
+    return " ".join(said)
+
+
+def _happening(view: ControlView, why: Why) -> str:
+    name = view.title
+    if why.value is None:
+        return f"{name}: nothing was commanded since the start of the gateway."
     if why.pending:
-        parts.append("The device has not answered yet.")
-    elif why.read_back is not None and why.read_back != why.value:
-        parts.append(f"The device says {shown(control, why.read_back)}.")
-    return " ".join(parts)
+        return f"{name}: the device is being told {size(view, why.value)} and has not confirmed it yet."
+    if why.read_back is None:
+        return f"{name}: {size(view, why.value)} was commanded, what the device has is not known."
+    if why.read_back != why.value:
+        return f"{name}: {size(view, why.value)} was commanded, but the device has {size(view, why.read_back)}."
+    off = "off" if view.word != "export" and why.value == view.safe else size(view, why.value)
+    return f"{name} is {off}; the device has confirmed it."
+
+
+def decision(said: Decision, views: Mapping[str, ControlView]) -> str:
+    """A decision as a line of the audit."""
+    view = views.get(said.control)
+    name = view.title if view is not None else said.control
+    value = size(view, said.value)
+    who = author_of(said.author)
+    match said.kind:
+        case "command":
+            text = f"{name} → {value}, for {who}"
+            return f"{text} (wanted {size(view, said.unclamped)}: {clamped(said.clamp, said.by, views)})" if said.clamp else text
+        case "revert":
+            return f"{name} → {value}: nobody wants anything of it"
+        case "safe":
+            return f"{name} → {value}, its safe value: {clamped(said.clamp or said.reason, said.by, views)}"
+        case "hold":
+            text = f"{name} stays at {value}" + (f", for {who}" if said.author else "")
+            return f"{text}: {clamped(said.clamp, said.by, views)}" if said.clamp else text
+        case "rejection":
+            return f"not taken from {who}{f' for {name}' if name else ''}: {rejected(said.reason, said.by)}"
+    return _notice(said, name, value, who)
+
+
+def _notice(said: Decision, name: str, value: str, who: str) -> str:
+    texts = {
+        "mode": f"mode {said.by}",
+        "latched": f"stopped by {said.by}",
+        "reset": f"reset by {who} (it was stopped by {said.by})",
+        "not latched": f"{who} asked for a reset; nothing was stopped",
+        "trip cleared": f"the reason {said.by} is gone",
+        "failsafe": "the network operator's box is silent: failsafe",
+        "failsafe over": "the network operator's box is heard again",
+        "grid": "the network operator limits nothing" if said.value is None else f"the network operator limits the house to {said.value} W",
+        "lease": f"wishes last {lasting(said.value or 0)} from now on, by {who}",
+        "lease ended": f"the time of {who}'s wish{f' for {name}' if name else ''} is over",
+        "withdrawn": f"{who} wants {name} no more",
+        "superseded": f"{author_of(said.by)} wishes for {name} instead of {who}",
+        "dwell": f"the plan's next step for {name} ({value}) waits",
+        "dwell over": f"the plan's next step for {name} ({value}) follows",
+        "failed": f"{name}: the device did not take it",
+        "rejected": f"{name}: refused on the way to the device",
+        "ignored": f"{name}: written, but the device has {value}",
+        "lost": f"{name}: no result came",
+        "external": f"{name}: another program wrote {value}" + (", and is not fought any more" if said.by == "yielded" else ""),
+    }
+    return texts.get(said.reason, said.reason)
+
+
+def event(told: Sequence[Any]) -> str:
+    """What the arbiter was told, for the audit; unknown kinds as they are."""
+    kind, parts = (str(told[0]), list(told[1:])) if told else ("", [])
+    try:
+        match kind:
+            case "wish":
+                return f"{parts[0]} wishes {parts[1]} = {parts[2]}" + (f" for {lasting(parts[4])}" if parts[4] else "")
+            case "withdraw":
+                return f"{parts[0]} withdraws {parts[1] or 'everything'}"
+            case "mode":
+                return f"{parts[0]}: mode {parts[1]}"
+            case "lease":
+                return f"{parts[0]}: wishes last {lasting(parts[1])}"
+            case "grid":
+                return "no grid limit" if parts[0] is None else f"grid limit {parts[0]} W"
+            case "stop":
+                return f"emergency stop at {parts[0]}"
+            case "reset":
+                return f"{parts[0]} resets"
+            case "result":
+                return f"result of {parts[0]}: {parts[2]}" + ("" if parts[3] is None else f", {parts[3]} read back")
+            case "readback" | "external":
+                return f"{parts[0]} reads back as {parts[1]}" + (" (somebody else wrote)" if kind == "external" else "")
+            case "telemetry":
+                return "reading " + ", ".join(f"{name} {value}" for name, value in parts[0])
+            case "tick":
+                return "time passed"
+            case "restart":
+                return "the gateway started"
+    except (IndexError, TypeError, ValueError):
+        return f"{kind} {parts}"
+    return " ".join([kind, *map(str, parts)])
