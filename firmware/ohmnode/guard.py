@@ -130,7 +130,7 @@ class Guard(Leases):
         if ms <= 0:
             return
         self._last = now
-        self._lost_ms = 0 if self.connected() else min(self._lost_ms + ms, 0x1FFFFFFF)
+        self._lost_ms = 0 if self.connected is None or self.connected() else min(self._lost_ms + ms, 0x1FFFFFFF)
         for rule, _, _, _ in self._watched:
             rule.advance(ms)
         for control in self.controls:

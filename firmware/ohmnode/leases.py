@@ -43,8 +43,8 @@ class Leases:
         self._outbox = outbox
         self.cause = ""
         self.controls: "list[Control]" = []
-        self.connected: "Callable[[], bool]" = lambda: True
-        self.answer: "Callable[[int | str, str, str, str, str, int | None], None]" = lambda *_: None
+        self.connected: "Callable[[], bool] | None" = None
+        self.answer: "Callable[[int | str, str, str, str, str, int | None], None] | None" = None
         self.wakes: "list[Callable[[], None]]" = []
         self._watched: "list[tuple[Rule, Group, int, list[Control]]]" = []
         self._ready = True
@@ -296,7 +296,8 @@ class Leases:
         waiting = control.waiting
         if waiting is not None:
             control.waiting = None
-            self.answer(waiting.identity, control.device.name, control.name, "rejected", reason, None)
+            if self.answer is not None:
+                self.answer(waiting.identity, control.device.name, control.name, "rejected", reason, None)
 
     def _own(self, control: Control, state: int, target: bytes, quick: bool, reason: str) -> None:
         work = control.work or Work(control)
@@ -330,7 +331,7 @@ class Leases:
 
     def _answer(self, work: Work, stage: str, reason: str, value: "int | None") -> None:
         identity = work.identity
-        if identity is not None:
+        if identity is not None and self.answer is not None:
             work.identity = None
             self.answer(identity, work.control.device.name, work.control.name, stage, reason, value)
 

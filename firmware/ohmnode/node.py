@@ -64,7 +64,7 @@ class Node:
             self._mailbox.transfer = self._transfer
         self._link = Link(hal, content, outbox, life.pipe, self._vitals, self._mailbox, self)
         if self._guard is not None:
-            self._guard.connected = lambda: self._link.connected
+            self._guard.connected = self._link.is_connected
             self._guard.bind([device for bus in self._buses for device in bus.devices])
             overlay.lift("arm")
         supervisor = self._supervisor = Supervisor(hal, self._outbox)

@@ -105,6 +105,8 @@ OVERLAYS = {
         "ohmnode.bus:Bus": "report",
     },
 }
+# Overlays that stay once they are laid: they come late to leave room for what comes before.
+LASTING = ("duty",)
 # The simulated machine's hardware layer has no business on a board.
 LEFT_OUT = frozenset({"hal_unix", "hosts"})
 # MicroPython starts a file of exactly this name: that of the image is linked and stays source, that of the root is copied as it is.
@@ -136,7 +138,7 @@ def compile_module(name: str, text: str, file: Path) -> None:
 def linked() -> tuple[dict[str, str], str]:
     """The sources of the image, by file name; and the map of their names."""
     program = Program({name: source.read_text() for name, source in modules()}, (REPOSITORY / "firmware" / "main.py").read_text())
-    names = Names(Linked(program, PARTS, FLEETING, OVERLAYS, {"ohmnode:LINKED": True}), program.reserved)
+    names = Names(Linked(program, PARTS, FLEETING, OVERLAYS, {"ohmnode:LINKED": True}, LASTING), program.reserved)
     sources = {f"{part}.py": ast.unparse(tree) + "\n" for part, tree in names.apply().items()}
     return sources | {ROOT: (REPOSITORY / "firmware" / ROOT).read_text()}, names.map()
 

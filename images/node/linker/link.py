@@ -12,7 +12,7 @@ from .attributes import families
 from .inline import Inliner
 from .names import FOREIGN, NEVER_GIVEN
 from .sources import LAZY, Item, LinkError, Program
-from .texts import INTERNED, gather
+from .texts import INTERNED, NAME, gather
 
 
 class Linked:
@@ -25,6 +25,7 @@ class Linked:
         fleeting: Iterable[str] = (),
         overlays: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
         constants: Mapping[str, object] = MappingProxyType({}),
+        lasting: Iterable[str] = (),
     ) -> None:
         """`parts`: file → modules in it, or single globals. The first is what the node starts with: what its modules import at their top
         goes in as well.
@@ -34,6 +35,7 @@ class Linked:
         `overlays`: file → class → methods that go there. Loading it puts them into their classes, its `close` takes them out again. In
         the place of a class may be a module: then its functions go there. `*`: all methods that no overlay before it
         has taken, but not those with a `-` before them.
+        `lasting`: overlays that stay, once they are laid.
         `constants`: globals that have another value in the image than in the sources.
         """
         self._program = program
@@ -70,6 +72,8 @@ class Linked:
         for part in laid:
             self.parts[part] = _with_installation(self.parts[part])
         self.parts[self.first] = gather(self.parts[self.first])
+        for part in (*fleeting, *(part for part in laid if part not in lasting)):
+            self.parts[part] = gather(self.parts[part], NAME)
         for part in fleeting:
             if part not in self.parts:
                 raise LinkError(f"there is no part {part} that could be given back")

@@ -1,7 +1,8 @@
 """Keeps a part's messages in one long text, out of which they are cut when they are wanted.
 
 A text that is too long to be a name is an object of its own, with its bytes beside it: 64 bytes and more, all the time, for what is
-said once in a blue moon. Short texts and bytes stay as they are. What stands in f-strings becomes `format`, as MicroPython does anyway.
+said once in a blue moon. Short texts and bytes stay as they are: they are names for MicroPython. Names are never forgotten, though; a
+part that comes and goes has its short texts in the long one as well. What stands in f-strings becomes `format`, as MicroPython does anyway.
 """
 
 from __future__ import annotations
@@ -12,14 +13,18 @@ from collections.abc import Iterable
 INTERNED = 10
 """Texts up to this length are names for MicroPython (MICROPY_ALLOC_PARSE_INTERN_STRING_LEN)."""
 _MOST = 255
+NAME = 1
+"""A text of one character is a name in any case, as soon as somebody looks at it."""
 TEXTS, CUT = "texts:all", "texts:cut"
 
 
 class _Collect(ast.NodeTransformer):
     """Puts a call in the place of every long text within a function."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest: int) -> None:
+        """`longest`: texts up to this length stay."""
         self.all = ""
+        self._longest = longest
         self._depth = 0
 
     def _function(self, node: ast.AST) -> ast.AST:
@@ -43,7 +48,7 @@ class _Collect(ast.NodeTransformer):
                 form = "".join(str(part.value) for part in specification if isinstance(part, ast.Constant))
                 template += "{" + (f"!{chr(piece.conversion)}" if piece.conversion > 0 else "") + (f":{form}" if form else "") + "}"
                 values.append(piece.value)
-        if len(template) <= INTERNED:
+        if len(template) <= self._longest:
             return self.generic_visit(node)
         return self.generic_visit(ast.Call(ast.Attribute(ast.Constant(template), "format", ast.Load()), values, []))
 
@@ -53,7 +58,7 @@ class _Collect(ast.NodeTransformer):
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
         text = node.value
-        if not self._depth or not isinstance(text, str) or not INTERNED < len(text) <= _MOST or not text.isascii():
+        if not self._depth or not isinstance(text, str) or not self._longest < len(text) <= _MOST or not text.isascii():
             return node
         if text not in self.all:
             self.all += text
@@ -61,9 +66,9 @@ class _Collect(ast.NodeTransformer):
         return ast.Call(ast.Name(CUT, ast.Load()), [ast.Constant(place)], [])
 
 
-def gather(body: Iterable[ast.stmt]) -> list[ast.stmt]:
-    """The same statements with their long texts in one; without any they come back as they were."""
-    collect = _Collect()
+def gather(body: Iterable[ast.stmt], longest: int = INTERNED) -> list[ast.stmt]:
+    """The same statements with all texts that are longer than that in one; without any they come back as they were."""
+    collect = _Collect(longest)
     changed = [collect.visit(statement) for statement in body]
     if not collect.all:
         return changed
