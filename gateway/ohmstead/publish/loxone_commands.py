@@ -41,7 +41,6 @@ SETTLE_S = 0.02
 PACE_S = 0.2
 """At most one event of a topic in this time."""
 
-_RETRY_S = 1.0
 _MOST_KW = 1e6
 _STOP = "stop"
 _READERS: dict[str, Callable[[bytes], bool | float | str]] = {
@@ -175,7 +174,7 @@ class LoxoneCommands:
         while line.stops or line.waiting:
             line.changed.clear()
             now = loop.time()
-            if line.stops and line.stops[0].due - SETTLE_S <= now:
+            if line.stops:
                 await self._decide(device, line, line.stops.pop(0), ("stop", ""))
                 continue
             times = {slot: max(asked.due, line.held.get(slot, 0.0)) for slot, asked in line.waiting.items()}
@@ -184,8 +183,7 @@ class LoxoneCommands:
                 line.held[slot] = now + PACE_S
                 await self._decide(device, line, line.waiting.pop(slot), slot)
                 continue
-            first = min([*times.values(), *(asked.due for asked in line.stops)])
-            timer = loop.call_at(first, line.changed.set)
+            timer = loop.call_at(min(times.values()), line.changed.set)
             try:
                 await line.changed.wait()
             finally:
@@ -202,9 +200,6 @@ class LoxoneCommands:
             self._answers.refuse(device, asked.topic, asked.text, rejection.reason, rejection.detail)
         except StoreError as error:
             self._answers.refuse(device, asked.topic, asked.text, Reason.NO_STORAGE, f"the audit cannot be kept: {error}")
-            if slot[0] == _STOP and asked.word is True:
-                asked.due = asyncio.get_running_loop().time() + _RETRY_S
-                line.stops.insert(0, asked)
         except Exception as error:
             log.exception("a command failed in an unknown way", topic=asked.topic)
             self._answers.refuse(device, asked.topic, asked.text, Reason.MALFORMED, repr(error))
