@@ -29,47 +29,45 @@ class Rule:
     def __init__(self, spec: "Mapping[str, Any]") -> None:
         self.name = str(spec["name"])
         self.trip = bool(spec.get("trip"))
-        self.value = 0
-        self.known = False
+        self.value: "int | None" = None  # None: not known yet
         self.active = False
-        self._above = spec.get("above") is not None
+        above = spec.get("above") is not None
         below = spec.get("below")
-        self._limit = int(spec["above"] if self._above else below or 0)
+        self._limit = int(spec["above"] if above else below or 0)
         self._clear = int(spec.get("clear", self._limit))
-        self._offset = 2 * int(spec.get("offset", 0))
-        self._words = int(spec.get("words", 1))
-        self._signed = spec.get("kind", "u16")[0] == "i"
-        self._little = spec.get("order", "big") == "little"
+        # In one number, since a node's memory is small: words, how they are to be read, and whether the limit is an upper one.
+        self._form = int(spec.get("words", 1)) << 3 | (spec.get("kind", "u16")[0] == "i") << 2 | (spec.get("order", "big") == "little") << 1
+        self._form |= above
+        self._start = 2 * int(spec.get("offset", 0))
         self._hold_ms = int(spec.get("hold_ms", 0))
         self._stale_ms = int(spec.get("stale_ms", 60000))
-        self._beyond = False
-        self._held = 0
+        self._held = -1  # for so long beyond its threshold; below 0: not
         self._age = 0
-        if self._above == (below is not None) or (self._clear > self._limit if self._above else self._clear < self._limit):
+        if above == (below is not None) or (self._clear > self._limit if above else self._clear < self._limit):
             raise ValueError(f"limit {self.name}: its thresholds make no sense")
 
     def read(self, buf: "Buffer", start: int) -> None:
         """Takes the value out of the registers of its read, which begin at byte `start`. Allocates nothing."""
-        self.see(integer(buf, start + self._offset, self._words, self._signed, self._little))
+        form = self._form
+        self.see(integer(buf, start + self._start, form >> 3, form & 4, bool(form & 2)))
 
     def see(self, value: int) -> None:
         """A fresh value."""
         self.value = value
-        self.known = True
         self._age = 0
-        self._beyond = value > self._limit if self._above else value < self._limit
-        if self._beyond:
+        if value > self._limit if self._form & 1 else value < self._limit:
+            self._held = max(self._held, 0)
             if self._hold_ms == 0:
                 self.active = True
         else:
-            self._held = 0
+            self._held = -1
             if self.cleared():
                 self.active = False
 
     def advance(self, ms: int) -> None:
         """So much time has gone by. Allocates nothing."""
         self._age = min(self._age + ms, _FOR_EVER)
-        if self._beyond and not self.active:
+        if self._held >= 0 and not self.active:
             self._held += ms
             if self._held >= self._hold_ms:
                 self.active = True
@@ -80,15 +78,15 @@ class Rule:
 
     def blocks(self) -> str:
         """Why a control of this rule may hold nothing but its safe value: the rule's name or "stale"; empty: it may hold others."""
-        if not self.known or self._age > self._stale_ms:
+        if self.value is None or self._age > self._stale_ms:
             return "stale"
         return self.name if self.active else ""
 
     def cleared(self) -> bool:
         """Whether the last value is fresh and as far on the safe side as `clear`, whatever was before."""
-        if not self.known or self._age > self._stale_ms:
+        if self.value is None or self._age > self._stale_ms:
             return False
-        return self.value <= self._clear if self._above else self.value >= self._clear
+        return self.value <= self._clear if self._form & 1 else self.value >= self._clear
 
     def tripped(self) -> bool:
         """Whether a trip has to latch."""

@@ -111,7 +111,7 @@ def configuration(
     baud: int = 115200,
     key: bytes | None = KEY,
     keepalive: int = 30,
-    spool: tuple[int, int] = (64, 6144),
+    spool: tuple[int, int] = (48, 4096),
     report_ms: int = 500,
     flash_spool: int = 262144,
     **more: Any,

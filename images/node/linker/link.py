@@ -72,6 +72,10 @@ class Linked:
         for part in laid:
             self.parts[part] = _with_installation(self.parts[part])
         self.parts[self.first] = gather(self.parts[self.first])
+        for body in self.parts.values():
+            for node in body:
+                if isinstance(node, ast.ClassDef):  # nobody asks for these two, and each class would have a place for both
+                    node.body = [*ast.parse("del __module__, __qualname__").body, *node.body]
         for part in (*fleeting, *(part for part in laid if part not in lasting)):
             self.parts[part] = gather(self.parts[part], NAME)
         for part in fleeting:
