@@ -198,8 +198,8 @@ async def test_messages_of_the_topics_go_out_and_others_are_counted() -> None:
     transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Miniserver, local_addr=("127.0.0.1", 0))
     broker = Recorder()
     bridge = LoxoneBridge(broker, ["energy/solar", "teplomer/+"], *transport.get_extra_info("sockname"))
-    await bridge.open()
     bridge.start()
+    await until(lambda: bridge._transport)
     broker.arrive("energy/solar", b'{"power": 2500.5, "voltage": 240.1}', retain=True)
     broker.arrive("teplomer/TC", b"not json{")
     broker.arrive("teplomer/TC", b"23.5")
@@ -208,3 +208,27 @@ async def test_messages_of_the_topics_go_out_and_others_are_counted() -> None:
     assert (bridge.sent, bridge.dropped) == (2, 1)
     bridge.close()
     transport.close()
+
+
+async def test_a_miniserver_that_nobody_knows_is_looked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, asked = asyncio.get_running_loop(), 0
+
+    async def nobody(*_: object, **__: object) -> None:
+        nonlocal asked
+        asked += 1
+        raise OSError("Name or service not known")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "create_datagram_endpoint", nobody)
+        broker = Recorder()
+        bridge = LoxoneBridge(broker, ["energy/solar"], "miniserver.invalid", 4000)
+        bridge.start()
+        await until(lambda: asked == 1)
+        broker.arrive("energy/solar", b"1")
+        assert (bridge.sent, bridge.dropped) == (0, 1)
+        bridge.tick(100.0)
+        await until(lambda: asked == 2)
+        bridge.tick(110.0)
+        await asyncio.sleep(0)
+        assert asked == 2
+    bridge.close()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -21,6 +20,8 @@ log = structlog.get_logger(service="loxone")
 
 LARGEST = 1400
 """Bytes of a datagram: it goes over the network in one piece."""
+
+_AGAIN_S = 30.0
 
 
 class NoDatagramError(ValueError):
@@ -56,16 +57,13 @@ class LoxoneBridge:
         self._topics = topics
         self._address = (host, port)
         self._transport: asyncio.DatagramTransport | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._again = 0.0
         self._complaint = ""
 
-    async def open(self) -> None:
-        """Looks up the Miniserver's address. Raises OSError."""
-        loop = asyncio.get_running_loop()
-        self._transport, _ = await loop.create_datagram_endpoint(
-            asyncio.DatagramProtocol, remote_addr=self._address, family=socket.AF_UNSPEC
-        )
-
     def start(self) -> None:
+        """Looks up the Miniserver's address, again and again while nobody knows it."""
+        self._open()
         for topic in self._topics:
             self._messenger.subscribe(topic, self._forward)
 
@@ -73,12 +71,28 @@ class LoxoneBridge:
         """Messages go out, not readings."""
 
     def tick(self, now: float) -> None:
-        """Nothing waits here."""
+        """`now` is monotonic, in seconds."""
+        if self._transport is None and now >= self._again:
+            self._again = now + _AGAIN_S
+            self._open()
 
     def close(self) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
         if self._transport is not None:
             self._transport.close()
             self._transport = None
+
+    def _open(self) -> None:
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.create_task(self._opened(), name="loxone-udp")
+
+    async def _opened(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            self._transport, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, remote_addr=self._address)
+        except OSError as error:
+            log.warning("the Miniserver is not known in the network", host=self._address[0], reason=str(error))
 
     def _forward(self, messages: Sequence[Message]) -> None:
         for message in messages:
@@ -90,6 +104,8 @@ class LoxoneBridge:
                     self._complaint = message.topic
                     log.warning("a message that cannot go to the Miniserver", topic=message.topic, reason=str(error))
                 continue
-            if self._transport is not None:
+            if self._transport is None:
+                self.dropped += 1
+            else:
                 self._transport.sendto(said)
                 self.sent += 1
