@@ -124,6 +124,10 @@ class Leases:
         """Whether somebody's command is being carried out."""
         return work.state == _LEASED or work.state == _SET
 
+    def returns(self, work: Work) -> bool:
+        """Whether the control is given back, or commanded to be safe: what budget and interval do not keep from happening."""
+        return not self.owned(work) or work.target == work.control.safe
+
     def limited(self, work: Work, reason: str, value: int) -> None:
         if not work.told:
             work.told = True
@@ -132,7 +136,7 @@ class Leases:
     def may(self, work: Work, writes: int) -> bool:
         """Whether so many writes may be done now; they are on record then."""
         control = work.control
-        towards_safety = not self.owned(work) or work.target == control.safe
+        towards_safety = self.returns(work)
         if not towards_safety and control.gap_ms > 0:
             work.again(control.gap_ms, False)
             return False

@@ -108,16 +108,15 @@ class Work:
         self.state = state
         self.target = self.out = target
         self.reason = reason
-        self.epoch += 1
-        self.block = self.tries = self.pause_ms = self.differs = 0
+        self.differs = 0
         self.absent = self.wrote = self.told = False
-        self.dirty = (1 << len(self.control.blocks)) - 1
-        self.phase = _WRITE if quick else _READ
+        self.again(0, quick)
 
     def again(self, ms: int, quick: bool) -> None:
-        """The same once more, in `ms`."""
+        """The same once more, in `ms`. What is written without reading first is taken back: from the last block on."""
         self.epoch += 1
-        self.block = self.tries = 0
+        self.tries = 0
+        self.block = len(self.control.blocks) - 1 if quick else 0
         self.dirty = (1 << len(self.control.blocks)) - 1
         self.phase = _WRITE if quick else _READ
         self.pause_ms = ms
@@ -194,15 +193,17 @@ async def step(bus: "Bus", line: "AnyLine", guard: "Guard", work: Work) -> None:
     else:
         work.dirty &= ~(1 << work.block)
         if work.dirty:
-            _next_dirty(work)
+            _next_dirty(guard, work)
         else:
             work.phase = _CHECK
             work.block = 0
 
 
-def _next_dirty(work: Work) -> None:
+def _next_dirty(guard: "Guard", work: Work) -> None:
+    """What is commanded is written from the first block on; what is taken back from the last, so that no more is in force in between."""
+    back = guard.returns(work)
     work.block = 0
-    while not work.dirty >> work.block & 1:
+    while work.dirty >> work.block > 1 if back else not work.dirty >> work.block & 1:
         work.block += 1
 
 
@@ -254,4 +255,4 @@ def _prepare(guard: "Guard", work: Work) -> None:
     if guard.may(work, writes):
         work.phase = _WRITE
         work.tries = 0
-        _next_dirty(work)
+        _next_dirty(guard, work)

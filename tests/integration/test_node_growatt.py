@@ -86,6 +86,8 @@ def test_a_block_is_written_whole_and_the_lease_s_end_takes_all_of_it_back(house
     house.until(lambda: ("discharge", "lapsed", "lease") in house.told(), "the event of it")
     house.until(lambda: house.inverter[1070] == 100, "the rate as it was")
     assert {write.function for write in house.inverter.writes} == {16}
+    order = [write.address for write in house.inverter.writes if write.address in (1070, 1080)]
+    assert order[-4:] == [1070, 1080, 1080, 1070], "its switch is the last to go on and the first to go off"
 
 
 def test_below_the_floor_a_discharge_is_ended_and_refused_while_charging_is_not(house: House) -> None:
