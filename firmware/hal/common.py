@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from hal import Socket
 
 
+_PIECE = const(128)
+
+
 class CommonHal:
     """`folder`: the state directory; it holds the configuration and what has to survive a restart."""
 
@@ -60,11 +63,11 @@ class CommonHal:
         self.flash_writes += 1
         self.flash_bytes += size
 
-    def read(self, name: str) -> "bytes | None":
-        """A file of the state directory; None if it is not there."""
+    def read(self, name: str, most: int = 1 << 20) -> "bytes | None":
+        """A file of the state directory, or the first `most` bytes of it; None if it is not there."""
         path = f"{self.folder}/{name}"
         try:
-            size = os.stat(path)[6]  # known beforehand it is one piece of memory, and not one that grows
+            size = min(os.stat(path)[6], most)  # known beforehand it is one piece of memory, and not one that grows
             with open(path, "rb") as file:
                 content: bytes = file.read(size)
                 return content
@@ -81,6 +84,22 @@ class CommonHal:
             file.flush()
         self.wrote(len(content))
         os.rename(path + ".tmp", path)
+
+    def copy(self, name: str, new: str) -> None:
+        """Whole or not at all, as `write`, a small piece at a time."""
+        piece = bytearray(_PIECE)
+        view = memoryview(piece)
+        size = 0
+        with open(f"{self.folder}/{name}", "rb") as source, open(f"{self.folder}/{new}.tmp", "wb") as target:
+            while True:
+                got = source.readinto(piece)
+                if not got:
+                    break
+                target.write(view[:got])
+                size += got
+            target.flush()
+        self.wrote(size)
+        os.rename(f"{self.folder}/{new}.tmp", f"{self.folder}/{new}")
 
     def remove(self, name: str) -> bool:
         """Takes a file of the state directory away; False if it is not there."""

@@ -15,7 +15,7 @@ PUBLISH = 0x30
 SUBACK = 0x90
 PINGRESP = 0xD0
 
-_COMMANDED = const(1152)  # bytes of the largest packet that makes sense: a piece of a configuration or an update
+_COMMANDED = const(832)  # bytes of the largest packet that makes sense: a command, its topic and its head
 _OUT = const(1280)  # a frame, its topic and its head
 _HEAD = const(5)  # of a packet, at most: type and four bytes of length
 

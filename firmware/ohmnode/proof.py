@@ -20,11 +20,10 @@ _PROVE_MS = const(600000)
 
 def keep_as_good(hal: "Hal", fingerprint: bytes) -> bool:
     """Copies the current file over the last good one, if it still is the one that runs. False when there was nothing to do."""
-    good = (hal.read(LAST_GOOD) or b"")[:_DIGEST_END]  # one file in memory at a time
-    raw = hal.read(CURRENT)
-    if raw is None or raw[4:12] != fingerprint or raw[:_DIGEST_END] == good:
+    raw = hal.read(CURRENT, _DIGEST_END)
+    if raw is None or raw[4:12] != fingerprint or raw == hal.read(LAST_GOOD, _DIGEST_END):
         return False
-    hal.write(LAST_GOOD, raw)
+    hal.copy(CURRENT, LAST_GOOD)
     return True
 
 

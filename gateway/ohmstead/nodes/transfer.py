@@ -19,10 +19,10 @@ from ohmstead.config.model import Config
 from ohmstead.errors import OhmsteadError
 from ohmstead.nodes.direct import Direct, event_of
 
-CHUNK_BYTES = 768
-"""The most that a node takes in one message (its receive buffer holds 1152 bytes, topic and head included)."""
+CHUNK_BYTES = 256
+"""A piece: small, since the node holds it twice for a moment and finds small ones in its memory even when that is nearly full."""
 
-_WINDOW = 8 * CHUNK_BYTES
+_WINDOW = 24 * CHUNK_BYTES
 _OFFER_BYTES = 128
 _SILENCE_S = 5.0
 _GIVE_UP_S = 60.0
