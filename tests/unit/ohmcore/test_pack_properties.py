@@ -10,7 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ohmcore.errors import PackError
+from ohmcore import frames
+from ohmcore.errors import FrameError, PackError
 from ohmcore.pack import Packer, unpack
 
 from .strategies import depth, items, messages
@@ -151,3 +152,25 @@ def test_floats_keep_every_bit(value: float) -> None:
     back = unpack(packed(value))
     assert isinstance(back, float)
     assert struct.pack(">d", back) == struct.pack(">d", value)
+
+
+ACKS = st.lists(st.integers(0, (1 << 64) - 1) | st.integers(0, 200), min_size=3, max_size=3)
+
+
+@given(ACKS, st.integers(0, 40), st.integers(0, 255), st.booleans())
+def test_an_ack_is_the_same_unpacked_and_as_it_came(numbers: list[int], place: int, octet: int, whole: bool) -> None:
+    raw = bytearray(msgpack.packb([1, *numbers]))
+    if not whole:
+        raw[place % len(raw)] = octet
+    try:
+        expected: object = frames.parse_ack(unpack(bytes(raw)))[:2]
+    except (FrameError, PackError):
+        expected = None
+    try:
+        read: object = frames.read_ack(bytes(raw))
+    except FrameError:
+        read = None
+    if expected is not None:
+        assert read == expected
+    elif read is not None:
+        assert msgpack.unpackb(bytes(raw))[3] > (1 << 63) - 1, "only the time, which no node needs, is not looked at"

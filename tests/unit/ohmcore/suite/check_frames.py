@@ -190,3 +190,16 @@ def test_the_edges_of_every_field() -> None:
     assert frames.parse_ack([1, 1, 0, 0]) == (1, 0, 0)
     assert frames.parse_command([1, 0, 1, "a", "b", bytes(246), 1, 86400000]) == (0, 1, "a", "b", bytes(246), 1, 86400000)
     refused(frames.parse_command, changed(COMMAND, 5, bytes(248)), "words")
+
+
+def test_an_ack_is_read_as_it_came_over_the_air() -> None:
+    for boot, seq, ms in ((77, 6, 1735689600000), (1, 0, 0), (0x7FFFFFFF, (1 << 63) - 1, 5), (128, 255, 65535), (65536, 70000, 1 << 40)):
+        assert frames.read_ack(packed(gateway.pack_ack, boot, seq, ms)) == (boot, seq)
+        assert frames.read_ack(memoryview(packed(gateway.pack_ack, boot, seq, ms))) == (boot, seq)
+    whole = packed(gateway.pack_ack, 77, 70000, 1735689600000)
+    for end in range(len(whole)):
+        raises(FrameError, frames.read_ack, whole[:end])
+    for broken in (whole + b"\0", b"\x95" + whole[1:], b"\x94\x02" + whole[2:]):
+        raises(FrameError, frames.read_ack, broken)
+    for broken in (b"\x94\x01\xa1a\0\0", b"\x94\x01\0\0\0", b"\x94\x01\x01\xff\0"):
+        raises(FrameError, frames.read_ack, broken)
