@@ -144,7 +144,7 @@ class Guard(Leases):
             work = control.work
             if work is not None:
                 work.pause_ms = max(work.pause_ms - ms, 0)
-                work.verify_ms = max(work.verify_ms - ms, 0)
+                work.left_ms = max(work.left_ms - ms, 0)
                 work.lease_ms = max(work.lease_ms - ms, 0)
         if self._unsaved_ms > 0:
             self._unsaved_ms -= ms

@@ -65,6 +65,7 @@ class Leases:
         """The most urgent work on these devices; None: nothing is to be done there now."""
         if not self._ready:
             return None
+        self.advance()
         best = None
         best_rank = 9
         for control in self.controls:
@@ -72,7 +73,11 @@ class Leases:
                 continue
             self._promote(control)
             work = control.work
-            if work is None or work.idle() or work.pause_ms > 0:
+            if work is None:
+                continue
+            if work.identity is not None and not work.wrote and work.left_ms <= 0:
+                self.failed(work, "no answer" if work.tries else "expired", True)
+            if work.idle() or work.pause_ms > 0:
                 continue
             if work.state >= _HELD and not work.verifying():
                 rank = 0
@@ -232,7 +237,7 @@ class Leases:
                 self._free(control, work)
             else:
                 work.begin(_HOME, control.home, False, "released")
-        if work.idle() and work.state >= _LEASED and work.verify_ms <= 0:
+        if work.idle() and work.state >= _LEASED and work.left_ms <= 0:
             work.verify()
 
     def _blocked(self, control: Control) -> str:
@@ -273,7 +278,6 @@ class Leases:
         command = control.waiting
         if command is None:
             return
-        self.advance()
         renewal = self._renews(control, command)
         if command.ttl_ms <= 0:
             self._replace(control, "expired")
@@ -290,6 +294,7 @@ class Leases:
                 work.rewrites = 0
             work.begin(_LEASED if command.lease_ms else _SET, command.raw, False, "")
             work.identity = command.identity
+            work.left_ms = command.ttl_ms
             work.lease_ms = command.lease_ms
             if control.kept and not command.lease_ms:
                 control.kept = False

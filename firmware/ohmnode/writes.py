@@ -98,7 +98,7 @@ class Work:
         self.told = False
         self.identity: "int | str | None" = None  # whose result is still owed
         self.lease_ms = 0
-        self.verify_ms = 0
+        self.left_ms = 0  # while it is idle: until the next look; before the first write: of the command's time to live
         self.differs = 0
         self.rewrites = 0
         self.reason = ""
@@ -126,9 +126,9 @@ class Work:
         self.block = self.tries = 0
         self.phase = _VERIFY
 
-    def rest(self, verify_ms: int) -> None:
+    def rest(self, left_ms: int) -> None:
         self.phase = _IDLE
-        self.verify_ms = verify_ms
+        self.left_ms = left_ms
 
     def idle(self) -> bool:
         return self.phase == _IDLE

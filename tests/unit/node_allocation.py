@@ -89,7 +89,7 @@ def main() -> None:
     for one in guard.controls:
         work = one.work
         work.state, work.phase, work.target = LEASED, IDLE, LIVE
-        work.lease_ms = work.verify_ms = LASTING
+        work.lease_ms = work.left_ms = LASTING
     for i in range(20):
         group.image[i] = 50
 
