@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 import ohmstead
+from ohmstead.batteries import Batteries
 from ohmstead.clock import Clock
 from ohmstead.config.model import Config
 from ohmstead.control.answers import Answers
@@ -50,6 +51,7 @@ from ohmstead.store.writer import Writer
 from ohmstead.tasks import asleep_until, end
 
 if TYPE_CHECKING:
+    from ohmstead.control.plan.model import Wish
     from ohmstead.planning import Planning
 
 log = structlog.get_logger(service="app")
@@ -133,8 +135,8 @@ class Gateway:
         if self.planning is not None:
             self.outlets.append(self.planning.topic)
         self.outlets.append(retired_devices(config, self.mqtt, self.outlets))
-        self.commands = ControlTopics(config.site, self.mqtt, self.desk.request)
-        self.requests = BridgeRequests(config.site, self.mqtt, self.desk, lambda node: self.fleet.nodes[node].latched)
+        self.commands = ControlTopics(config.site, self.mqtt, self.entrance.request)
+        self.requests = BridgeRequests(config.site, self.mqtt, self.entrance, lambda node: self.fleet.nodes[node].latched)
         self._tasks: set[asyncio.Task[None]] = set()
         for outlet in self.outlets:
             self.stream.subscribe(outlet.take)
@@ -142,6 +144,7 @@ class Gateway:
         self.stream.subscribe(self._last_read.take)
         for guarded in self.guarded.values():
             self.stream.subscribe(guarded.take)
+        self.stream.subscribe(self.batteries.take)
         if self.planning is not None:
             self.stream.subscribe(self.planning.soc.take)
 
@@ -173,10 +176,25 @@ class Gateway:
             device: self.node_actuators[chosen.via.node] for device, chosen in config.devices.items() if chosen.via.node is not None
         }
         for device, source in self.sources.items():
-            actuators[device] = actuator_of(config, device, targets_of[device], source, lambda *told: self.desk.ended(*told), self.clock)
+            actuators[device] = actuator_of(config, device, targets_of[device], source, self._guard_ended, self.clock)
         self.guarded = {device: actuator for device, actuator in actuators.items() if isinstance(actuator, GuardedActuator)}
         answers = Answers(config.site, self.mqtt, config.zone)
-        return Desk(targets_of, actuators, self.store, answers.say, nodes=self.node_actuators, mono=self.clock.mono, wall=self.clock.wall)
+        self.batteries = Batteries(config, targets_of, actuators, self.store.trail, self.mqtt, self._online, self._planned, self.clock)
+        others = self.batteries.others(targets_of)
+        desk = Desk(others, actuators, self.store, answers.say, nodes=self.node_actuators, mono=self.clock.mono, wall=self.clock.wall)
+        self.entrance = self.batteries.entrance(desk, answers.say)
+        return desk
+
+    def _online(self, device: str) -> bool | None:
+        source = self.sources.get(device)
+        return source.online if source is not None else self.fleet.device_online(device)
+
+    def _guard_ended(self, device: str, control: str, reason: str, time: float) -> None:
+        if not self.batteries.guard_ended(device, control, reason, time):
+            self.desk.ended(device, control, reason, time)
+
+    def _planned(self, now: float, house_w: float | None) -> list[Wish]:
+        return [] if self.planning is None else self.planning.planner.wishes(now, house_w)
 
     def _targets(self, device: str) -> dict[str, Target]:
         profile = self.profiles[device]
@@ -220,7 +238,7 @@ class Gateway:
                 self.config,
                 device,
                 self.mqtt,
-                self.desk.request,
+                self.entrance.request,
                 period_s=min(self.periods[device].values()),
                 known=known.get(device),
             )
@@ -266,6 +284,7 @@ class Gateway:
 
     async def _start(self) -> None:
         await self.desk.start()
+        await self.batteries.start()
         self.writer.start()
         self.ingest.on_event(self._on_node_event)
         self.ingest.start()
@@ -273,6 +292,7 @@ class Gateway:
             outlet.start()
         self.commands.start()
         self.requests.start()
+        self._spawn("arbiter", self.batteries.run())
         self._spawn("mqtt", self.mqtt.run())
         for device, source in self.sources.items():
             if isinstance(source, GrowattMqtt):
@@ -327,10 +347,12 @@ class Gateway:
             for outlet in self.outlets:
                 outlet.tick(now)
             self.desk.tick()
+            self.batteries.tick(now)
             await asleep_until((loop.time() // _TICK_S + 1) * _TICK_S)
 
     def _on_node_event(self, event: Event) -> None:
         """A node's result finds the command that waits for it, or else its entry in the audit; what a node ended is nobody's any more."""
+        self.batteries.tell(event, self.fleet.nodes[event.node].latched)
         if event.kind == "control" and ends_ownership(event.detail):
             self.desk.ended(event.device, str(event.detail.get("control")), str(event.detail.get("reason")), event.time)
         if event.kind != "result":
@@ -346,6 +368,8 @@ class Gateway:
         if web is not None:
             web.close()
         await self.desk.close()
+        await self.batteries.close()
+        await self._ended("arbiter", _LAST_COMMIT_S)
         await self._cancel("source-", "guarded-", "ticker", "prices", "plan")
         for guarded in self.guarded.values():
             guarded.let_go()
@@ -356,11 +380,15 @@ class Gateway:
             outlet.close()
         await self._cancel("mqtt")
         await self.mqtt.close()
-        if web is not None:
-            await asyncio.wait([task for task in self._tasks if task.get_name() == "web"], timeout=1.0)
+        await self._ended("web", 1.0)
         await self._cancel("")
         await asyncio.to_thread(self.store.close)
         self._lock.release()
+
+    async def _ended(self, name: str, seconds: float) -> None:
+        """Gives a task that was told to end the time for it."""
+        if ending := [task for task in self._tasks if task.get_name() == name]:
+            await asyncio.wait(ending, timeout=seconds)
 
     async def _cancel(self, *prefixes: str) -> None:
         """Ends tasks by the beginning of their names."""

@@ -17,12 +17,11 @@ from ohmstead.config.environment import SECRETS, Keys, as_written, laid_over, ov
 from ohmstead.config.model import Config
 from ohmstead.errors import ConfigurationError, Mistake
 
-NOT_YET = ("loxone",)
-"""Sections that this version does not know."""
 NOT_YET_OF_DEVICES = ("exclude",)
+"""Keys of devices that this version does not know."""
 _NOT_SUPPORTED = "not supported by this version; remove it"
 
-_PLACES_OF_SECRETS = (("mqtt",), ("prices",), ("nodes", "*"), ("nodes", "*", "wifi"), ("nodes", "*", "mqtt"))
+_PLACES_OF_SECRETS = (("mqtt",), ("prices",), ("web",), ("nodes", "*"), ("nodes", "*", "wifi"), ("nodes", "*", "mqtt"))
 _ROUNDS = 20
 
 
@@ -141,7 +140,7 @@ class _Draft:
 
     @staticmethod
     def _is_not_yet(keys: Keys) -> bool:
-        return keys[0] in NOT_YET or (keys[0] == "devices" and keys[-1] in NOT_YET_OF_DEVICES and len(keys) == 3)
+        return keys[0] == "devices" and keys[-1] in NOT_YET_OF_DEVICES and len(keys) == 3
 
     def _known_part(self, location: tuple[str | int, ...]) -> Keys:
         """The location without what pydantic adds to it (names of union members, `[key]`)."""

@@ -12,7 +12,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, PrivateAttr, WithJsonSchema, WrapValidator
 
+from ohmstead.config.control import ControlSection
 from ohmstead.config.limits import narrowed
+from ohmstead.config.loxone import Loxone
 from ohmstead.config.node import Bus, NodeConfig
 from ohmstead.config.prices import Plan, Prices
 from ohmstead.config.values import (
@@ -158,6 +160,8 @@ class Web(Section):
         "127.0.0.1", description="The address the page listens on; 0.0.0.0 for the whole home network."
     )
     port: TcpPort = 8080
+    token: Secret | None = Field(None, repr=False, description="What a program must show to command over the API; without it, nobody may.")
+    token_file: Path | None = Field(None, description="A file that holds the token.")
 
 
 class Log(Section):
@@ -201,6 +205,8 @@ class Config(Section):
     publish: Publish = Field(default_factory=Publish)
     prices: Prices | None = None
     plan: Plan | None = None
+    loxone: Loxone | None = None
+    control: ControlSection = Field(default_factory=ControlSection)
 
     _profiles: dict[str, Profile] = PrivateAttr(default_factory=dict)
 

@@ -102,7 +102,7 @@ class Arbiter:
             def can(device: str = device) -> bool:
                 return reachable(device)
 
-            carrier = Carrier(device, battery.targets, actuators[device], self._carried, reachable=can, mono=mono)
+            carrier = Carrier(device, battery.targets, actuators[device], self._carried, latched=self._refused, reachable=can, mono=mono)
             self._seats[device] = _Seat(battery, state, state, carrier)
         self._devices = {device: battery.view for device, battery in batteries.items()}
 
@@ -114,6 +114,10 @@ class Arbiter:
 
     def battery(self, device: str) -> Battery:
         return self._seats[device].battery
+
+    def state(self, device: str) -> State:
+        """The newest state, which may not be durable yet: for whoever feeds, not for whoever shows."""
+        return self._seats[device].state
 
     def subscribe(self, told: Told) -> None:
         self._told.append(told)
@@ -270,6 +274,11 @@ class Arbiter:
         for trip in Device(self._seats[device].state).trips:
             if trip.startswith(_NODE):
                 self.feed(device, events.trip_cleared(trip))
+
+    def _refused(self, device: str) -> None:
+        """The node says it is latched. Why, it says later."""
+        if not self.node_latched(device):
+            self.feed(device, events.trip(f"{_NODE}stopped"))
 
     def node_latched(self, device: str) -> bool:
         return any(trip.startswith(_NODE) for trip in Device(self._seats[device].state).trips)

@@ -17,7 +17,7 @@ from ohmcore.records import Decision, Why
 from ohmstead.control.dispatch import Actuator, Outcome
 from ohmstead.control.leases import NODE_LEASE_S, RENEW_S
 from ohmstead.control.target import Target
-from ohmstead.errors import OhmsteadError, Rejected
+from ohmstead.errors import OhmsteadError, Reason, Rejected
 from ohmstead.tasks import end
 
 log = structlog.get_logger(service="control")
@@ -26,6 +26,7 @@ WRITES = ("command", "revert", "safe")
 """The kinds of decisions that are written."""
 
 _LOOK_S = 0.25
+_STOPPED_S = 10.0
 
 
 class Carried(NamedTuple):
@@ -38,7 +39,7 @@ class Carried(NamedTuple):
 
 class Carrier:
     """`targets` are the controls that are decided upon; `reachable` tells whether the device can be reached now, `carried` is told what
-    became of each decision but those that a newer one replaced. `mono` in seconds."""
+    became of each decision but those that a newer one replaced, `latched` that the node before the device is. `mono` in seconds."""
 
     def __init__(
         self,
@@ -47,6 +48,7 @@ class Carrier:
         actuator: Actuator,
         carried: Callable[[str, Carried], None],
         *,
+        latched: Callable[[str], None],
         reachable: Callable[[], bool],
         mono: Callable[[], float],
     ) -> None:
@@ -54,6 +56,7 @@ class Carrier:
         self._targets = targets
         self._actuator = actuator
         self._carried = carried
+        self._latched = latched
         self._reachable = reachable
         self._mono = mono
         self._run = secrets.token_hex(3)
@@ -106,8 +109,18 @@ class Carrier:
         lease_s = NODE_LEASE_S if target.lease_required else 0.0
         if value != target.returns_to and decision.author:
             lease_s = min(NODE_LEASE_S, decision.lease_ms / 1000)
-        self.sent_at[decision.control] = self._mono()
-        outcome = await self._asked(target, value, lease_s)
+        while True:
+            self.sent_at[decision.control] = self._mono()
+            outcome = await self._asked(target, value, lease_s)
+            if outcome.reason != Reason.LATCHED:
+                break
+            self._latched(self._device)
+            if decision.author:
+                break
+            if target.layout is not None and value == target.layout.safe:
+                outcome = Outcome("unchanged", "the node is stopped and holds it there by itself", value)
+                break
+            await asyncio.sleep(_STOPPED_S)  # it is left as it is until the node is reset
         now = self.sent_at[decision.control] = self._mono()
         if outcome.kind != "superseded":
             self._carried(self._device, Carried(decision, outcome, now))

@@ -134,6 +134,7 @@ class NodeActuator:
         self._fresh = fresh
         self._timeout_s = timeout_s
         self._waiting: dict[int | str, asyncio.Future[Mapping[str, Any]]] = {}
+        self._order = asyncio.Lock()
 
     async def holds(self, target: Target, raw: int) -> bool:
         return target.layout is None and self._fresh(target, raw)
@@ -151,31 +152,31 @@ class NodeActuator:
             raise Rejected(Reason.UNAUTHORISED, f"node {self._node} has no key in the configuration and takes no commands")
         if not self._connected():
             return Outcome("failed", "the broker is away, nothing was sent")
-        counter = await self._next_counter(self._node)
-        outcome, known = await self._ask(self._key, device, control, words, entry, lease_s, counter)
+        outcome, counter, known = await self._ask(self._key, device, control, words, entry, lease_s, 0)
         if counter <= known < counter + _COUNTER_GAP:  # the node keeps its counter in steps and is a little ahead after a restart
-            counter = await self._next_counter(self._node, known)
-            outcome, _ = await self._ask(self._key, device, control, words, entry, lease_s, counter)
+            outcome, _, _ = await self._ask(self._key, device, control, words, entry, lease_s, known)
         return outcome
 
     async def _ask(
-        self, key: bytes, device: str, control: str, words: bytes, entry: int | str, lease_s: float, counter: int
-    ) -> tuple[Outcome, int]:
-        """Sends a command and waits for its result: the outcome, and the node's counter if it says that ours is an old one."""
-        packer = Packer(bytearray(_COMMAND_BYTES))
-        pack_command(packer, entry, counter, device, control, words, round(COMMAND_TTL_S * 1000), math.ceil(lease_s * 1000))
+        self, key: bytes, device: str, control: str, words: bytes, entry: int | str, lease_s: float, above: int
+    ) -> tuple[Outcome, int, int]:
+        """Sends a command and waits for its result: the outcome, our counter, and the node's if it says that ours is an old one."""
         result: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
         self._waiting[entry] = result
         try:
-            self._publisher.publish(self._topic, seal(key, self._context, packer.message()), qos=0)
+            async with self._order:  # a counter that a greater one overtakes is refused
+                counter = await self._next_counter(self._node, above)
+                packer = Packer(bytearray(_COMMAND_BYTES))
+                pack_command(packer, entry, counter, device, control, words, round(COMMAND_TTL_S * 1000), math.ceil(lease_s * 1000))
+                self._publisher.publish(self._topic, seal(key, self._context, packer.message()), qos=0)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._timeout_s):
                     detail = await result
                     known = detail.get("counter")
-                    return outcome_of(detail), known if isinstance(known, int) else 0
+                    return outcome_of(detail), counter, known if isinstance(known, int) else 0
         finally:
             del self._waiting[entry]
-        return Outcome("failed", f"no result from node {self._node} within {self._timeout_s:g} s"), 0
+        return Outcome("failed", f"no result from node {self._node} within {self._timeout_s:g} s"), counter, 0
 
     def result(self, detail: Mapping[str, Any]) -> bool:
         """Takes a node's result event; False if nobody waits for it (any more)."""

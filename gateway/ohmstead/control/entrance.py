@@ -27,14 +27,16 @@ from ohmstead.errors import OhmsteadError, Reason, Rejected
 log = structlog.get_logger(service="control")
 
 MODE, LEASE, STOP, RESET = "mode", "lease", "stop", "reset"
+_RELEASE = "release"
 _LEVELS = {"0": 0, "1": 1, "off": 0, "on": 1}
 
 
 class _Asked(NamedTuple):
-    """A wish that was taken: by whom, in which words."""
+    """A wish that was taken: by whom, in which words, and whether anything was told of it since."""
 
     author: str
     text: str
+    answered: bool = False
 
 
 class Entrance:
@@ -121,6 +123,7 @@ class Entrance:
         target = self._arbiter.battery(device).targets[control]
         raw = _raw_in(target, text)
         lease_ms = None if wanted_s is None else round(max(min(wanted_s, 1e9), -1e9) * 1000) if wanted_s == wanted_s else -1
+        before = self._asked.get((device, control))
         self._asked[device, control] = _Asked(author, text)
         identity = self._arbiter.next_identity(device, author)
         value: Any = text[:MAX_TEXT] if raw is None else raw
@@ -132,12 +135,15 @@ class Entrance:
             return outcome
         refused = next((decision for decision in said if decision.kind == "rejection" and decision.identity in (identity, 0)), None)
         if refused is not None:
+            self._asked.pop((device, control), None)
+            if before is not None:
+                self._asked[device, control] = before
             outcome = Outcome("rejected", _why_not(target, text, refused), None, _reason(refused.reason))
             self._say(device, control, text, author, outcome)
             return outcome
         own = next((decision for decision in reversed(said) if decision.control == control and decision.kind in (*WRITES, "hold")), None)
         views = self._arbiter.devices[device].controls
-        if own is None:
+        if own is None or self._waits(device, own):
             return Outcome("taken")
         if own.clamp and own.value != raw:
             outcome = Outcome("limited", words.clamped(own.clamp, own.by, views), own.value, own.clamp)
@@ -148,6 +154,12 @@ class Entrance:
             self._say(device, control, text, author, outcome)
             return outcome
         return Outcome("taken", "", own.value)
+
+    def _waits(self, device: str, decision: Decision) -> bool:
+        """Whether it will be written in a moment, without anybody's doing."""
+        if decision.clamp == "exclusive":
+            return not self._arbiter.explain(device, decision.by).author
+        return decision.clamp in ("interval", "ramp")
 
     def _of_device(self, control: str, text: str, author: str, wanted_s: float | None) -> Event:
         if control == MODE:
@@ -166,17 +178,17 @@ class Entrance:
         return next((refused for refused in map(_refusal, said) if refused is not None), Outcome("done", _told(said)))
 
     async def _withdraw(self, device: str, control: str, author: str) -> None:
-        self._asked[device, control] = _Asked(author, "release")
+        self._asked[device, control] = _Asked(author, _RELEASE)
         try:
             said = await self._submitted(device, events.withdraw(author, control))
         except OhmsteadError as error:
-            self._say(device, control, "release", author, Outcome("failed", str(error)))
+            self._say(device, control, _RELEASE, author, Outcome("failed", str(error)))
             return
         refused = next((refused for refused in map(_refusal, said) if refused is not None), None)
         if refused is not None:
-            self._say(device, control, "release", author, refused)
+            self._say(device, control, _RELEASE, author, refused)
         elif not any(decision.control == control and decision.kind in WRITES for decision in said):
-            self._say(device, control, "release", author, Outcome("unchanged", "nobody wanted anything of it"))
+            self._say(device, control, _RELEASE, author, Outcome("unchanged", "nobody wanted anything of it"))
 
     async def _submitted(self, device: str, event: Event) -> Sequence[Decision]:
         return await self._arbiter.submit(device, event)
@@ -185,6 +197,8 @@ class Entrance:
 
     def _decided(self, device: str, decisions: Sequence[Decision], _status: Status) -> None:
         for decision in decisions:
+            if decision.kind == "notice" and decision.reason == "latched":
+                self._all_ended(device, words.clamped("latched", decision.by, {}))
             asked = self._asked.get((device, decision.control))
             if decision.kind != "notice" or asked is None or decision.author != asked.author:
                 continue
@@ -195,13 +209,26 @@ class Entrance:
                 by = words.author_of(decision.by)
                 self._say(device, decision.control, asked.text, asked.author, Outcome("superseded", f"{by} wants something else"))
 
+    def _all_ended(self, device: str, detail: str) -> None:
+        """A stop ends every wish."""
+        for asked_device, control in [key for key in self._asked if key[0] == device]:
+            asked = self._asked.pop((asked_device, control))
+            kind = "ended" if asked.answered else "rejected"
+            self._say(device, control, asked.text, asked.author, Outcome(kind, detail, None, Reason.LATCHED))
+
     def _carried(self, device: str, carried: Carried) -> None:
         decision, outcome = carried.decision, carried.outcome
         asked = self._asked.get((device, decision.control))
-        if asked is not None and (decision.author == asked.author or asked.text == "release"):
-            self._say(device, decision.control, asked.text, asked.author, outcome, decision.identity)
-            if asked.text == "release":
-                del self._asked[device, decision.control]
+        if asked is None:
+            return
+        if asked.text == _RELEASE:
+            del self._asked[device, decision.control]
+        elif decision.author != asked.author or decision.value != decision.unclamped:
+            return
+        else:
+            done = outcome.kind in ("done", "unchanged")
+            self._asked[device, decision.control] = asked._replace(answered=asked.answered or done)
+        self._say(device, decision.control, asked.text, asked.author, outcome, decision.identity)
 
     def _say(self, device: str, control: str, text: str, author: str, outcome: Outcome, entry: int | None = None) -> None:
         self._desk.answered[outcome.kind] += 1

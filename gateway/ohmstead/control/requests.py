@@ -16,11 +16,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
-from ohmstead.control.desk import Desk
+from ohmstead.control.dispatch import Outcome
 from ohmstead.control.topics import AUTHOR
 from ohmstead.errors import Reason, Rejected
 from ohmstead.messages import Message, Messenger
@@ -31,10 +31,18 @@ _MOST_BYTES = 1024
 _MOST_TEXT = 64
 
 
+class Commanding(Protocol):
+    """The part of `control.entrance.Entrance` that is needed here; the desk alone has it as well."""
+
+    def request(self, device: str, control: str, text: str, author: str, *, wanted_s: float | None = None) -> None: ...
+    def release(self, device: str, control: str, author: str) -> None: ...
+    async def reset(self, node: str, author: str) -> Outcome: ...
+
+
 class BridgeRequests:
     """`latch` says why a node is latched; raises KeyError for a node that is not there."""
 
-    def __init__(self, site: str, messenger: Messenger, desk: Desk, latch: Callable[[str], str | None]) -> None:
+    def __init__(self, site: str, messenger: Messenger, desk: Commanding, latch: Callable[[str], str | None]) -> None:
         self._root = f"ohm/{site}/bridge"
         self._messenger = messenger
         self._desk = desk

@@ -71,11 +71,11 @@ class Battery:
 
 
 def governed(profile: Profile) -> list[str]:
-    """The controls that the arbiter commands: numbers that make the battery charge, discharge or let it export. None where there is no
-    battery to charge or to discharge."""
+    """The controls that the arbiter commands: numbers that make a battery charge, discharge or let it export. None where nothing of that
+    has to end by itself: settings that stay as they are set are no matter of wishes."""
     named = [name for name, control in profile.controls.items() if control.effect in _EFFECTS and control.range is not None]
-    has_battery = any(profile.controls[name].effect in ("charge", "discharge") for name in named)
-    return [name for name in named if profile.controls[name].reversion != "keep"] if has_battery else []
+    forced = [name for name in named if profile.controls[name].effect != "export" and profile.controls[name].lease == "required"]
+    return [name for name in named if profile.controls[name].reversion != "keep"] if forced else []
 
 
 def battery(

@@ -22,10 +22,10 @@ _REJECTIONS = {
     "out of range": "it is outside of what this home allows",
     "rate limit": "there were too many wishes in a short time",
     "latched": "the device is stopped until it is reset",
-    "stale": "it is an old message that a broker had kept, or one that was under way too long",
+    "stale": "it was under way for longer than it should last",
     "unauthorised": "this author may not do that",
     "read-only": "this device is configured to be read only",
-    "duplicate": "it is a copy of an earlier one",
+    "duplicate": "it is a copy of an earlier one, or one that a broker had kept",
 }
 
 
@@ -83,6 +83,10 @@ def clamped(clamp: str, by: str, views: Mapping[str, ControlView]) -> str:
 
 def rejected(reason: str, by: str) -> str:
     """Why something was not taken, as a sentence."""
+    if reason == "stale" and by != "age":
+        return clamped("stale", by, {})
+    if reason == "latched":
+        return clamped("latched", by, {})
     text = _REJECTIONS.get(reason, reason)
     return f"{text} ({by})" if by and by != reason else text
 

@@ -235,7 +235,8 @@ class Story:
         asked = self._ask("command", {"device": BATTERY, "control": "discharge", "value": "40", "seconds": 600})
         answered = self._until(lambda: self._listener.last(self._result, asked), _SLOW_S)
         said = self._last_result()
-        return answered and said.get("outcome") == "rejected" and self._inverter[FORCED] == 0, f"“{said.get('detail', 'no answer')}”"
+        refused = said.get("outcome") in ("rejected", "limited")
+        return answered and refused and self._inverter[FORCED] == 0, f"“{said.get('detail', 'no answer')}”"
 
     def _last_result(self) -> dict[str, Any]:
         payload = self._listener.last(self._result)

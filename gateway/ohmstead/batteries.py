@@ -1,0 +1,199 @@
+"""Puts the arbiter together from the configuration: which batteries there are, who may wish, and where the events come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import structlog
+
+from ohmstead.clock import Clock
+from ohmstead.config.model import Config
+from ohmstead.control.arbiter import Arbiter
+from ohmstead.control.desk import Answer, Desk
+from ohmstead.control.dispatch import Actuator
+from ohmstead.control.entrance import Entrance
+from ohmstead.control.operator import GridInput
+from ohmstead.control.plan.model import Wish
+from ohmstead.control.planned import PlanAuthor
+from ohmstead.control.setup import Battery, Rules, battery
+from ohmstead.control.target import Target
+from ohmstead.messages import Messenger
+from ohmstead.nodes.fleet import Event, ends_ownership
+from ohmstead.profiles.formula import Formula
+from ohmstead.readings import Snapshot
+from ohmstead.store.trail import Trail
+from ohmstead.units import quantity
+
+log = structlog.get_logger(service="control")
+
+_FRESH_S = 60.0
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_RESULT_S = 3600.0
+"""An actuator always answers, and waits for a device that is away; this is for one that was lost all the same."""
+
+
+def batteries(config: Config, targets: Mapping[str, Mapping[str, Target]]) -> dict[str, Battery]:
+    """The batteries that the arbiter commands: those that a node or an OpenInverterGateway reaches. What is reached over Modbus TCP by the
+    gateway itself stays with the desk: nobody would end a command there."""
+    section = config.control
+    found: dict[str, Battery] = {}
+    for device, chosen in config.devices.items():
+        if chosen.via.node is None and chosen.via.topic is None:
+            continue
+        rules = Rules(
+            lease_s=chosen.control.lease,
+            longest_s=section.longest,
+            dwell_s=section.dwell,
+            heartbeat_s=section.grid.heartbeat,
+            failsafe_w=round(section.grid.failsafe or 0.0),
+            result_s=_RESULT_S,
+            burst=section.burst,
+            refill_s=section.refill,
+        )
+        one = battery(
+            chosen.name or config.profile(device).name,
+            config.profile(device),
+            targets[device],
+            config.limit_ends(device),
+            config.periods(device),
+            None if chosen.rated is None else quantity(chosen.rated, "W"),
+            rules,
+            read_only=chosen.read_only,
+        )
+        if one is not None:
+            found[device] = one
+    return found
+
+
+class Batteries:
+    """The arbiter and all that is around it. `take` gets the readings, `tick` the time (monotonic seconds) once a second.
+
+    `actuators` write to the devices, `online` tells whether one can be reached (None: not known yet), `wishes` says what the plan wants
+    at a UTC second and at a load of the house (W; None: not known).
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        targets: Mapping[str, Mapping[str, Target]],
+        actuators: Mapping[str, Actuator],
+        trail: Trail,
+        messenger: Messenger,
+        online: Callable[[str], bool | None],
+        wishes: Callable[[float, float | None], Sequence[Wish]],
+        clock: Clock,
+    ) -> None:
+        self._config = config
+        self._messenger = messenger
+        self._clock = clock
+        self._found = batteries(config, targets)
+        self._house = {device: house for device in self._found if (house := _house(config, device)) is not None}
+        self._house_w: dict[str, tuple[float, float]] = {}
+        self._wishes = wishes
+        self.arbiter = Arbiter(
+            self._found,
+            actuators,
+            trail,
+            reachable=lambda device: messenger.connected and online(device) is True,
+            relay=self._relay,
+            boot=boot_id(),
+            keep_s=config.control.keep,
+            flush_s=config.store.flush,
+            mono=clock.mono,
+            wall=clock.wall,
+            clock_text=lambda moment: datetime.fromtimestamp(moment, config.zone).strftime("%H:%M"),
+        )
+        self.grid = GridInput(config.site, messenger, config.control.grid.words, self._feed_all)
+        judge = self.arbiter
+        self.plan = PlanAuthor(self._planned, judge.devices.get, judge.state, judge.next_identity, judge.feed)
+
+    def others(self, targets: Mapping[str, Mapping[str, Target]]) -> dict[str, dict[str, Target]]:
+        """The controls that the arbiter leaves to the desk."""
+        return {
+            device: {name: target for name, target in named.items() if device not in self._found or name not in self._found[device].targets}
+            for device, named in targets.items()
+        }
+
+    def entrance(self, desk: Desk, answer: Callable[[Answer], None]) -> Entrance:
+        """Where requests in words come in, for arbiter and desk alike."""
+        return Entrance(desk, self.arbiter, answer, node_of=self._node, wall=self._clock.wall)
+
+    async def start(self) -> None:
+        """Goes on from the store. Raises StoreError. After it `run` is to be run."""
+        await self.arbiter.start()
+        if self._found:
+            self.grid.start()
+
+    async def run(self) -> None:
+        """Keeps the audit, until closed."""
+        await self.arbiter.run()
+
+    async def close(self) -> None:
+        """What is being written gets a moment, what was decided is kept."""
+        await self.arbiter.close()
+
+    def take(self, snapshot: Snapshot) -> None:
+        self.arbiter.take(snapshot)
+        house = self._house.get(snapshot.device)
+        if house is not None and snapshot.live and (watts := house.evaluate(snapshot.values)) is not None:
+            self._house_w[snapshot.device] = (watts, self._clock.mono() - max(snapshot.age, 0.0))
+
+    def tick(self, now: float) -> None:
+        if self._found:
+            self.arbiter.tick()
+            self.plan.look(self._clock.wall(), now)
+
+    def tell(self, event: Event, latched: str | None) -> None:
+        """A node's event. `latched`: what is known of its latch by now; None: nothing."""
+        judge = self.arbiter
+        ours = [device for device in self._config.devices_of(event.node) if device in judge.devices]
+        if event.kind in ("link", "latch", "reset"):
+            for device in ours if latched is not None else ():
+                judge.node_latch(device, latched or "")
+        elif event.kind == "control" and event.device in ours:
+            rival = event.detail.get("stage") == "external"
+            if rival or ends_ownership(event.detail):
+                value = event.detail.get("value") if rival else None
+                judge.node_says(event.device, str(event.detail.get("control")), value if isinstance(value, int) else None, event.time)
+
+    def guard_ended(self, device: str, control: str, reason: str, time: float) -> bool:
+        """The gateway's own guard took a control from whoever held it, at `time` (UTC); False: it is none of the arbiter's."""
+        if device not in self._found or control not in self._found[device].targets:
+            return False
+        log.warning("taken by the guard", device=device, control=control, reason=reason)
+        self.arbiter.node_says(device, control, None, time)
+        return True
+
+    def _planned(self, now: float) -> Sequence[Wish]:
+        known = [watts for watts, read_at in self._house_w.values() if self._clock.mono() - read_at <= _FRESH_S]
+        return self._wishes(now, max(known) if known else None)
+
+    def _feed_all(self, event: tuple[object, ...]) -> None:
+        """The network operator's statements go to every battery."""
+        for device in self.arbiter.devices:
+            self.arbiter.feed(device, event)
+
+    def _relay(self, device: str, level: int) -> None:
+        """The emergency stop goes to the node as well, which obeys it without us."""
+        node = self._node(device)
+        if node is not None:
+            self._messenger.publish(f"ohm/{self._config.site}/node/{node}/stop", str(level), retain=True)
+
+    def _node(self, device: str) -> str | None:
+        chosen = self._config.devices.get(device)
+        return None if chosen is None else chosen.via.node
+
+
+def _house(config: Config, device: str) -> Formula | None:
+    flow = config.profile(device).flow
+    return Formula(flow.house) if flow is not None and flow.house else None
+
+
+def boot_id() -> str:
+    """The name of this run of the machine; empty where the system does not say: then nothing is known of the time that has passed."""
+    try:
+        return _BOOT.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
