@@ -80,7 +80,6 @@ def test_one_mistake_is_one() -> None:
             "1: nodes.a.bus.port: COM1 — the path of a serial device (/dev/ttyUSB0), or the number of a UART (1)",
         ),
         ("nodes: {a: {bus: {port: /dev/a, pins: {tx: 1, rx: 2}}}}\n", "either `pins` (ESP32) or the path of a `port`, not both"),
-        ("loxone: {udp_in: 2000}\n", "1: loxone — not supported by this version; remove it"),
         (
             "devices:\n  hp: {source: vicare, user: me}\n",
             "2: devices.hp.source: vicare — not supported by this version, which only knows devices with a `profile`; remove the device",

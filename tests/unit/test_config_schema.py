@@ -27,7 +27,15 @@ def complaints(value: object, schema: dict[str, Any], defs: dict[str, Any], at: 
         if all(any(complaints(value, choice, defs, at)) for choice in schema["anyOf"]):
             yield f"{at}: {value} fits no choice"
         return
-    kinds = {"object": dict, "string": str, "integer": int, "number": (int, float), "boolean": bool, "null": type(None)}
+    kinds: dict[str, Any] = {
+        "object": dict,
+        "array": list,
+        "string": str,
+        "integer": int,
+        "number": (int, float),
+        "boolean": bool,
+        "null": type(None),
+    }
     allowed = schema.get("type", [])
     allowed = [allowed] if isinstance(allowed, str) else allowed
     if allowed and not any(isinstance(value, kinds[kind]) for kind in allowed):
@@ -38,6 +46,11 @@ def complaints(value: object, schema: dict[str, Any], defs: dict[str, Any], at: 
         yield f"{at}: {value} is none of {schema['enum']}"
     if isinstance(value, int) and not schema.get("minimum", value) <= value <= schema.get("maximum", value):
         yield f"{at}: {value} is out of range"
+    if isinstance(value, list):
+        for one in value:
+            yield from complaints(one, schema.get("items", {}), defs, f"{at}[]")
+        if len(value) < schema.get("minItems", 0):
+            yield f"{at}: too few"
     if not isinstance(value, dict):
         return
     yield from (f"{at}: {key} is missing" for key in schema.get("required", []) if key not in value)
