@@ -274,7 +274,10 @@ class Leases:
         return work is not None and self.owned(work) and work.target == command.raw
 
     def _promote(self, control: Control) -> None:
-        """A command that waits is carried out, if its time has come and it still may be."""
+        """A command that waits is carried out, if its time has come and it still may be.
+
+        What is in hand is finished first, or whoever commands all the time would get nothing done; what is safe waits for itself only.
+        """
         command = control.waiting
         if command is None:
             return
@@ -282,13 +285,16 @@ class Leases:
         if command.ttl_ms <= 0:
             self._replace(control, "expired")
         elif control.gap_ms <= 0 or renewal or command.raw == control.safe:
+            work = control.work
+            if work is not None and self.owned(work) and work.in_hand() and (renewal or command.raw != control.safe):
+                return
             if command.raw != control.safe:
                 reason = self._blocked(control)
                 if reason:
                     self._replace(control, reason)
                     return
             control.waiting = None
-            work = control.work or Work(control)
+            work = work or Work(control)
             self._answer(work, "rejected", "replaced", None)
             if not renewal:
                 work.rewrites = 0

@@ -130,6 +130,10 @@ class Work:
         self.phase = _IDLE
         self.left_ms = left_ms
 
+    def in_hand(self) -> bool:
+        """Whether an exchange of what is to be written has been done, and the last has not."""
+        return self.phase < _VERIFY and bool(self.phase or self.block or self.tries)
+
     def idle(self) -> bool:
         return self.phase == _IDLE
 
@@ -165,7 +169,7 @@ async def step(bus: "Bus", line: "AnyLine", guard: "Guard", work: Work) -> None:
                 end = pdu.build_write_single(line.tx, rtu.PDU_START, function, address, count)
             else:
                 end = pdu.build_write_multiple_registers(line.tx, rtu.PDU_START, address, raw)
-            control.gap_ms = control.interval_ms
+            control.gap_ms = pace_ms(control) if control.ramp else control.interval_ms  # whoever commands the next step
             work.wrote = True
             start = await line.ask(device, function, address, count, 4, end)
     except ModbusException as refused:
@@ -217,8 +221,7 @@ def _compare(guard: "Guard", work: Work) -> None:
     elif phase == _READ:
         _prepare(guard, work)
     elif work.seen == work.out:  # a step of a ramp
-        work.phase = _READ
-        work.pause_ms = pace_ms(work.control)
+        work.again(pace_ms(work.control), False)
     else:
         work.tries += 1
         work.pause_ms = _AGAIN_MS

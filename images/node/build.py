@@ -79,7 +79,7 @@ OVERLAYS = {
     "duty": {
         "ohmnode.guard:Guard": "* -run",
         "ohmnode.leases:Leases": "*",
-        "ohmnode.writes:Work": "begin again verify rest idle verifying",
+        "ohmnode.writes:Work": "begin again verify rest in_hand idle verifying",
         "ohmnode.writes:Control": "*",
         "ohmnode.writes": "step _next_dirty _compare pace_ms _prepare",
         "ohmcore.limits:Rule": "*",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
+
 import pytest
 
-from tests.unit.guard_rig import POWER, House, charge, limit, raw
+from tests.unit.guard_rig import LIMIT, POWER, House, charge, limit, raw
 
 DISCHARGE = raw(-2000, 1)
 
@@ -53,3 +56,90 @@ def test_what_was_begun_in_time_is_written_to_its_end() -> None:
     node.run(8000)
     assert node.result(identity) == ("done", "")
     assert node.inverter.wrote(POWER) == [500, 1000, 1500, 2000, 2200]
+
+
+# Floods
+
+EVERY_MS = 10
+
+
+def flood(node: House, value: Callable[[int], bytes], ms: int, control: str = "charge", lease: int = 60_000) -> list[int]:
+    """A command each 10 ms, whatever becomes of them: the bus is busy meanwhile. Their ids."""
+    sent: list[int] = []
+    began = node.world.now
+    answering = node.wire.peer
+
+    def interrupted(request: bytes) -> list[tuple[int, bytes]]:
+        while node.world.now - began < ms and len(sent) * EVERY_MS <= node.world.now - began:
+            sent.append(node.send(value(len(sent)), control=control, lease=lease))
+        return answering(request)
+
+    node.wire.peer = interrupted
+    node.run(ms)
+    node.wire.peer = answering
+    assert len(sent) >= 0.9 * ms / EVERY_MS
+    return sent
+
+
+def outcomes(node: House, sent: list[int]) -> dict[tuple[str, str], int]:
+    """How often what became of them, each of which is told once."""
+    found: dict[tuple[str, str], int] = {}
+    for identity in sent:
+        found[node.result(identity)] = found.get(node.result(identity), 0) + 1
+    return found
+
+
+def test_of_a_flood_of_commands_some_are_carried_out_and_the_newest_at_last() -> None:
+    node = house()
+    sent = flood(node, lambda number: raw(10 * (number % 100)), 4000, "limit", 0)
+    node.run(1000)
+    became = outcomes(node, sent)
+    assert set(became) <= {("done", ""), ("unchanged", ""), ("rejected", "replaced")}
+    assert became["done", ""] >= 20
+    assert node.result(sent[-1])[0] in ("done", "unchanged")
+    assert node.inverter.registers[LIMIT] == 10 * ((len(sent) - 1) % 100)
+
+
+@pytest.mark.parametrize("value", [DISCHARGE, raw(0, 0)], ids=["forced", "safe"])
+def test_a_flood_of_the_same_is_carried_out_at_once(value: bytes) -> None:
+    node = house()
+    node.obey(raw(500, 1))
+    began = node.world.now
+    sent = flood(node, lambda _: value, 1000)
+    node.run(1000)
+    assert node.inverter.registers[POWER] == int.from_bytes(value[:2], "big")
+    assert node.inverter.writes[-1].at - began <= 200
+    assert ("done", "") in outcomes(node, sent)
+
+
+def test_what_is_safe_waits_for_nobody_else() -> None:
+    """It takes the place of what is in hand, and is written as soon as it has been looked at."""
+    node = house()
+    node.obey(DISCHARGE)
+    node.send(raw(3000, 1))
+    began = node.world.now
+    node.watch = lambda: None if node.guard.controls[0].work.phase == 0 else stop.append(node.send(raw(0, 0))) if not stop else None
+    stop: list[int] = []
+    node.run(2000)
+    assert node.result(stop[0])[0] in ("done", "unchanged")
+    assert 3000 not in node.inverter.wrote(POWER)
+    assert node.inverter.registers[POWER] == 0
+    assert node.inverter.writes[-1].at - began <= 200
+
+
+def test_a_flood_does_not_outrun_the_ramp() -> None:
+    node = House([charge(ramp=500)])
+    node.run(1000)
+    flood(node, lambda number: raw(2200 + number % 2, 1), 3500)
+    node.run(5000)
+    moments = [write.at for write in node.inverter.writes]
+    assert min(later - earlier for earlier, later in itertools.pairwise(moments)) >= 1000
+    assert node.inverter.wrote(POWER)[:4] == [500, 1000, 1500, 2000]
+    assert node.inverter.registers[POWER] in (2200, 2201)
+
+
+def test_the_end_of_a_lease_is_not_put_off_by_a_flood_that_is_refused() -> None:
+    node = house()
+    node.obey(DISCHARGE, lease=3000)
+    flood(node, lambda _: raw(3001, 1), 3000)
+    assert node.inverter.registers[POWER] == 0
