@@ -206,7 +206,6 @@ class Config(Section):
     prices: Prices | None = None
     plan: Plan | None = None
     loxone: Loxone | None = None
-    loxone: Loxone | None = None
     control: ControlSection = Field(default_factory=ControlSection)
 
     _profiles: dict[str, Profile] = PrivateAttr(default_factory=dict)
