@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 import ohmstead
-from ohmstead.batteries import Batteries
+from ohmstead.batteries import Batteries, targets_of
 from ohmstead.clock import Clock
 from ohmstead.config.model import Config
 from ohmstead.control.answers import Answers
@@ -27,7 +27,6 @@ from ohmstead.control.dispatch import Actuator, NodeActuator, outcome_of
 from ohmstead.control.freshness import LastRead
 from ohmstead.control.guarded import GuardedActuator
 from ohmstead.control.requests import BridgeRequests
-from ohmstead.control.target import Target, targets
 from ohmstead.control.topics import ControlTopics
 from ohmstead.errors import OhmsteadError
 from ohmstead.mqtt import BrokerAddress, MqttClient
@@ -52,6 +51,7 @@ from ohmstead.tasks import asleep_until, end
 
 if TYPE_CHECKING:
     from ohmstead.control.plan.model import Wish
+    from ohmstead.loxone import Loxone
     from ohmstead.planning import Planning
 
 log = structlog.get_logger(service="app")
@@ -134,6 +134,8 @@ class Gateway:
         self.outlets += node_outlets(config, self.mqtt, self._told)
         if self.planning is not None:
             self.outlets.append(self.planning.topic)
+        self.loxone = self._loxone()
+        self.outlets += self.loxone.outlets if self.loxone is not None else []
         self.outlets.append(retired_devices(config, self.mqtt, self.outlets))
         self.commands = ControlTopics(config.site, self.mqtt, self.entrance.request)
         self.requests = BridgeRequests(config.site, self.mqtt, self.entrance, lambda node: self.fleet.nodes[node].latched)
@@ -163,7 +165,7 @@ class Gateway:
         self.stream.publish(snapshot)
 
     def _desk(self) -> Desk:
-        config, targets_of = self.config, {device: self._targets(device) for device in self.config.devices}
+        config, targets_of = self.config, {device: targets_of(self.config, device) for device in self.config.devices}
         over_nodes = [target for device, named in targets_of.items() if config.devices[device].via.node for target in named.values()]
         self._last_read = LastRead(over_nodes, self.decoders, self.clock.mono)
         self.node_actuators = {
@@ -196,20 +198,6 @@ class Gateway:
     def _planned(self, now: float, house_w: float | None) -> list[Wish]:
         return [] if self.planning is None else self.planning.planner.wishes(now, house_w)
 
-    def _targets(self, device: str) -> dict[str, Target]:
-        profile = self.profiles[device]
-        limits = {control: self.config.raw_limits(device, control) for control in profile.controls}
-        chosen = self.config.devices[device]
-        return targets(
-            device,
-            profile,
-            limits,
-            periods=self.periods[device],
-            read_only=chosen.read_only,
-            ends=self.config.limit_ends(device),
-            lease_s=chosen.control.lease,
-        )
-
     def _planning(self) -> Planning | None:
         """Prices and plan, at a home that has them configured; the others need not load what that takes."""
         if self.config.prices is None:
@@ -217,6 +205,15 @@ class Gateway:
         from ohmstead.planning import planning
 
         return planning(self.config, self.mqtt, self.store.plans, self.store.history, wall=self.clock.wall, mono=self.clock.mono)
+
+    def _loxone(self) -> Loxone | None:
+        """A Miniserver, at a home that has one."""
+        section, clock = self.config.loxone, self.clock
+        if section is None:
+            return None
+        from ohmstead.loxone import Loxone
+
+        return Loxone(section, self.config.zone, self.mqtt, self.batteries.arbiter, self.writer.record, wall=clock.wall, mono=clock.mono)
 
     async def _next_counter(self, node: str, above: int = 0) -> int:
         """The number of the next command to a node: it only grows, even when the store was lost (then the clock makes it grow)."""
@@ -292,6 +289,8 @@ class Gateway:
             outlet.start()
         self.commands.start()
         self.requests.start()
+        if self.loxone is not None:
+            await self.loxone.start()
         self._spawn("arbiter", self.batteries.run())
         self._spawn("mqtt", self.mqtt.run())
         for device, source in self.sources.items():
@@ -367,6 +366,8 @@ class Gateway:
         log.info("ending")
         if web is not None:
             web.close()
+        if self.loxone is not None:
+            await self.loxone.close()
         await self.desk.close()
         await self.batteries.close()
         await self._ended("arbiter", _LAST_COMMIT_S)

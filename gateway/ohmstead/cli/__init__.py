@@ -23,11 +23,15 @@ class Commands(LazyGroup):
     """The commands here, and those that are loaded when they are asked for."""
 
     later: ClassVar[dict[str, str]] = {
+        "audit": "ohmstead.cli.audit:audit",
         "demo": "ohmstead.sim.cli:demo",
         "keys": "ohmstead.cli.keys:keys",
+        "loxone": "ohmstead.cli.loxone:loxone",
         "node": "ohmstead.cli.node:node",
+        "replay": "ohmstead.cli.audit:replay",
         "simulate": "ohmstead.sim.cli:simulate",
         "smoke": "ohmstead.sim.cli:smoke",
+        "why": "ohmstead.cli.audit:why",
     }
 
 
