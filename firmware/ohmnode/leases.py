@@ -80,15 +80,15 @@ class Leases:
             if work.idle() or work.pause_ms > 0:
                 continue
             if work.state >= _HELD and not work.verifying():
-                rank = 0
+                rank = int(work.seen == work.target)  # what is in force before what is not
             elif work.verifying():
-                rank = 3
+                rank = 4
             elif work.state == _HOME:
                 if not control.device.online:
                     continue
-                rank = 1
-            else:
                 rank = 2
+            else:
+                rank = 3
             if rank < best_rank:
                 best, best_rank = work, rank
         if best is None and len(self.wakes) <= 1:

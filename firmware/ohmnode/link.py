@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from ohmnode.node import Node
     from ohmnode.outbox import Outbox
     from ohmnode.packets import Pipe
-    from ohmnode.resolver import Resolver
     from ohmnode.spool import Spool
     from ohmnode.supervisor import Ward
     from ohmnode.vitals import Vitals
@@ -58,7 +57,7 @@ class Link:
         self._hal = hal
         self.outbox = outbox
         self._servers = mqtt["servers"]
-        self._resolver: "Resolver | None" = None
+        self._found: "dict[str, str]" = {}
         self._waiter: "Waiter | None" = None
         outbox.added = self.wake
 
@@ -121,8 +120,7 @@ class Link:
             await session.run()
         except (OSError, MQTTException) as failure:
             self.log(f"{host}:{port}: {failure}")
-            if self._resolver is not None:
-                self._resolver.forget(host)
+            self._found.pop(host, None)
         finally:
             overlay.lift("join")
             self.connected = False
@@ -133,11 +131,9 @@ class Link:
     async def _address(self, host: str, waiter: Waiter) -> str:
         if host.replace(".", "").isdigit():
             return host
-        if self._resolver is None:
-            from ohmnode.resolver import Resolver  # memory that most nodes need not spend
+        from ohmnode.resolver import Resolver  # memory that is needed for a moment
 
-            self._resolver = Resolver(self._hal)
-        return await self._resolver.resolve(host, waiter)
+        return await Resolver(self._hal, self._found).resolve(host, waiter)
 
     async def _rest(self, ward: "Ward", ms: int) -> None:
         while ms > 0:

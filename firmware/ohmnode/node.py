@@ -168,6 +168,8 @@ class Node:
             await asyncio.sleep_ms(min(self._report_ms, 500))
             now = self._outbox.uptime_ms()
             self._outbox.tend()
+            if self._transfers is not None and self._transfers.idle():
+                self._transfers = None
             if not proven:
                 if proof is None:  # now, when what the start takes has been given back
                     from ohmnode.proof import Proof  # memory that is given back when all is proven
@@ -202,7 +204,7 @@ class Node:
             "oversized": self._link.pipe.oversized,
             "held": len(spool),
             "dropped": spool.dropped_count,
-            "flash": spool.flash.report() if spool.flash is not None else None,
+            "flash": spool.flash.report() if spool.flash is not None else [0, 0] + spool.lost if spool.opener is not None else None,
             "restarts": self._supervisor.restarts(),
             "lag_max_ms": lag_ms,
             "memory_free": hal.memory_free(),

@@ -57,7 +57,8 @@ class Outbox:
         try:
             from ohmnode.flash import Flash  # memory that a node without an outage need not spend
 
-            self.spool.flash = Flash(self._hal, self._most, self.boot, self._view)
+            flash = self.spool.flash = Flash(self._hal, self._most, self.boot, self._view)
+            flash.thinned, flash.dropped, flash.failures = self.spool.lost
         except OSError as failure:
             self.spool.opener = None
             self.log("spool", f"no flash: {failure}")

@@ -15,15 +15,13 @@ _TRY_MS = const(2000)
 
 
 class Resolver:
-    """Remembers what it found until `forget`: a name server that is away must not keep a broker away that is there."""
+    """`found`: addresses by name. They are remembered, since a name server that is away must not keep a broker away that is there; whoever
+    finds that an address does not work takes it out.
+    """
 
-    def __init__(self, hal: "Hal") -> None:
+    def __init__(self, hal: "Hal", found: "dict[str, str]") -> None:
         self._hal = hal
-        self._found: "dict[str, str]" = {}
-
-    def forget(self, host: str) -> None:
-        """The address did not work: ask again next time."""
-        self._found.pop(host, None)
+        self._found = found
 
     async def resolve(self, host: str, waiter: "Waiter") -> str:
         """The IPv4 address of `host`; OSError when nobody knows it within a few seconds."""

@@ -115,6 +115,7 @@ class Spool:
         self.away = True
         self.flash: "Flash | None" = None
         self.opener: "Callable[[], None] | None" = None  # makes `flash` when it is needed
+        self.lost = [0, 0, 0]  # to be counted on when `flash` is made anew: frames thinned out, dropped, failures
         self.acknowledged = 0
         self.stored = 0
         self.fresh = 0  # bytes that are not on flash yet
@@ -190,11 +191,21 @@ class Spool:
             self.since_s = self.now_s
             if self.flash is not None and self.flash.count:
                 self.flash.acknowledge(self.flash.own, seq)
+        self._settle()
         return True
 
     def acknowledge_earlier(self, boot: int, seq: int) -> bool:
         """The same of an earlier life of the node. False: nothing of it is here."""
-        return self.flash is not None and self.flash.acknowledge_earlier(self, boot, seq)
+        known = self.flash is not None and self.flash.acknowledge_earlier(self, boot, seq)
+        self._settle()
+        return known
+
+    def _settle(self) -> None:
+        """Where nothing is left on flash its part of the memory is given back."""
+        flash = self.flash
+        if flash is not None and not flash.count and self.opener is not None:
+            self.lost = [flash.thinned, flash.dropped, flash.failures]
+            self.flash = None
 
     def connected(self) -> None:
         """A new connection: nothing that is held is known to have arrived."""

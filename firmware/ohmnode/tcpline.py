@@ -15,7 +15,6 @@ from ohmnode.waiter import Waiter
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from hal import Hal, Socket
-    from ohmnode.resolver import Resolver
     from ohmnode.schedule import Device
 
 _BUFFER = const(260)
@@ -43,7 +42,7 @@ class TcpLine:
         self._port = port
         self._waiter = Waiter()
         self._connection: "Socket | None" = None
-        self._resolver: "Resolver | None" = None
+        self._found: "dict[str, str]" = {}
         self._transaction = int.from_bytes(hal.random(2), "big")
         self._silent = 0
         self._backoff_ms = _FIRST_MS
@@ -133,13 +132,11 @@ class TcpLine:
     async def _address(self) -> str:
         if self._host.replace(".", "").isdigit():
             return self._host
-        if self._resolver is None:
-            from ohmnode.resolver import Resolver
+        if self._backoff_ms > 2 * _FIRST_MS:
+            self._found.pop(self._host, None)
+        from ohmnode.resolver import Resolver  # memory that is needed for a moment
 
-            self._resolver = Resolver(self._hal)
-        elif self._backoff_ms > 2 * _FIRST_MS:
-            self._resolver.forget(self._host)
-        return await self._resolver.resolve(self._host, self._waiter)
+        return await Resolver(self._hal, self._found).resolve(self._host, self._waiter)
 
     def _hang_up(self) -> None:
         self._n = self._silent = 0

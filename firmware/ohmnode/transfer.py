@@ -56,6 +56,10 @@ class Transfers:
         self._file: "object | None" = None
         self._task: "asyncio.Task[None] | None" = None
 
+    def idle(self) -> bool:
+        """Whether nothing is under way."""
+        return self._file is None and (self._task is None or self._task.done())
+
     def take(self, kind: str, message: bytes) -> None:
         """A message from `down/<kind>`. Raises nothing."""
         try:

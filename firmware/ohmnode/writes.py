@@ -88,7 +88,7 @@ class Work:
         self.epoch = 0
         self.target = b""
         self.out = b""  # what is written: the target, or a step of the ramp to it
-        self.seen = bytearray(2 * control.words)
+        self.seen = bytearray(b"\xff" * (2 * control.words))  # what it may hold, as far as anybody knows
         self.block = 0
         self.dirty = 0  # bit by block: to be written
         self.tries = 0
@@ -171,6 +171,8 @@ async def step(bus: "Bus", line: "AnyLine", guard: "Guard", work: Work) -> None:
                 end = pdu.build_write_multiple_registers(line.tx, rtu.PDU_START, address, raw)
             control.gap_ms = pace_ms(control) if control.ramp else control.interval_ms  # whoever commands the next step
             work.wrote = True
+            if guard.owned(work):  # from now on it may hold that, whatever it answers
+                work.seen[offset : offset + size] = raw
             start = await line.ask(device, function, address, count, 4, end)
     except ModbusException as refused:
         bus.back(device, bus.schedule.answered(device, bus.hal.ticks_ms()))

@@ -43,7 +43,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "hosts": ("hal.names",),
 }
 # Needed for a moment and given back: they are forgotten as soon as they are loaded, and live as long as somebody uses what is in them.
-FLEETING = ("check", "configuration", "digest", "proof", "slots", "transfer", "unpack")
+FLEETING = ("check", "configuration", "digest", "flash", "proof", "resolver", "slots", "thinning", "transfer", "unpack", "update")
 # File → class (or module) → what of it is in memory only while the file lies over it (`ohmnode/overlay.py`).
 OVERLAYS = {
     "begin": {
