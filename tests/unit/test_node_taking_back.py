@@ -126,3 +126,38 @@ def test_a_stop_amid_a_command_leaves_nothing_in_force(forced: Forced) -> None:
     assert [address for address in forced.writes if address < 1090] == [1070, 1080, 1070]
     assert max(forced.powers) <= 500
     assert forced.inverter[1082] == 0
+
+
+@pytest.mark.parametrize("control", BLOCKS)
+def test_a_stop_serves_what_is_in_force_before_what_is_not(forced: Forced, control: str) -> None:
+    forced.force(control, 40)
+    forced.forget()
+    forced.node.stop(1)
+    forced.node.run(3000)
+    [other] = set(BLOCKS) - {control}
+    assert forced.writes == [*reversed(BLOCKS[control]), *reversed(BLOCKS[other])]
+
+
+@pytest.mark.parametrize("control", BLOCKS)
+def test_what_has_just_been_written_counts_as_in_force(forced: Forced, control: str) -> None:
+    """Nobody has read it back when the stop comes; the last write is under way."""
+    answering = forced.node.wire.peer
+
+    def pressed(request: bytes) -> list[tuple[int, bytes]]:
+        answers = answering(request)
+        if forced.writes == BLOCKS[control]:
+            forced.node.stop(1)
+        return answers
+
+    forced.node.wire.peer = pressed
+    forced.send(control, 40)
+    forced.node.run(3000)
+    assert forced.writes[2:4] == BLOCKS[control][::-1]
+
+
+def test_a_lease_that_has_just_ended_leaves_the_control_in_force_until_it_is_taken_back(forced: Forced) -> None:
+    forced.force("discharge", 40)
+    forced.forget()
+    forced.node.watch = lambda: forced.node.stop(1) if forced.node.told("lapsed") else None
+    forced.node.run(12_000)
+    assert forced.writes == [1080, 1070, 1100, 1090]
