@@ -165,8 +165,8 @@ class Gateway:
         self.stream.publish(snapshot)
 
     def _desk(self) -> Desk:
-        config, targets_of = self.config, {device: targets_of(self.config, device) for device in self.config.devices}
-        over_nodes = [target for device, named in targets_of.items() if config.devices[device].via.node for target in named.values()]
+        config, known = self.config, {device: targets_of(self.config, device) for device in self.config.devices}
+        over_nodes = [target for device, named in known.items() if config.devices[device].via.node for target in named.values()]
         self._last_read = LastRead(over_nodes, self.decoders, self.clock.mono)
         self.node_actuators = {
             node: NodeActuator(
@@ -178,11 +178,11 @@ class Gateway:
             device: self.node_actuators[chosen.via.node] for device, chosen in config.devices.items() if chosen.via.node is not None
         }
         for device, source in self.sources.items():
-            actuators[device] = actuator_of(config, device, targets_of[device], source, self._guard_ended, self.clock)
+            actuators[device] = actuator_of(config, device, known[device], source, self._guard_ended, self.clock)
         self.guarded = {device: actuator for device, actuator in actuators.items() if isinstance(actuator, GuardedActuator)}
         answers = Answers(config.site, self.mqtt, config.zone)
-        self.batteries = Batteries(config, targets_of, actuators, self.store.trail, self.mqtt, self._online, self._planned, self.clock)
-        others = self.batteries.others(targets_of)
+        self.batteries = Batteries(config, known, actuators, self.store.trail, self.mqtt, self._online, self._planned, self.clock)
+        others = self.batteries.others(known)
         desk = Desk(others, actuators, self.store, answers.say, nodes=self.node_actuators, mono=self.clock.mono, wall=self.clock.wall)
         self.entrance = self.batteries.entrance(desk, answers.say)
         return desk

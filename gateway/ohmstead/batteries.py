@@ -18,7 +18,7 @@ from ohmstead.control.operator import GridInput
 from ohmstead.control.plan.model import Wish
 from ohmstead.control.planned import PlanAuthor
 from ohmstead.control.setup import Battery, Rules, battery
-from ohmstead.control.target import Target
+from ohmstead.control.target import Target, targets
 from ohmstead.messages import Messenger
 from ohmstead.nodes.fleet import Event, ends_ownership
 from ohmstead.profiles.formula import Formula
@@ -34,7 +34,21 @@ _RESULT_S = 3600.0
 """An actuator always answers, and waits for a device that is away; this is for one that was lost all the same."""
 
 
-def batteries(config: Config, targets: Mapping[str, Mapping[str, Target]]) -> dict[str, Battery]:
+def targets_of(config: Config, device: str) -> dict[str, Target]:
+    """What may be written to a device at this home."""
+    profile, chosen = config.profile(device), config.devices[device]
+    return targets(
+        device,
+        profile,
+        {control: config.raw_limits(device, control) for control in profile.controls},
+        periods=config.periods(device),
+        read_only=chosen.read_only,
+        ends=config.limit_ends(device),
+        lease_s=chosen.control.lease,
+    )
+
+
+def batteries(config: Config, known: Mapping[str, Mapping[str, Target]]) -> dict[str, Battery]:
     """The batteries that the arbiter commands: those that a node or an OpenInverterGateway reaches. What is reached over Modbus TCP by the
     gateway itself stays with the desk: nobody would end a command there."""
     section = config.control
@@ -55,7 +69,7 @@ def batteries(config: Config, targets: Mapping[str, Mapping[str, Target]]) -> di
         one = battery(
             chosen.name or config.profile(device).name,
             config.profile(device),
-            targets[device],
+            known[device],
             config.limit_ends(device),
             config.periods(device),
             None if chosen.rated is None else quantity(chosen.rated, "W"),
@@ -70,14 +84,14 @@ def batteries(config: Config, targets: Mapping[str, Mapping[str, Target]]) -> di
 class Batteries:
     """The arbiter and all that is around it. `take` gets the readings, `tick` the time (monotonic seconds) once a second.
 
-    `actuators` write to the devices, `online` tells whether one can be reached (None: not known yet), `wishes` says what the plan wants
-    at a UTC second and at a load of the house (W; None: not known).
+    `known` are the controls of all devices, `actuators` write to them, `online` tells whether one can be reached (None: not known yet),
+    `wishes` says what the plan wants at a UTC second and at a load of the house (W; None: not known).
     """
 
     def __init__(
         self,
         config: Config,
-        targets: Mapping[str, Mapping[str, Target]],
+        known: Mapping[str, Mapping[str, Target]],
         actuators: Mapping[str, Actuator],
         trail: Trail,
         messenger: Messenger,
@@ -88,7 +102,7 @@ class Batteries:
         self._config = config
         self._messenger = messenger
         self._clock = clock
-        self._found = batteries(config, targets)
+        self._found = batteries(config, known)
         self._house = {device: house for device in self._found if (house := _house(config, device)) is not None}
         self._house_w: dict[str, tuple[float, float]] = {}
         self._wishes = wishes
@@ -109,11 +123,11 @@ class Batteries:
         judge = self.arbiter
         self.plan = PlanAuthor(self._planned, judge.devices.get, judge.state, judge.next_identity, judge.feed)
 
-    def others(self, targets: Mapping[str, Mapping[str, Target]]) -> dict[str, dict[str, Target]]:
+    def others(self, known: Mapping[str, Mapping[str, Target]]) -> dict[str, dict[str, Target]]:
         """The controls that the arbiter leaves to the desk."""
         return {
             device: {name: target for name, target in named.items() if device not in self._found or name not in self._found[device].targets}
-            for device, named in targets.items()
+            for device, named in known.items()
         }
 
     def entrance(self, desk: Desk, answer: Callable[[Answer], None]) -> Entrance:

@@ -96,15 +96,10 @@ def _write(path: Path, text: str) -> None:
 
 
 def _views(config: Config) -> dict[str, DeviceView]:
-    from ohmstead.batteries import batteries
-    from ohmstead.control.target import targets
+    from ohmstead.batteries import batteries, targets_of
 
-    named = {}
-    for device in config.devices:
-        profile = config.profile(device)
-        limits = {control: config.raw_limits(device, control) for control in profile.controls}
-        named[device] = targets(device, profile, limits, periods=config.periods(device), ends=config.limit_ends(device))
-    return {device: battery.view for device, battery in batteries(config, named).items()}
+    found = batteries(config, {device: targets_of(config, device) for device in config.devices})
+    return {device: battery.view for device, battery in found.items()}
 
 
 def _entries(config: Config, views: Mapping[str, DeviceView], file: Path) -> Iterator[str]:
