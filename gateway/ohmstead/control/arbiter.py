@@ -20,14 +20,14 @@ from ohmcore.records import RANKS, Decision, Event, State, Why
 from ohmcore.standing import Device
 from ohmstead.control import words
 from ohmstead.control.arbitration import Told
-from ohmstead.control.audit import Audit, Entry
+from ohmstead.control.audit import Audit, Entry, checkpoint
 from ohmstead.control.carrier import WRITES, Carried, Carrier
 from ohmstead.control.dispatch import Actuator
 from ohmstead.control.setup import Battery
 from ohmstead.control.views import ControlStatus, DeviceView, Refused, Status
 from ohmstead.errors import OhmsteadError
 from ohmstead.readings import Snapshot
-from ohmstead.store.trail import Trail
+from ohmstead.store.trail import Checkpoint, Trail
 from ohmstead.tasks import end
 
 log = structlog.get_logger(service="control")
@@ -57,7 +57,7 @@ class _Seat:
     durable: State
     carrier: Carrier
     rejected: Refused | None = None
-    checkpoint_at: float = 0.0
+    checkpoint_at: float = float("-inf")
     read: dict[str, int] = field(default_factory=dict)
     again: list[Event] = field(default_factory=list)
 
@@ -94,7 +94,7 @@ class Arbiter:
         self._told: list[Told] = []
         self._outcomes: list[Outcomes] = []
         self._chores: set[asyncio.Task[None]] = set()
-        self.audit = Audit(trail, self._committed, self._lost, boot=boot, flush_s=flush_s)
+        self.audit = Audit(trail, self._committed, self._lost, self._checkpoints, boot=boot, flush_s=flush_s)
         self._seats: dict[str, _Seat] = {}
         for device, battery in batteries.items():
             state = begin(battery.setup, self._now())
@@ -219,8 +219,6 @@ class Arbiter:
             if not self.audit.trouble:
                 for control in seat.battery.view.controls:
                     seat.carrier.renew(control, explain(seat.durable, control, now))
-            if now / 1000 >= seat.checkpoint_at and seat.state is seat.durable and not self.audit.waiting:
-                self._checkpoint(device, seat)
         if self._mono() >= self._prune_at:
             self._prune_at = self._mono() + _PRUNE_S
             task = asyncio.create_task(self._prune(), name="audit-prune")
@@ -332,6 +330,7 @@ class Arbiter:
         for entry in entries:
             seat = self._seats[entry.device]
             seat.state = seat.durable
+            seat.checkpoint_at = float("-inf")
             if entry.event[0] in _MUST_BE_HEARD and entry.event not in seat.again:
                 seat.again.append(entry.event)
         for device in {entry.device for entry in entries}:
@@ -362,7 +361,6 @@ class Arbiter:
                     now, was = self._now(), clock(seat.state)
                     known = bool(self._boot) and kept.boot == self._boot and was <= now
                     event = events.restart(now if known else was, known)
-            self._checkpoint(device, seat)
             self.feed(device, event)
 
     async def run(self) -> None:
@@ -375,9 +373,14 @@ class Arbiter:
         await end(self._chores)
         self.audit.close()
 
-    def _checkpoint(self, device: str, seat: _Seat) -> None:
-        seat.checkpoint_at = self._mono() + _CHECKPOINT_S
-        self.audit.begin_from(device, seat.state, self._wall())
+    def _checkpoints(self) -> list[Checkpoint]:
+        """Of what is durable, where the last one is some time ago."""
+        now, made = self._mono(), []
+        for device, seat in self._seats.items():
+            if now >= seat.checkpoint_at:
+                seat.checkpoint_at = now + _CHECKPOINT_S
+                made.append(checkpoint(device, seat.durable, self._wall()))
+        return made
 
     async def _prune(self) -> None:
         try:

@@ -39,7 +39,8 @@ class Entry(NamedTuple):
 
 
 class Audit:
-    """`committed` takes each entry when it is durable, `lost` all those that are not. `boot` names the run of this machine, for its clock.
+    """`committed` takes each entry when it is durable, `lost` all those that are not; `checkpoints` gives those that are due before a
+    group. `boot` names the run of this machine, for its clock.
 
     `flush_s`: how long an entry may wait for company. `trouble` says why nothing is being kept; empty when all is well.
     """
@@ -49,6 +50,7 @@ class Audit:
         trail: Trail,
         committed: Callable[[Entry], None],
         lost: Callable[[Sequence[Entry], OhmsteadError], None],
+        checkpoints: Callable[[], Sequence[Checkpoint]] = tuple,
         *,
         boot: str,
         flush_s: float = 1.0,
@@ -62,7 +64,7 @@ class Audit:
         self._boot = boot
         self._flush_s = flush_s
         self._queue: list[Entry] = []
-        self._checkpoints: list[Checkpoint] = []
+        self._checkpoints = checkpoints
         self._some = asyncio.Event()
         self._urgent = asyncio.Event()
         self._closing = False
@@ -73,10 +75,6 @@ class Audit:
         self._some.set()
         if entry.done is not None or entry.decisions:
             self._urgent.set()
-
-    def begin_from(self, device: str, state: State, time: float) -> None:
-        """Makes a checkpoint with the next group. Call it while nothing of the device waits: `state` is the one before the next entry."""
-        self._checkpoints.append(Checkpoint(device, round(time * 1000), _json(written(state[0])), _json(packed(state))))
 
     @property
     def waiting(self) -> int:
@@ -105,9 +103,8 @@ class Audit:
         group, self._queue = self._queue, []
         if not group:
             return True
-        checkpoints = self._checkpoints
         try:
-            await asyncio.to_thread(self._write, group, checkpoints)
+            await asyncio.to_thread(self._write, group, self._checkpoints())
         except OhmsteadError as error:
             if str(error) != self.trouble:
                 log.error("nothing is decided, the audit cannot be kept", reason=str(error))
@@ -120,7 +117,6 @@ class Audit:
             if not self._closing:
                 await asyncio.sleep(_PAUSE_S)
             return False
-        del self._checkpoints[: len(checkpoints)]
         if self.trouble:
             log.info("the audit is kept again")
         self.trouble = ""
@@ -147,8 +143,13 @@ class Audit:
                 for entry in group
             ],
             [Standing(device, self._boot, round(entry.time * 1000), _json(packed(entry.state))) for device, entry in last.items()],
-            list(checkpoints),
+            checkpoints,
         )
+
+
+def checkpoint(device: str, state: State, time: float) -> Checkpoint:
+    """One of a state, at a UTC second."""
+    return Checkpoint(device, round(time * 1000), _json(written(state[0])), _json(packed(state)))
 
 
 def _json(plain: object) -> str:

@@ -6,6 +6,7 @@ of it, where the battery's own power and what 100 % means are known; without the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -199,7 +200,7 @@ def _limits(
                 own = _own(profile, limit, blocks) if powers_known and point.unit == "W" and not threshold.below else None
                 if own is not None:
                     source = watch(_watts_of(point.id), stale_s)
-                    high, margin = round(threshold.at * point.scale), round((threshold.at - threshold.clear) * point.scale)
+                    high, margin = math.floor(threshold.at * point.scale), round((threshold.at - threshold.clear) * point.scale)
                     found.append(Limit(name, source, high=high, hysteresis=margin, high_blocks=blocks, own=watch(own, stale_s)))
                     continue
                 source = watch(_raw_of(point.id, point.scale), stale_s)
