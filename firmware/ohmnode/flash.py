@@ -65,7 +65,7 @@ class Flash:
         self._reading: "Any" = None
         self.open = False  # whether the last segment takes more
         self.told_to = 0  # of the segments up to this one it has been told what is gone
-        self._at = self._position = self._previous = self._settled = self.seq = self._replay_s = 0
+        self._at = self._position = self._previous = self._settled = self.seq = self.replay_s = 0
         try:
             names = os.listdir(hal.folder + "/spool")
         except OSError:  # not there yet, or nothing that can be used: then that is raised here
@@ -118,7 +118,7 @@ class Flash:
     def replay(self, outbox: "Outbox", now_s: int) -> int:
         """A frame into the outbox's buffer, as `next` says it. Only while somebody acknowledges; after the last one comes a pause."""
         spool = outbox.spool
-        if spool.away or not self.count or now_s < self._replay_s:
+        if spool.away or not self.count or now_s < self.replay_s:
             return 0
         try:
             found = self.next(spool)
@@ -126,7 +126,7 @@ class Flash:
             self.failures += 1
             found = 0
         if found == 0:
-            self._replay_s = now_s + 2 * spool.resend_s
+            self.replay_s = now_s + 2 * spool.resend_s
             self.rewind(spool.since_s + spool.resend_s < now_s)
         elif found > 0 and self.boot == self.own:
             spool.highest_sent = max(spool.highest_sent, self.seq)
@@ -277,7 +277,7 @@ class Flash:
         """`next` begins with the oldest. `again`: what is gone is told once more. `soon`: without a pause before."""
         self.pause()
         if soon:
-            self._replay_s = 0
+            self.replay_s = 0
         self._at = self.boot = self.first = 0
         self.runs = []
         if again:

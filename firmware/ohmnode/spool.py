@@ -140,6 +140,8 @@ class Spool:
             oldest = ring.drop_oldest()
             if oldest > self.stored:
                 self._lost(oldest)
+            elif self.flash is not None:
+                self.flash.replay_s = 0  # the gateway acknowledges nothing beyond it before it has come from there
         self.next_seq = seq + 1
         self.fresh += len(frame)
         return seq
