@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import psutil
 
-from tests.bench import decisions, gateway, guard, ingest_rate, latency, node, node_bus, plan
+from tests.bench import decisions, gateway, guard, ingest_rate, latency, loxone, node, node_bus, plan
 from tests.bench.figures import Figure, table
 
 PARTS: dict[str, Callable[[bool], list[Figure]]] = {
@@ -25,6 +25,7 @@ PARTS: dict[str, Callable[[bool], list[Figure]]] = {
     "latency": latency.measure,
     "plan": plan.measure,
     "decisions": decisions.measure,
+    "loxone": loxone.measure,
 }
 
 
