@@ -291,7 +291,7 @@ class Arbiter:
         for decision in entry.decisions:
             if decision.kind in WRITES:
                 seat.carrier.act(decision)
-            elif decision.kind == "rejection":
+            elif decision.kind == "rejection" and decision.author:
                 detail = words.rejected(decision.reason, decision.by)
                 seat.rejected = Refused(decision.author, decision.control, decision.reason, decision.by, detail, entry.time)
             line = log.warning if decision.kind == "rejection" else log.info
@@ -342,6 +342,10 @@ class Arbiter:
         line("carried out", device=device, control=decision.control, value=decision.value, outcome=outcome.kind, detail=outcome.detail)
         for outcomes in self._outcomes:
             outcomes(device, carried)
+        seat = self._seats[device]
+        at = seat.battery.setup.find("control", decision.control)
+        if Device(seat.state).desks[at].pending != decision.identity:
+            return  # a newer one is on its way already
         there = decision.value if outcome.kind in ("done", "unchanged") else None  # all its registers were read back
         self.feed(device, events.result(decision.control, decision.identity, outcome.kind, there))
 
