@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _BEAT_MS = const(1000)
 _QUIET_MS = const(30)
 _UNITS = const(247)
+_URGENT = const(3)  # states of a work from which on nobody's command is carried out, but what was is taken back (`leases`)
+_STREAK = const(12)  # exchanges for commands before one of what is due: telemetry stays fresh in a flood of them
 
 
 class Bus:
@@ -86,6 +88,7 @@ class Bus:
         waiter = self._waiter = Waiter()
         line = None
         probed = False
+        streak = 0
         try:
             line = self._open()
             self.opened += 1
@@ -96,9 +99,11 @@ class Bus:
                     await waiter.pause(_BEAT_MS)
                     continue
                 work = None if self._guard is None else self._guard.next(self.devices)
-                if work is not None and self._guard is not None:
+                if work is not None and self._guard is not None and (work.state >= _URGENT or streak < _STREAK):
+                    streak += 1
                     await self._guard.step(self, line, work)
                     continue
+                streak = 0
                 if self._scan is not None and not probed and self._scan.ready(self.hal):
                     probed = True  # one probe at most between two reads
                     if await self._scan.step(line, self._outbox):
@@ -109,7 +114,7 @@ class Bus:
                 if chosen is not None:
                     self._busy = True
                     await self._read(line, chosen[0], chosen[1])
-                elif self._scan is None:
+                elif self._scan is None and work is None:
                     await waiter.pause(self._quiet_ms())
         finally:
             waiter.close()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.unit.guard_rig import LIMIT, POWER, House, charge, limit, raw
+from tests.unit.guard_rig import LIMIT, POWER, SOC, House, charge, floor, limit, raw
 
 DISCHARGE = raw(-2000, 1)
 
@@ -136,6 +136,24 @@ def test_a_flood_does_not_outrun_the_ramp() -> None:
     assert min(later - earlier for earlier, later in itertools.pairwise(moments)) >= 1000
     assert node.inverter.wrote(POWER)[:4] == [500, 1000, 1500, 2000]
     assert node.inverter.registers[POWER] in (2200, 2201)
+
+
+def test_polls_go_on_in_a_flood_of_commands() -> None:
+    node = House([charge(), limit()], [floor()])
+    node.run(1500)
+    polled: list[int] = []
+    answering = node.wire.peer
+
+    def counting(request: bytes) -> list[tuple[int, bytes]]:
+        if request[1] == 3 and request[2:4] == SOC.to_bytes(2, "big"):
+            polled.append(node.world.now)
+        return answering(request)
+
+    node.wire.peer = counting
+    flood(node, lambda number: raw(10 * (number % 100)), 8000, "limit", 0)
+    assert len(polled) >= 4
+    assert max(later - earlier for earlier, later in itertools.pairwise(polled)) <= 3000
+    assert node.told("safe") == [], "no limit had to take what it did not see for stale"
 
 
 def test_the_end_of_a_lease_is_not_put_off_by_a_flood_that_is_refused() -> None:
