@@ -37,7 +37,7 @@ from ohmstead.observe.latest import Latest
 from ohmstead.observe.overview import Overview
 from ohmstead.profiles.decode import Decoder
 from ohmstead.publish.bridge import Bridge
-from ohmstead.publish.device import DeviceOutlets, device_outlets, node_outlets, retired_devices
+from ohmstead.publish.device import DeviceOutlets, battery_outlets, device_outlets, node_outlets, retired_devices
 from ohmstead.publish.home_assistant import bridge_topic
 from ohmstead.publish.node_diagnostics import Told
 from ohmstead.publish.outlet import Outlet
@@ -132,6 +132,7 @@ class Gateway:
         )
         self.outlets: list[Outlet] = [*(outlet for device in self.devices.values() for outlet in device.outlets), self._bridge()]
         self.outlets += node_outlets(config, self.mqtt, self._told)
+        self.outlets += battery_outlets(config, self.mqtt, self.batteries.arbiter)
         if self.planning is not None:
             self.outlets.append(self.planning.topic)
         self.loxone = self._loxone()
@@ -311,8 +312,10 @@ class Gateway:
             return None
         await asyncio.sleep(0)
         from ohmstead.web.api import WebServer
+        from ohmstead.web.control import Control
 
-        web = WebServer(self.overview, settings.host, settings.port)
+        control = Control(self.batteries.arbiter, self.entrance, self.store.trail, settings.token)
+        web = WebServer(self.overview, settings.host, settings.port, control)
         web.listen()
         self._spawn("web", web.run())
         return web
@@ -410,7 +413,7 @@ def _subscriber_failed(subscriber: Subscriber, snapshot: Snapshot, error: Except
 
 def secrets(config: Config) -> list[str | bytes | None]:
     """What must never turn up in a log."""
-    found: list[str | bytes | None] = [config.mqtt.password, config.prices.token if config.prices else None]
+    found: list[str | bytes | None] = [config.mqtt.password, config.prices.token if config.prices else None, config.web.token]
     for node in config.nodes.values():
         found += [node.key, node.mqtt.password, node.wifi.password if node.wifi else None]
     return found

@@ -294,17 +294,8 @@ class Arbiter:
             elif decision.kind == "rejection" and decision.author:
                 detail = words.rejected(decision.reason, decision.by)
                 seat.rejected = Refused(decision.author, decision.control, decision.reason, decision.by, detail, entry.time)
-            line = log.warning if decision.kind == "rejection" else log.info
-            line(
-                decision.kind,
-                device=entry.device,
-                control=decision.control,
-                value=decision.value,
-                author=decision.author,
-                reason=decision.reason,
-                clamp=decision.clamp,
-                by=decision.by,
-            )
+        if entry.decisions:
+            log.info("decided", device=entry.device, upon=entry.event[0], what=[_short(decision) for decision in entry.decisions])
         if entry.decisions or entry.event[0] not in ("telemetry", "readback"):
             self._tell(entry.device, entry.decisions)
 
@@ -396,3 +387,10 @@ class Arbiter:
 
     def _now(self) -> int:
         return int(self._mono() * 1000)
+
+
+def _short(decision: Decision) -> str:
+    """A decision as a word in the log: `command charge=60 loxone`, `rejection latched`."""
+    value = "" if decision.value is None else f"={decision.value}"
+    why = decision.clamp or decision.reason
+    return f"{decision.kind} {decision.control}{value} {decision.author} {why} {decision.by}"

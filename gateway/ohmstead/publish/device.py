@@ -12,9 +12,11 @@ from functools import partial
 from typing import NamedTuple
 
 from ohmstead.config.model import Config
+from ohmstead.control.arbitration import Arbitration
 from ohmstead.control.topics import Request
 from ohmstead.messages import Messenger
 from ohmstead.publish.announcement import Discovery
+from ohmstead.publish.battery import BatteryTopic
 from ohmstead.publish.home_assistant import HomeAssistantDevice, bridge_topic
 from ohmstead.publish.mtec_json import MtecJson
 from ohmstead.publish.mtec_state import MtecState
@@ -63,9 +65,17 @@ def node_outlets(config: Config, messenger: Messenger, told: Callable[[str], Tol
     return [NodeDiagnostics(config.site, node, messenger, discovery, partial(told, node)) for node in config.nodes]
 
 
+def battery_outlets(config: Config, messenger: Messenger, arbiter: Arbitration) -> list[BatteryTopic]:
+    """Status and entities of each battery that the arbiter commands."""
+    settings = config.home_assistant
+    discovery = Discovery(settings.prefix, settings.birth_topic, settings.grace) if settings.enabled else None
+    longest_s = config.control.longest
+    return [BatteryTopic(config.site, view, arbiter, messenger, discovery, longest_s) for view in arbiter.devices.values()]
+
+
 def retired_devices(config: Config, messenger: Messenger, outlets: Iterable[Outlet]) -> RetiredDevices:
     """Whoever takes back what none of these publishers announces any more."""
-    announced = [outlet.topic for outlet in outlets if isinstance(outlet, HomeAssistantDevice | NodeDiagnostics)]
+    announced = [outlet.topic for outlet in outlets if isinstance(outlet, HomeAssistantDevice | NodeDiagnostics | BatteryTopic)]
     return RetiredDevices(config.site, config.home_assistant.prefix, messenger, announced)
 
 

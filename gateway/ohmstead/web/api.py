@@ -1,7 +1,8 @@
 """The gateway's web side: `/health`, `/ready`, `/metrics`, `/stats`, the live page and what it lives on.
 
-Everything is read-only. `/health` answers 200 while the gateway can do its work and 503 when nothing can be stored; a broker
-or an inverter that is away is told in the answer and keeps it at 200, since no restart of the gateway would bring it back.
+Everything but commands to batteries (`web.control`) is read-only. `/health` answers 200 while the gateway can do its work and 503 when
+nothing can be stored; a broker or an inverter that is away is told in the answer and keeps it at 200, since no restart of the gateway would
+bring it back.
 `/ready` answers at once whatever the broker does: 503 with the reason until its first answer, or the first failure to get one.
 """
 
@@ -24,6 +25,7 @@ from starlette.types import Scope
 
 from ohmstead.observe.live import LiveDocument
 from ohmstead.observe.overview import Overview
+from ohmstead.web.control import Control, add_routes
 
 log = structlog.get_logger(service="web")
 
@@ -99,7 +101,7 @@ class _PageFiles(StaticFiles):
         return response
 
 
-def make_app(overview: Overview, live: Live) -> FastAPI:
+def make_app(overview: Overview, live: Live, control: Control | None = None) -> FastAPI:
     """The routes; `/api/docs` describes them."""
     app = FastAPI(title="ohmstead", version=overview.version, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
     made: dict[str, Any] = {}
@@ -147,6 +149,9 @@ def make_app(overview: Overview, live: Live) -> FastAPI:
         headers = {**_FRESH, "X-Accel-Buffering": "no"}
         return StreamingResponse(live.events(), media_type="text/event-stream", headers=headers)
 
+    if control is not None:
+        add_routes(app, control)
+
     if (PAGE / "index.html").is_file():
         app.mount("/page", _PageFiles(directory=PAGE))
 
@@ -160,12 +165,12 @@ def make_app(overview: Overview, live: Live) -> FastAPI:
 class WebServer:
     """uvicorn in the gateway's own loop. `start` listens (OSError where the address is taken), `run` until cancelled, then `close`."""
 
-    def __init__(self, overview: Overview, host: str, port: int) -> None:
+    def __init__(self, overview: Overview, host: str, port: int, control: Control | None = None) -> None:
         self._live = Live(overview)
         self._host = host
         self._port = port
         config = uvicorn.Config(
-            make_app(overview, self._live),
+            make_app(overview, self._live, control),
             lifespan="off",
             log_config=None,
             access_log=False,
