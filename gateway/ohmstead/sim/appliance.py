@@ -47,6 +47,7 @@ mqtt: {{url: mqtt://{broker}}}
 {nodes}
 devices:
 {devices}
+loxone: {{}}
 store: {{path: ohmstead.db, flush: 500 ms}}
 web: {{host: {host}, port: {page}}}
 log: {{format: console, level: info}}

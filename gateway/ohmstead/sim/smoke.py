@@ -14,9 +14,10 @@ from .broker import NoBrokerError
 from .chain import Chain
 from .children import ChildEndedError
 from .listener import Listener
+from .miniserver import Miniserver
 from .story import Story
 
-_LONGEST = 52.0
+_LONGEST = 57.0
 """Seconds until the checks give up, all together; ending takes some more."""
 
 
@@ -72,9 +73,11 @@ def _chain(appliance: Appliance, verdict: Verdicts, began: float) -> None:
     with Listener(appliance.broker.host, appliance.broker.port) as listener:
         chain = Chain(appliance, listener, verdict, deadline)
         chain.gateway_answers(began)
+        miniserver = Miniserver(appliance, listener, verdict, deadline)
         if appliance.node_runs:
             chain.node_is_there()
             Story(appliance, listener, verdict, lambda _: None, deadline).in_short()  # the other inverter's groups come in meanwhile
+            miniserver.commands_a_charge()
         chain.every_group_arrives()
         chain.consumption_is_consistent()
         chain.home_assistant_finds_it()
@@ -82,5 +85,7 @@ def _chain(appliance: Appliance, verdict: Verdicts, began: float) -> None:
         if appliance.node_runs:
             chain.bus_is_clean()
         chain.unplugged_goes_offline_and_comes_back()
+        if appliance.node_runs:
+            miniserver.lets_it_end()
         chain.broker_dies_and_everything_arrives()
         chain.store_has_everything_once()
