@@ -39,7 +39,7 @@ Examples:
 @click.option("-n", "--number", default=50, show_default=True, type=click.IntRange(1, 100_000), help="How many, the newest.")
 @click.option("--device", default="", help="Only of this device.")
 @click.option("--day", type=_DAY, help="Only of this day, in the home's time.")
-@click.option("--all", "silent", is_flag=True, help="Also readings and results that changed nothing.")
+@click.option("--all", "silent", is_flag=True, help="Also readings and heartbeats that changed nothing.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, a line each.")
 def audit(file: Path, number: int, device: str, day: datetime | None, silent: bool, as_json: bool) -> None:
     """Every wish, rejection, decision, command, result and change of mode, with its moment."""

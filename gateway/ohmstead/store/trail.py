@@ -83,7 +83,8 @@ class Trail(Protocol):
     def last(
         self, limit: int = 100, *, device: str = "", silent: bool = False, before: int | None = None, since: int = 0
     ) -> list[StoredRecord]:
-        """The newest records, newest first; `silent`: those as well that decided nothing. `before`: a number; `since`: UTC ms."""
+        """The newest records, newest first; `silent`: readings and heartbeats as well that decided nothing. `before`: a number; `since`:
+        UTC ms."""
         ...
 
     def prune(self, before: int) -> int:
@@ -144,7 +145,8 @@ class SqliteTrail:
         self, limit: int = 100, *, device: str = "", silent: bool = False, before: int | None = None, since: int = 0
     ) -> list[StoredRecord]:
         found = self._read(
-            "SELECT id, device, at, time, event, decisions FROM decided WHERE time >= ? AND (decisions <> '[]' OR ?)"
+            "SELECT id, device, at, time, event, decisions FROM decided WHERE time >= ?"
+            " AND (? OR decisions <> '[]' OR substr(event, 3, 4) NOT IN ('tele', 'read', 'hear', 'tick'))"
             " AND (device = ? OR ? = '') AND id < ? ORDER BY id DESC LIMIT ?",
             (since, silent, device, device, _ALL if before is None else before, limit),
         )
