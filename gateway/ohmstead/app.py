@@ -129,6 +129,7 @@ class Gateway:
             mono=clock.mono,
             started=clock.mono(),
             plan=lambda: self.planning.planner.plan if self.planning else None,
+            loxone=lambda: self.loxone.figures() if self.loxone else {},
         )
         self.outlets: list[Outlet] = [*(outlet for device in self.devices.values() for outlet in device.outlets), self._bridge()]
         self.outlets += node_outlets(config, self.mqtt, self._told)

@@ -82,6 +82,10 @@ class _Gateway(Collector):
         yield _counter("ohmstead_commands_rejected", "Rejected commands by reason.", rejected, ("reason",))
         yield _counter("ohmstead_commands_retained", "Commands that a broker had kept; they are not obeyed.", [((), desk.retained)])
 
+        if loxone := self._overview.loxone():
+            counted = [((kind,), count) for kind, count in loxone.items()]
+            yield _counter("ohmstead_loxone", "Commands of a Miniserver, and what came or went by UDP, by kind.", counted, ("kind",))
+
     def _devices(self) -> Iterator[Metric]:
         overview = self._overview
         devices = list(overview.config.devices)

@@ -52,6 +52,8 @@ class Overview:
     version: str = ohmstead.__version__
     plan: Callable[[], Plan | None] = lambda: None
     """The newest plan by price."""
+    loxone: Callable[[], Mapping[str, int]] = dict
+    """What was counted of a Miniserver's commands and UDP; nothing at a home without one."""
 
     @property
     def uptime_s(self) -> float:
@@ -148,6 +150,7 @@ class Overview:
                 "rejected": {str(reason): count for reason, count in self.desk.rejected.items()},
                 "retained": self.desk.retained,
             },
+            "loxone": dict(self.loxone()),
             "plan": self._plan(),
             "devices": {device: self._device(device) for device in self.config.devices},
             "nodes": {name: self._node(name) for name in self.fleet.nodes},
