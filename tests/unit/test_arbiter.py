@@ -351,3 +351,43 @@ def test_what_is_pruned_leaves_a_beginning_for_replays(tmp_path: Path) -> None:
             assert same_end(trail, said)
 
     run(story())
+
+
+# The home's own settings
+
+
+def test_an_operators_box_that_is_silent_is_failsafe_until_it_is_heard_and_says_something(tmp_path: Path) -> None:
+    async def story() -> None:
+        home = HOME + "control: {dwell: 1 min, longest: 2 h, burst: 5, grid: {heartbeat: 1 min, failsafe: 4.2 kW}}\n"
+        async with House(tmp_path, home=home) as house:
+            house.read()
+            await house.wish("loxone", "charge", 60)
+            assert house.hand.last("charge") == 0
+            assert house.arbiter.status("growatt").controls["charge"].clamp == "failsafe"
+            await house.tell(events.heartbeat())
+            assert house.hand.last("charge") == 0
+            await house.tell(events.grid(None))
+            assert house.hand.last("charge") == 60
+            await house.passes(70)
+            status = house.arbiter.status("growatt")
+            assert (house.hand.last("charge"), status.failsafe) == (0, True)
+            assert "box is silent" in status.controls["charge"].reason
+            rejections = [await house.wish("api", "charge", 50, 8000)]
+            rejections += [await house.wish("api", "charge", 50) for _ in range(6)]
+            reasons = [said[-1].reason for said in rejections if said[-1].kind == "rejection"]
+            assert reasons == ["out of range", "rate limit"]
+
+    run(story())
+
+
+def test_read_only_means_that_nothing_is_ever_written(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with House(tmp_path, home=HOME + "    read_only: true\n") as house:
+            house.read()
+            said = await house.wish("loxone", "charge", 60)
+            assert [decision.reason for decision in said] == ["read-only"]
+            await house.tell(events.stop(1))
+            await house.passes(100)
+            assert house.hand.writes == []
+
+    run(story())

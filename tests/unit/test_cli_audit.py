@@ -47,7 +47,8 @@ def test_the_audit_is_told_in_sentences_and_as_json(file: Path) -> None:
     lines = [json.loads(line) for line in ohmstead("audit", "-c", file, "--json", "-n", "2").output.splitlines()]
     assert [line["event"][0] for line in lines] == ["wish", "mode"]
     assert ohmstead("audit", "-c", file, "--device", "fridge").exit_code == 2
-    assert ohmstead("audit", "-c", file, "--day", "2020-01-01").output == ""
+    assert "Nothing" in ohmstead("audit", "-c", file, "--day", "2020-01-01").output
+    assert "loxone wishes" in ohmstead("audit", "-c", file, "--day", "2026-01-10").output
 
 
 def test_a_replay_says_that_it_is_the_same_or_where_it_is_not(file: Path) -> None:

@@ -50,11 +50,11 @@ def audit(file: Path, number: int, device: str, day: datetime | None, silent: bo
             _must_have(batteries, device, file)
         since, until = _span(config, day)
         with _store(config) as store:
-            found = store.trail.last(number, device=device, silent=silent, since=since)
-        for stored in reversed([stored for stored in found if stored.record.time < until]):
+            found = store.trail.last(number, device=device, silent=silent, since=since, until=until)
+        for stored in reversed(found):
             click.echo(_as_json(stored) if as_json else _line(stored, config, batteries))
         if not found and not as_json:
-            click.echo("Nothing was decided yet.")
+            click.echo("Nothing was decided then.")
 
     configured(show, file)
 

@@ -201,8 +201,9 @@ class Arbiter:
 
     def _decide(self, device: str, seat: _Seat, event: Event, done: asyncio.Future[None] | None) -> list[Decision]:
         now = self._now()
-        seat.state, decisions = decide(seat.state, event, now)
-        if decisions or done is not None or event[0] != "tick":
+        state, decisions = decide(seat.state, event, now)
+        if decisions or done is not None or event[0] != "tick":  # one that decides nothing changes nothing but the time
+            seat.state = state
             self.audit.add(Entry(device, now, self._wall(), event, decisions, seat.state, done))
         return decisions
 

@@ -81,10 +81,10 @@ class Trail(Protocol):
         ...
 
     def last(
-        self, limit: int = 100, *, device: str = "", silent: bool = False, before: int | None = None, since: int = 0
+        self, limit: int = 100, *, device: str = "", silent: bool = False, before: int | None = None, since: int = 0, until: int = _ALL
     ) -> list[StoredRecord]:
-        """The newest records, newest first; `silent`: readings and heartbeats as well that decided nothing. `before`: a number; `since`:
-        UTC ms."""
+        """The newest records, newest first; `silent`: readings and heartbeats as well that decided nothing. `before`: a number; from
+        `since` to before `until`: UTC ms."""
         ...
 
     def prune(self, before: int) -> int:
@@ -142,13 +142,13 @@ class SqliteTrail:
             after = found[-1][0]
 
     def last(
-        self, limit: int = 100, *, device: str = "", silent: bool = False, before: int | None = None, since: int = 0
+        self, limit: int = 100, *, device: str = "", silent: bool = False, before: int | None = None, since: int = 0, until: int = _ALL
     ) -> list[StoredRecord]:
         found = self._read(
-            "SELECT id, device, at, time, event, decisions FROM decided WHERE time >= ?"
+            "SELECT id, device, at, time, event, decisions FROM decided WHERE time >= ? AND time < ?"
             " AND (? OR decisions <> '[]' OR substr(event, 3, 4) NOT IN ('tele', 'read', 'hear', 'tick'))"
             " AND (device = ? OR ? = '') AND id < ? ORDER BY id DESC LIMIT ?",
-            (since, silent, device, device, _ALL if before is None else before, limit),
+            (since, until, silent, device, device, _ALL if before is None else before, limit),
         )
         return [StoredRecord(number, Record._make(row)) for number, *row in found]
 
