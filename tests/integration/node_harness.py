@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -311,7 +312,7 @@ class NodeProcess:
             self.process.wait(10)
             self._reader.join(10)
             self.process = None
-            print(self.log)  # for whoever reads why a test failed
+            sys.stdout.write(self.log + "\n")  # for whoever reads why a test failed
 
     def wait(self, seconds: float = 10.0) -> int:
         assert self.process is not None
