@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import select
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from ohmstead.cli import main
 from tests.conftest import Broker, wait_for
-from tests.integration.board_rig import Board
+from tests.integration.board_rig import Board, far_pty
 from tests.integration.node_harness import KEY, Gateway, Inverter, NodeProcess, configuration, device, group, line_of
 from tests.processes import Ear
 
@@ -163,7 +162,7 @@ def test_the_console_shows_what_the_board_prints_and_does_not_stop_it(home: Path
 
 def test_a_shell_is_micropython_s_prompt_and_ctrl_bracket_leaves_it(home: Path, micropython: list[str], tmp_path: Path) -> None:
     with Board(micropython, tmp_path / "board") as board:
-        terminal, ours = pty.openpty()
+        terminal, ours = far_pty()
         command = [sys.executable, "-m", "ohmstead", "node", "shell", "cellar", "-c", str(home), "--port", board.port]
         process = subprocess.Popen(command, stdin=ours, stdout=ours, stderr=ours, start_new_session=True)
         os.close(ours)
