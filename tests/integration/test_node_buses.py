@@ -7,13 +7,10 @@ import itertools
 import os
 import socket
 import termios
-from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped]  # it comes without types
-import pytest
 
 from ohmstead.sim.station import Answer, Station
 from ohmstead.sim.tcp import TcpServer
@@ -35,19 +32,6 @@ from tests.integration.node_harness import (
 HOLDING = {address: 3 * address % 65536 for address in range(100, 160)}
 READS = ((3, 100, 10), (3, 120, 20))
 EXPECTED = {address: HOLDING[address] for _, first, count in READS for address in range(first, first + count)}
-
-
-@pytest.fixture
-def gateway(broker: Broker) -> Iterator[Gateway]:
-    with Gateway(broker.host, broker.port) as listening:
-        yield listening
-
-
-@pytest.fixture
-def node(micropython: list[str], tmp_path: Path) -> Iterator[NodeProcess]:
-    process = NodeProcess(micropython, tmp_path)
-    yield process
-    process.kill()
 
 
 def with_buses(broker: Broker, *buses: dict[str, Any]) -> bytes:

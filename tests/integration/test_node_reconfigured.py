@@ -12,7 +12,7 @@ from ohmstead.config.model import Config
 from ohmstead.nodes.direct import Direct
 from ohmstead.nodes.transfer import Transfer, TransferError
 from tests.conftest import Broker, free_port, wait_for
-from tests.integration.node_harness import NODE, Gateway, Inverter, NodeProcess, configuration, control, device, group, line_of
+from tests.integration.node_harness import NODE, Gateway, Inverter, NodeProcess, configuration, control, device, group
 from tests.integration.node_slots import changed, home
 
 FIRST = device("mtec", 252, group("300ms", 300, (3, 100, 10)))
@@ -23,18 +23,6 @@ LEASED = control("charge", 25103, 1000, safe=b"\0\0", reversion=b"\0\x07", lease
 @pytest.fixture
 def inverter() -> Inverter:
     return Inverter({address: address for address in range(100, 120)} | {25103: 7}, [25103])
-
-
-@pytest.fixture
-def bus(inverter: Inverter) -> Iterator[str]:
-    with line_of({252: inverter}) as line:
-        yield line.path
-
-
-@pytest.fixture
-def gateway(broker: Broker) -> Iterator[Gateway]:
-    with Gateway(broker.host, broker.port) as listening:
-        yield listening
 
 
 @pytest.fixture

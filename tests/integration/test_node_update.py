@@ -35,12 +35,6 @@ def bus() -> Iterator[str]:
 
 
 @pytest.fixture
-def gateway(broker: Broker) -> Iterator[Gateway]:
-    with Gateway(broker.host, broker.port) as listening:
-        yield listening
-
-
-@pytest.fixture
 def house(broker: Broker, tmp_path: Path) -> Config:
     return home(tmp_path, broker.port)
 

@@ -227,3 +227,18 @@ class House:
     def told(self, stage: str) -> list[tuple[str, int]]:
         """Reason and value of the events of controls at a stage."""
         return [(detail["reason"], detail["value"]) for detail in self.heard("control") if detail["stage"] == stage]
+
+
+DISCHARGE = raw(-2000, 1)
+OFF = raw(0, 0)
+
+
+def signed(word: int) -> int:
+    return word - 0x10000 if word & 0x8000 else word
+
+
+def house(*limits: dict[str, Any], **more: Any) -> House:
+    """A running node: the restart's business is done, telemetry is fresh."""
+    built = House([charge(), limit()], limits, **more)
+    built.run(1500)
+    return built

@@ -7,16 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.unit.guard_rig import LIMIT, POWER, SOC, House, charge, floor, limit, raw
-
-DISCHARGE = raw(-2000, 1)
-
-
-def house() -> House:
-    """A running node: the restart's business is done, telemetry is fresh."""
-    node = House([charge(), limit()])
-    node.run(1500)
-    return node
+from tests.unit.guard_rig import DISCHARGE, LIMIT, POWER, SOC, House, charge, floor, house, limit, raw
 
 
 @pytest.mark.parametrize(("control", "value", "lease"), [("limit", raw(500), 0), ("charge", DISCHARGE, 60_000)])
