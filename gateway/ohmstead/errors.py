@@ -78,3 +78,43 @@ class RetryLater(OhmsteadError):  # noqa: N818 - says what to do, not what broke
 
 class RateLimited(RetryLater):
     """Somebody else counts our requests (a cloud, a device's write budget) and says it is enough for now."""
+
+
+class SourceError(OhmsteadError):
+    """A device or a cloud was asked and there is nothing to show for it. The text is for the owner: who was asked, what came, no secrets.
+
+    `counter` is the name under which it is counted, as on a bus.
+    """
+
+    try_again = True
+    counter = "wrong"
+
+
+class Unreachable(SourceError):  # noqa: N818 - says where the device is, not what broke
+    """Nobody is there: no connection, no such name, or it was refused."""
+
+    counter = "no_answer"
+
+
+class NoAnswer(SourceError):  # noqa: N818 - says what happened
+    """Connected and asked, and no whole answer within its time."""
+
+    counter = "no_answer"
+
+
+class WrongAnswer(SourceError):  # noqa: N818 - says what happened
+    """An answer that is none: malformed, of a wrong length, to another question, or implausible."""
+
+
+class Refused(SourceError):  # noqa: N818 - says what happened
+    """The other end understood and says no. `status` is its code: HTTP's, or a Modbus exception's."""
+
+    counter = "exception"
+
+    def __init__(self, detail: str, status: int = 0) -> None:
+        self.status = status
+        super().__init__(detail)
+
+
+class Unauthorised(Refused):
+    """Password, token or key are not taken (any more): a person has to do something, which the text says."""

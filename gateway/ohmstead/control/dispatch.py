@@ -14,7 +14,7 @@ from ohmcore.errors import ModbusError
 from ohmcore.gateway import pack_command, seal
 from ohmcore.pack import Packer
 from ohmstead.control.target import Target
-from ohmstead.errors import Reason, Rejected
+from ohmstead.errors import Reason, Rejected, SourceError
 from ohmstead.messages import Publisher
 
 log = structlog.get_logger(service="control")
@@ -95,6 +95,36 @@ class DirectActuator:
         if read_back != words:
             return Outcome("failed", f"written, but it reads back as {value}", value)
         return Outcome("done", "written and read back", value)
+
+
+class FieldWriter(Protocol):
+    """The part of `sources.polling.PolledSource` that writing needs."""
+
+    async def write(self, field: str, raw: int) -> int:
+        """Writes, and returns what it reads back as; nothing is written that reads so already. Raises SourceError."""
+        ...
+
+
+class FieldActuator:
+    """By the name that a device's reader has for it."""
+
+    def __init__(self, source: FieldWriter) -> None:
+        self._source = source
+
+    async def holds(self, target: Target, raw: int) -> bool:
+        """Never known here: the reader looks before it writes."""
+        return False
+
+    async def write(self, target: Target, raw: int, entry: int | str, lease_s: float = 0.0) -> Outcome:
+        if lease_s:
+            raise Rejected(Reason.LEASE, f"{target.device} is reached without a node, which alone ends what was commanded for a time")
+        try:
+            read_back = await self._source.write(str(target.field), raw)
+        except SourceError as error:
+            return Outcome("failed", str(error))
+        if read_back != raw:
+            return Outcome("failed", f"written, but it reads back as {read_back}", read_back)
+        return Outcome("done", "written and read back", read_back)
 
 
 class Counter(Protocol):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 
 from ohmcore import kinds
@@ -56,7 +57,7 @@ class Target:
     budget: int
     interval_s: float
     read_only: bool = False
-    choices: Mapping[str, int] = field(default_factory=dict)
+    choices: Mapping[str, int] = dataclasses.field(default_factory=dict)
     layout: Layout | None = None
     """How it is written where that is more than its own register."""
     lease_required: bool = False
@@ -64,6 +65,8 @@ class Target:
     """For how long a command holds that must end and whose author does not say."""
     returns_to: int | None = None
     """The raw value that it has when nobody wants anything; None: it stays as it was set."""
+    field: str | None = None
+    """What the device's reader calls it, where it is written by name; then there are no registers."""
 
     @property
     def requests(self) -> Sequence[tuple[int, int, int]]:
@@ -148,7 +151,7 @@ def targets(
             point=point.id,
             kind=control.kind,
             function=control.function,
-            address=point.address,
+            address=point.address if point.table else 0,
             words=point.words,
             register_kind=str(point.kind),
             word_order=point.order,
@@ -165,5 +168,6 @@ def targets(
             lease_required=control.lease == "required",
             lease_s=lease_s,
             returns_to=written.safe if home is None and control.lease == "required" else home,
+            field=point.field,
         )
     return result

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, MutableMapping
+from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from struct import Struct
@@ -70,10 +70,13 @@ class Decoder:
             (name, formulas[name], _plausible(profile.points[name])) for name in dependency_order(formulas)[0]
         ]
         self._clocks = [
-            (point.id, point.clock, frozenset(other.id for other in profile.in_group(point.group) if other.table))
+            (point.id, point.clock, frozenset(other.id for other in profile.in_group(point.group) if other.is_read))
             for point in profile.points.values()
             if point.clock
         ]
+        self._named = {
+            point.field: (point.id, point.is_text, _of_field(point)) for point in profile.points.values() if point.field is not None
+        }
 
     def decode(self, function: int, address: int, buf: bytes | bytearray | memoryview, scan: str = "") -> dict[str, Value]:
         """The values of the points whose registers lie wholly in the range that begins at `address`: those of the poll group `scan`
@@ -94,6 +97,27 @@ class Decoder:
                 values[point] = raw if divisor == 1 else raw / divisor
         for key, kind, offset, words in layout.raws:
             values[key] = registers.decode(kind, buf, offset, words)
+        return values
+
+    def decode_fields(self, fields: Mapping[str, object]) -> dict[str, Value]:
+        """The values of the points that the device calls by these names, raw as it says them: numbers in its own scale, texts, truth
+        values (0 and 1). What no point is called by is ignored; null, NaN, infinity and what is outside `valid` is absent, and so is a
+        text where a number belongs."""
+        values: dict[str, Value] = {}
+        for name, raw in fields.items():
+            known = self._named.get(name)
+            if known is None or raw is None:
+                continue
+            point, is_text, convert = known
+            if isinstance(raw, bool):
+                raw = int(raw)
+            if isinstance(raw, float) and not math.isfinite(raw):
+                continue
+            if not isinstance(raw, int | float | str) or (isinstance(raw, str) and not is_text):
+                continue
+            value = convert(raw)
+            if value is not None:
+                values[point] = value
         return values
 
     def calculate(self, values: MutableMapping[str, Value], time: float | None = None) -> None:
@@ -181,12 +205,27 @@ def _conversion(point: Point) -> Convert | None:
     return _chained(steps) if steps else None
 
 
+def _of_field(point: Point) -> Convert:
+    """From what a reader says to the value."""
+    if point.values:
+        labels, otherwise = dict(point.values), point.otherwise
+        return lambda raw: labels.get(raw, otherwise)
+    if point.kind == "str":
+        return lambda raw: _printable(str(raw))
+    steps = [step for step in (_scaled(point), _plausible(point)) if step is not None]
+    return _chained(steps) if steps else lambda raw: raw
+
+
 def _text(octets: bytes) -> str:
     """UTF-8, else Latin-1, without trailing blanks and NULs; `?` for what no MQTT topic may carry (control characters, no characters)."""
     try:
         text = octets.decode()
     except UnicodeDecodeError:
         text = octets.decode("latin-1")
+    return _printable(text)
+
+
+def _printable(text: str) -> str:
     return "".join("?" if unicodedata.category(sign) in ("Cc", "Cn") else sign for sign in text.rstrip(" \0"))
 
 

@@ -37,7 +37,8 @@ class Free(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """How a control is written. `on` and `off` are the words in force and at the safe value; the value's own are None."""
+    """How a control is written. `on` and `off` are the words in force and at the safe value; the value's own are None. Without blocks it
+    is written by the field of its point."""
 
     blocks: tuple[Request, ...]
     at: int
@@ -89,7 +90,7 @@ def layout(profile: Profile, control: str, ends: Mapping[str, Bounds] | None = N
     safe, reversion = (_raw(profile, chosen, said) for said in (chosen.safe, chosen.reversion))
     if not chosen.block:
         blanks = (None,) * point.words
-        blocks: tuple[Request, ...] = (Request(chosen.function, point.address, point.words),)
+        blocks = (Request(chosen.function, point.address, point.words),) if point.table else ()
         return Layout(blocks, 0, point.words, str(point.kind), point.order, blanks, blanks, {}, safe, reversion)
     ends = limit_ends(profile) if ends is None else ends
     on: list[int | None] = []

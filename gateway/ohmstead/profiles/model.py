@@ -107,6 +107,10 @@ class Flow(Strict):
         return {name: Formula(text) if text else None for name, text in self}
 
 
+Reader = Literal["registers", "hoymiles", "sunspec", "luxtronik", "vicare", "shelly", "open-meteo"]
+"""Who can read a device: anything that reads Modbus as the registers of the profile say, or code of its own."""
+
+
 class Profile(Strict):
     """A device model. `points` keep the order of the file, which is the order of publication."""
 
@@ -116,6 +120,8 @@ class Profile(Strict):
     model: str = Field(min_length=1)
     source: str = ""
     doubt: str = ""
+    reader: Reader = "registers"
+    """Who reads it; only `registers` needs nothing but this file."""
     line: Line = Line()
     identity: Identity = Identity()
     groups: dict[str, Duration] = Field(min_length=1)

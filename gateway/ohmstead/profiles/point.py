@@ -31,6 +31,8 @@ _SNAKE_CASE = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
 _SIGN = re.compile(r"\S.* positive")
 _RESERVED = {"min", "max", "abs", "round", "sum", "int", "float", "keep"}
 _REGISTER_KEYS = ("words", "order", "scale", "values", "otherwise", "bits", "clear", "decoder", "raw", "vital")
+_FIELD_KEYS = ("words", "order", "bits", "clear", "decoder", "raw", "vital")
+_SOURCES = ("holding", "input", "field", "calc", "clock")
 
 
 class Strict(BaseModel):
@@ -50,12 +52,14 @@ def formula_text(text: str | None) -> str | None:
 
 
 class Point(Strict):
-    """Something the device says (`holding` or `input`), or what follows from it (`calc`, `clock`)."""
+    """Something the device says (`holding`, `input` or `field`), or what follows from it (`calc`, `clock`)."""
 
     id: str = _INJECTED
     name: str = Field(min_length=1)
     holding: int | None = _ADDRESS
     input: int | None = _ADDRESS
+    field: str | None = Field(default=None, min_length=1)
+    """What the profile's reader calls it, for devices that speak in names."""
     calc: str | None = None
     """A formula over other points of the profile."""
     clock: str | None = None
@@ -130,6 +134,11 @@ class Point(Strict):
         return bool(self.kind in TEXTS or self.bits or self.values or self.clock or self.decoder)
 
     @property
+    def is_read(self) -> bool:
+        """Whether the device itself says it; what it does not say is calculated."""
+        return self.table is not None or self.field is not None
+
+    @property
     def kind_of(self) -> Literal["measurement", "counter", "state", "text"]:
         """How its values behave over time: `counter` only grows, `state` is one of some words."""
         if self.values or self.bits:
@@ -150,6 +159,8 @@ class Point(Strict):
         if kind is None:
             return words
         if kind == "str" and not words:
+            if info.data.get("field") is not None:
+                return 0
             raise ValueError("a text needs `words`, its number of registers")
         if words and words != WORDS[kind] and kind not in ("str", "bit", "byte"):
             raise ValueError(f"{kind} has {WORDS[kind]} registers")
@@ -181,8 +192,8 @@ class Point(Strict):
             yield (), "a point's name is snake_case: small letters, digits and single underscores"
         if keyword.iskeyword(self.id) or self.id in _RESERVED:
             yield (), "this word has a meaning in formulas and cannot name a point"
-        if sum(given is not None for given in (self.holding, self.input, self.calc, self.clock)) != 1:
-            yield (), "say where it comes from: one of `holding`, `input`, `calc`, `clock`"
+        if sum(getattr(self, key) is not None for key in _SOURCES) != 1:
+            yield (), f"say where it comes from: one of {', '.join(f'`{key}`' for key in _SOURCES)}"
             return
         if self.unit in ("W", "kW") and not self.sign:
             yield ("sign",), "is missing: the sign of a power must be said, e.g. `export positive`"
@@ -191,7 +202,19 @@ class Point(Strict):
                 ("valid",),
                 f"must be a range of numbers in {self.unit or 'the point’s unit'}" if not self.is_text else "only fits numbers",
             )
-        yield from self._nonsense_of_registers() if self.table else self._nonsense_of_calculation()
+        if self.field is not None:
+            yield from self._nonsense_of_field()
+        else:
+            yield from self._nonsense_of_registers() if self.table else self._nonsense_of_calculation()
+
+    def _nonsense_of_field(self) -> Iterator[tuple[Where, str]]:
+        for key in _FIELD_KEYS:
+            if key in self.model_fields_set and key != "words":
+                yield (key,), "only fits a point with registers (`holding` or `input`)"
+        if self.kind not in (None, "str", *INTEGERS):
+            yield ("as",), f"a field is a number; `str` where it is a text; {', '.join(INTEGERS)} where a control writes it"
+        if "scale" in self.model_fields_set and (self.values or self.kind == "str"):
+            yield ("scale",), "does not fit a text or a point with `values`"
 
     def _nonsense_of_calculation(self) -> Iterator[tuple[Where, str]]:
         for key in _REGISTER_KEYS:

@@ -35,6 +35,8 @@ def _points(profile: Profile, left_out: LeftOut) -> Broken:
     for point in profile.points.values():
         if unknown := unknown_name(point.group, "groups", profile.groups, left_out):
             yield ("points", point.id, "group"), unknown
+        if point.field is not None and profile.reader == "registers":
+            yield ("points", point.id, "field"), "only fits a profile with a `reader`, which knows what is called so"
         if point.table and point.words > profile.line.max_read:
             yield ("points", point.id), f"its {point.words} registers are more than the device answers at once ({profile.line.max_read})"
         if first := names.get(point.name):

@@ -37,7 +37,9 @@ def broken_control(profile: Profile, control: Control, left_out: LeftOut) -> Bro
     point = profile.points.get(control.point)
     if point is None:
         return
-    if point.table != "holding" or point.kind not in INTEGERS:
+    if point.field is not None:
+        yield from _field(control, point)
+    if (point.table != "holding" and point.field is None) or point.kind not in INTEGERS:
         yield ("point",), f"{point.id} is no whole number in holding registers, it cannot be written"
         return
     if point.order == "little" and point.words > 1:
@@ -46,7 +48,7 @@ def broken_control(profile: Profile, control: Control, left_out: LeftOut) -> Bro
         yield (), "this word has a meaning in ohmstead.yaml and cannot name a control"
     if control.shows is not None and (unknown := unknown_name(control.shows, "points", profile.points, left_out)):
         yield ("shows",), unknown
-    if not control.block and control.write == "fc6" and point.words > 1:
+    if point.table and not control.block and control.write == "fc6" and point.words > 1:
         yield ("write",), f"fc6 writes one register, {point.id} has {point.words}: use fc16"
     if control.range is not None:
         yield from _number(control, point)
@@ -63,6 +65,15 @@ def broken_control(profile: Profile, control: Control, left_out: LeftOut) -> Bro
     yield from _safety(control, point)
     if control.block:
         yield from _blocks(profile, control, point, left_out)
+
+
+def _field(control: Control, point: Point) -> Broken:
+    """What a reader writes goes by the point's field, whole and at once."""
+    for key in ("block", "write", "ramp"):
+        if key in control.model_fields_set:
+            yield (key,), f"only fits a point with registers; {point.id} is a field"
+    if control.lease == "required":
+        yield ("lease",), "nobody but a node ends a command by itself, and a node writes registers only"
 
 
 def _number(control: Control, point: Point) -> Broken:
