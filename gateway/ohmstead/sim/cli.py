@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import signal
 from collections.abc import Sequence
-from contextlib import AsyncExitStack, ExitStack
 from datetime import date, datetime
 from pathlib import Path
 
@@ -24,9 +22,8 @@ from .growatt_families import FAMILIES
 from .inverter import PhysicalInverter
 from .mtec import UNIT_RTU, UNIT_TCP, WRITABLE
 from .registers import RegisterImage, Registers, read_image
-from .rtu import Line
+from .serve import serve
 from .station import Station
-from .tcp import TcpServer
 
 PROFILE = "mtec-energybutler"
 
@@ -123,7 +120,7 @@ def mtec(
         registers, what = _physical(day, hour, speed, seed)
     station = Station(registers, faults, turnaround)
     try:
-        asyncio.run(_serve(station, what, rtu, baud, parity, unit, tcp, host, latency))
+        asyncio.run(serve(station, what, rtu, baud, parity, unit, tcp, host, latency))
     except OSError as error:
         raise click.ClickException(str(error)) from None
 
@@ -189,41 +186,9 @@ def growatt(
     station = growatt_sph.PacedStation(inverter, faults)
     what = f"from {hour:g} h on at {speed:g} times its speed, {soc:g} % charged, seed {seed}"
     try:
-        asyncio.run(_serve(station, what, rtu, baud, "none", unit, tcp, host, 0.0, name=inverter.family.name))
+        asyncio.run(serve(station, what, rtu, baud, "none", unit, tcp, host, 0.0, name=inverter.family.name))
     except OSError as error:
         raise click.ClickException(str(error)) from None
-
-
-async def _serve(
-    station: Station,
-    what: str,
-    rtu: Path | None,
-    baud: int,
-    parity: str,
-    unit: int | None,
-    tcp: int | None,
-    host: str,
-    latency: float,
-    *,
-    name: str = "M-TEC inverter",
-) -> None:
-    ended = asyncio.Event()
-    for ending in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(ending, ended.set)
-    with ExitStack() as lines:
-        async with AsyncExitStack() as servers:
-            click.echo(f"{name}: {what}")
-            if rtu is not None:
-                number = unit or UNIT_RTU
-                line = lines.enter_context(Line({number: station}, baud=baud, parity=parity[0].upper(), link=rtu))
-                click.echo(f"Modbus RTU: {line.path}, {baud} baud, parity {parity}, unit {number}")
-            if tcp is not None:
-                number = unit or UNIT_TCP
-                server = await servers.enter_async_context(TcpServer({number: station}, host=host, port=tcp, latency=latency))
-                click.echo(f"Modbus TCP: {host}:{server.port}, unit {number}")
-            click.echo("Ctrl-C ends it.")
-            await ended.wait()
-    click.echo(f"Answered {station.requests} requests.")
 
 
 _REPORTS_MS = 2000
