@@ -84,6 +84,8 @@ def _left(device: "Device", limit: "Limit", desk: "Desk", goal: int) -> int:
     if units >= abs(goal - control.safe):
         return goal
     value = towards(control, units, goal)
+    if not control.has(value):
+        return control.safe  # what is left is less than the least it may have
     out = desk.out
     if out is not None and between(control, out, value) and abs(value - out) * control.milliwatts < limit.hysteresis * 1000:
         return out

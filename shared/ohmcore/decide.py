@@ -204,13 +204,18 @@ def _result(device: "Device", event: "Event", said: "list[Decision]") -> "Refusa
     at = device.setup.find("control", name)
     if at < 0 or not whole(identity) or not (value is None or whole(value, -(1 << 62))):
         return "malformed", "result"
-    if outcome not in ("done", "unchanged", "failed", "rejected"):
+    if outcome not in ("done", "unchanged", "failed", "rejected", "unsent"):
         return "malformed", "outcome"
     desk = device.desks[at]
+    if outcome == "unsent" and identity < desk.pending:
+        desk.refund(0)
+        return None
     if not desk.pending or identity != desk.pending:
         return "duplicate", "result"
-    if outcome in ("failed", "rejected"):
+    if outcome in ("failed", "rejected", "unsent"):
         failed(device, desk, outcome, value, said)
+        if outcome != "failed":
+            desk.refund()
     elif value is not None and value != desk.out:
         failed(device, desk, "ignored", value, said)
     else:

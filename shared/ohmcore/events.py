@@ -84,7 +84,8 @@ def trip_cleared(name: str) -> "Event":
 
 
 def result(control: str, identity: int, outcome: str, value: "int | None" = None) -> "Event":
-    """What became of the command `identity`: done, unchanged (it was so already), failed or rejected. `value`: as read back."""
+    """What became of the command `identity`: done, unchanged (it was so already), failed, rejected (nothing was written), or unsent: a
+    newer one took its place before anybody could hear it. `value`: as read back."""
     return ("result", control, identity, outcome, value)
 
 

@@ -28,7 +28,8 @@ _DAY_MS = const(86400000)
 
 
 class Control:
-    """A writable target. `least`..`most` by `step`; `reversion`: what it has when nobody wants anything; `safe`: safe-off.
+    """A writable target. `least`..`most` by `step`, and beside these `reversion`, which it has when nobody wants anything, and `safe`:
+    safe-off.
 
     `up`, `down`: what values above and below `safe` make the device do (bits of CHARGE, DISCHARGE, EXPORT). `ramp`: units a second away
     from `safe`, 0: at once. `budget`: writes within any 24 hours, 0: as many as you like. `milliwatts`: of one unit, where it is a power.
@@ -65,7 +66,7 @@ class Control:
         if not name or step < 1 or not -_FURTHEST <= least <= most <= _FURTHEST:
             raise ValueError(f"control {name}: its range makes no sense")
         for value in (reversion, safe):
-            if not least <= value <= most or (value - least) % step:
+            if not -_FURTHEST <= value <= _FURTHEST or (value - least) % step:
                 raise ValueError(f"control {name}: {value} is no value of it")
         if min(up, down, ramp, interval_ms, budget, milliwatts) < 0 or up & down:
             raise ValueError(f"control {name}: its effects or limits make no sense")
@@ -75,6 +76,8 @@ class Control:
         return self.up if value > self.safe else self.down if value < self.safe else 0
 
     def has(self, value: int) -> bool:
+        if value in (self.reversion, self.safe):
+            return True
         return self.least <= value <= self.most and (value - self.least) % self.step == 0
 
 

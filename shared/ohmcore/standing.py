@@ -139,11 +139,14 @@ class Desk:
             over -= number
         self.spent = tuple(kept)
 
-    def refund(self) -> None:
-        """The last write was none."""
-        if self.spent:
-            start, number = self.spent[-1]
-            self.spent = self.spent[:-1] + (((start, number - 1),) if number > 1 else ())
+    def refund(self, at: int = -1) -> None:
+        """The last write was none. Which of those before was none does not matter: without the oldest (`at` 0) the rest counts longest."""
+        kept = list(self.spent)
+        if kept:
+            start, number = kept.pop(at)
+            if number > 1:
+                kept.insert(0 if at == 0 else len(kept), (start, number - 1))
+        self.spent = tuple(kept)
 
     def harmless(self, effects: int) -> bool:
         """Whether the device is known to do nothing of these effects on this control's account."""

@@ -98,6 +98,11 @@ def i02_nothing_forced_on_stale_telemetry(step: Step) -> bool:
 
 
 def i03_floor_and_ceiling_hold(step: Step) -> bool:
+    """And what is out is a value that the home allows."""
+    for desk in step.after.desks:
+        control, out = desk.control, desk.out
+        if out not in (None, control.safe, control.reversion) and not control.least <= (out or 0) <= control.most:
+            return False
     for i, limit in enumerate(step.setup.limits):
         value, was = value_of(step.after, limit.source), step.before
         for bit, blocks in ((1, limit.low_blocks), (2, 0 if limit.own else limit.high_blocks)):
@@ -271,18 +276,30 @@ def i11_no_author_means_reversion(step: Step) -> bool:
     return True
 
 
+def unwritten(step: Step, was: Desk) -> int:
+    """How many of the commands on record turn out to have been no writes."""
+    if step.kind != "result" or step.event[1] != was.control.name or not was.pending:
+        return 0
+    identity, outcome, value = step.event[2:5]
+    if identity == was.pending:
+        return int(outcome in ("rejected", "unsent") or (outcome == "unchanged" and value in (None, was.out)))
+    return int(outcome == "unsent" and identity < was.pending)
+
+
 def i12_writes_are_few(step: Step) -> bool:
     day = step.setup.day_ms
     for was, desk in step.pairs:
         said, control = step.written(desk.control.name), desk.control
+        counted = sum(number for _, number in desk.spent) - sum(number for _, number in was.spent)
+        if control.budget and was.spent and not step.rejections and counted > (said is not None) - unwritten(step, was):
+            return False
         if said is None:
-            if sum(number for _, number in desk.spent) > sum(number for _, number in was.spent):
+            if counted > 0:
                 return False
             continue
         shift = step.shift
         spent = sum(number for start, number in was.spent if step.after.now - (start + shift) < day)
-        if step.event[:4] == ("result", control.name, was.pending, "unchanged") and was.pending:
-            spent -= 1
+        spent -= unwritten(step, was)
         towards_safety = said.value == control.safe or (said.value == control.reversion and not said.author)
         if control.budget and not towards_safety and spent >= control.budget:
             return False
@@ -374,6 +391,7 @@ def i18_invalid_input_changes_nothing(step: Step) -> bool:
         if author not in [one.name for one in step.setup.authors] or not named or type(value) is not int:
             return False
         inside = named[0].least <= value <= named[0].most and (value - named[0].least) % named[0].step == 0
+        inside = inside or value in (named[0].safe, named[0].reversion)
         return inside and not step.setup.read_only and not retained and (lease_ms is None or 0 < lease_ms <= step.setup.most_lease_ms)
     return True
 

@@ -189,6 +189,9 @@ MUTANTS = (
         'def _tick(_device: "Device", _event: "Event", _said: "list[Decision]") -> "Refusal | None":\n    _device.lease_ms += 1\n',
         "authors",
     ),
+    Mutant("a rejected command costs a write", "decide", '        if outcome != "failed":\n', '        if outcome == "unsent":\n', "wires"),
+    Mutant("what was never sent costs a write", "decide", "        desk.refund(0)\n", "        pass\n", "wires"),
+    Mutant("what is left is less than the least that is allowed", "clamps", "    if not control.has(value):\n", "    if False:\n", "grid"),
     Mutant("a value beyond its range is taken", "wishes", "if not control.has(value):", "if value < control.least:", "latch"),
     Mutant(
         "a rejected wish is counted",

@@ -53,7 +53,17 @@ def results(controls: Iterable[str], outcomes: Iterable[str]) -> list[Move]:
         return event
 
     moves = [Move(f"{control} {outcome}", result(control, outcome, 0)) for control in controls for outcome in outcomes]
-    return moves + [Move(f"{control}: another command's result", result(control, "done", 1)) for control in controls]
+    moves += [Move(f"{control}: another command's result", result(control, "done", 1)) for control in controls]
+    return moves + [Move(f"{control}: the one before was never sent", unsent(control)) for control in controls if "unsent" in outcomes]
+
+
+def unsent(control: str) -> Callable[[State], Event | None]:
+    def event(state: State) -> Event | None:
+        device = Device(state)
+        desk = device.desks[device.setup.find("control", control)]
+        return events.result(control, desk.pending - 1, "unsent") if desk.pending else None
+
+    return event
 
 
 def time_passes(*units: int) -> list[Move]:
@@ -204,7 +214,7 @@ def wires(large: bool) -> World:
         wish("loxone", "charge", 2, 2),
         plain("withdraw", events.withdraw("loxone")),
         *(soc(MID, HIGH) if large else []),
-        *results(["charge"], ["done", "unchanged", "failed", "ignored"]),
+        *results(["charge"], ["done", "unchanged", "failed", "rejected", "unsent", "ignored"]),
         *(seen(0) + seen(2) if large else [seen(1)[0], *seen(0)]),
         *RESTARTS[:1],
         *time_passes(1),
@@ -247,7 +257,7 @@ def switch(large: bool) -> World:
 def grid(large: bool) -> World:
     """The network operator: limits, heartbeats, failsafe; and the house's own connection, from which charging gets what is left."""
     units = 3 if large else 2
-    controls = [Control("charge", 0, 3, up=CHARGE, milliwatts=1000_000), Control("export", 0, 1, reversion=1, safe=1)]
+    controls = [Control("charge", 2, 3, up=CHARGE, milliwatts=1000_000), Control("export", 0, 1, reversion=1, safe=1)]
     sources = [Source("import", UNIT_MS), Source("own", UNIT_MS)]
     setup = Setup(
         "grid",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ohmcore import events
-from ohmcore.records import CHARGE, DISCHARGE, MANUAL, Author, Control, Setup
+from ohmcore.records import CHARGE, DISCHARGE, MANUAL, Author, Control, Limit, Setup, Source
+from ohmcore.standing import Device
 from tests.unit.decide.house import HOUR, MINUTE, SECOND, WRITES, House, battery, reasons
 
 
@@ -364,3 +365,54 @@ def test_a_ramp_goes_up_slowly_and_down_at_once() -> None:
     assert house.holds["power"] == 0, "to the other side by way of nothing"
     house.wait(2 * SECOND, SECOND, measured=False)
     assert house.holds["power"] == -600
+
+
+def test_what_was_refused_or_never_sent_costs_no_write() -> None:
+    house = at_home()
+    house.obedient = False
+    spent = [used(house)]
+    house.wish("loxone", "charge", 3000)
+    house.tell(events.result("charge", house.said[-1].identity, "rejected"))
+    assert reasons(house.said) == ["rejected"]
+    spent.append(used(house))
+    house.wait(SECOND, SECOND)
+    first = house.writes[-1][1]
+    assert first.value == 3000, "it is tried again"
+    for watts in (2000, 1000, 4000):
+        before = house.writes[-1][1].identity
+        house.wish("loxone", "charge", watts)
+        house.tell(events.result("charge", before, "unsent"))
+    spent.append(used(house))
+    house.tell(events.result("charge", house.writes[-1][1].identity, "failed"))
+    spent.append(used(house))
+    assert spent == [1, 1, 2, 2], "off at the start, and the one that may have been written"
+
+
+def used(house: House) -> int:
+    return sum(number for _, number in Device(house.state).desks[0].spent)
+
+
+def test_the_owner_s_own_range_holds_and_off_is_always_in_it() -> None:
+    controls = [
+        Control("charge", 2000, 4000, 100, up=CHARGE, milliwatts=1000),
+        Control("export_limit", 0, 60, reversion=60, safe=60),
+    ]
+    limit = Limit("grid_import", "import", high=11000, hysteresis=200, high_blocks=CHARGE, own="charging")
+    sources = [Source("import", 30 * SECOND), Source("charging", 30 * SECOND), Source("soc", 30 * SECOND)]
+    house = House(Setup("growatt", controls, [limit], sources, [Author("loxone", MANUAL)]))
+    house.measure()
+    assert [said.value for _, said in house.writes] == [0, 60]
+    for watts in (1900, 4100, 2050):
+        house.wish("loxone", "charge", watts)
+        assert [reason for reason, _ in house.rejected()] == ["out of range"]
+    house.wish("loxone", "charge", 2000)
+    assert house.holds["charge"] == 2000
+    house.load = 9500
+    house.measure()
+    assert house.holds["charge"] == 0, "1.5 kW are left, which is less than it may have"
+    assert house.why("charge").clamp == "limit"
+    house.load = 500
+    house.measure()
+    house.wish("loxone", "charge", 0)
+    assert house.rejected() == []
+    assert house.holds["charge"] == 0
