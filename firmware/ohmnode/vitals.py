@@ -34,6 +34,8 @@ class Vital:
         if not group.good[self._read]:
             return False
         raw = decode(self._kind, group.image, group.offsets[self._read] + 2 * self._offset, self._words, self._order)
+        if isinstance(raw, float) and raw - raw != 0.0:
+            return False  # no number, or an infinite one
         text = raw if isinstance(raw, str) else plain(raw, self._divisor, self._decimals)
         if text == self.text:
             return False

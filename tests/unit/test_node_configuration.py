@@ -106,3 +106,21 @@ def test_a_vital_is_published_when_its_text_changes_and_after_a_reconnection() -
     assert published() == ["-1500"]
     known.refresh()
     assert published() == ["-1500"]
+
+
+@pytest.mark.parametrize("nothing", [b"\x7f\xc0\x00\x00", b"\xff\x80\x00\x00", b"\x7f\x80\x00\x00"])
+def test_a_vital_that_is_no_number_is_not_published(nothing: bytes) -> None:
+    group = schedule.Group("5s", 5_000, 0, [(4, 0x34, 2)], 0)
+    device = schedule.Device("meter", 1, 500, 1, 20, [group])
+    known = vitals.Vitals()
+    known.add(
+        "meter",
+        {"point": "power", "group": "5s", "read": 0, "offset": 0, "kind": "f32", "words": 2, "order": "big", "divisor": 1, "decimals": 1},
+    )
+    group.good[0] = 1
+    group.image[0:4] = nothing
+    known.update(device, group)
+    assert known.take() is None
+    group.image[0:4] = b"\xc4\xbb\x80\x00"
+    known.update(device, group)
+    assert [vital.text for vital in iter(known.take, None)] == ["-1500.0"]

@@ -20,6 +20,7 @@ from .faults import Faults
 from .growatt_cli import faults_given, growatt_mqtt
 from .growatt_families import FAMILIES
 from .inverter import PhysicalInverter
+from .meter_cli import meter
 from .mtec import UNIT_RTU, UNIT_TCP, WRITABLE
 from .registers import RegisterImage, Registers, read_image
 from .serve import serve
@@ -35,6 +36,7 @@ def simulate() -> None:
 
 
 simulate.add_command(growatt_mqtt)
+simulate.add_command(meter)
 
 
 def _quiet() -> None:
