@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _RANGES = const(24)  # runs of dropped numbers that are kept apart before events between them are given up as well
 _RESEND_MOST_S = const(120)
 NEVER = 0
+_EVENT_BYTES = const(1600)  # a quarter is the events', but in a small spool up to a half, as much as this
 _BATCH = const(2048)  # bytes that are worth a write to flash
 _WAIT_S = const(30)
 _PAUSE_S = const(5)
@@ -106,8 +107,9 @@ class Spool:
 
     def __init__(self, frames: int, size: int, resend_s: int = 15) -> None:
         few = max(frames // 4, 8)
-        self.data = Ring(max(frames - few, 8), size - size // 4)
-        self.events = Ring(few, size // 4)
+        octets = _EVENT_BYTES if size // 4 < _EVENT_BYTES <= size // 2 else size // 4
+        self.data = Ring(max(frames - few, 8), size - octets)
+        self.events = Ring(few, octets)
         self.next_seq = 1
         self.highest_sent = 0
         self.dropped: "list[list[int]]" = []

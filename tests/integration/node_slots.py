@@ -88,12 +88,15 @@ class Board:
         self._spawn()
 
     def _spawn(self) -> None:
-        command = [*self._program, "-X", f"heapsize={self._heap}", str(self.folder / "main.py"), str(self.state)]
+        # Short paths, as on a board: MicroPython keeps the path of every file it has imported in its heap.
+        command = [*self._program, "-X", f"heapsize={self._heap}", "main.py", self.state.name]
         environment = {key: value for key, value in os.environ.items() if key != "MICROPYPATH"} | self.environment
         with self._lock:
             if not self._wanted:
                 return
-            process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            process = subprocess.Popen(
+                command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
             self._running = process
         thread = threading.Thread(target=self._watch, args=(process,), daemon=True)
         self._threads.append(thread)

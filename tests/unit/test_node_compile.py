@@ -119,7 +119,7 @@ def test_controls_have_raw_limits_narrowed_by_the_owner(home: Config) -> None:
     assert not any(control.get("lease") for control in controls.values()), "settings may stay"
 
 
-@pytest.mark.parametrize(("flash", "seconds"), [(262_144, 18), (0, 80)])
+@pytest.mark.parametrize(("flash", "seconds"), [(262_144, 9), (0, 80)])
 def test_the_spool_has_room_until_the_flash_takes_over_or_for_a_minute_and_a_half(home: Config, flash: int, seconds: int) -> None:
     node = home.nodes["cellar"].model_copy(update={"flash_spool": flash})
     home = home.model_copy(update={"nodes": {**home.nodes, "cellar": node}})

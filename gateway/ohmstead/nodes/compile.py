@@ -33,7 +33,7 @@ MAX_ITEMS = 2048
 _DIGEST = 32
 _DEFAULT_UART = 1
 _KEEPALIVE_S = 30
-_BUFFER_S, _BUFFER_BEFORE_FLASH_S = 90, 20
+_BUFFER_S, _BUFFER_BEFORE_FLASH_S = 90, 10
 _SPOOL_EVENTS, _EVENT_BYTES = 16, 128
 _SPOOL_MOST, _SPOOL_MOST_BEFORE_FLASH = (200, 16384), (64, 8192)
 """Frames and bytes."""
@@ -109,12 +109,12 @@ def _content(config: Config, name: str, node: NodeConfig) -> dict[str, Any]:
 
 
 def _spool(config: Config, node: str) -> dict[str, int]:
-    """Room for what the node reads in 20 s, far longer than an acknowledgement takes, where the flash takes what has no room; without flash
+    """Room for what the node reads in 10 s, far longer than an acknowledgement takes, where the flash takes what has no room; without flash
     in 90 s. And for what happens meanwhile. A board's memory is small: no more than that.
     """
     flash = bool(config.nodes[node].flash_spool)
     buffer_s, most = (_BUFFER_BEFORE_FLASH_S, _SPOOL_MOST_BEFORE_FLASH) if flash else (_BUFFER_S, _SPOOL_MOST)
-    count, octets = _SPOOL_EVENTS, _SPOOL_EVENTS * _EVENT_BYTES
+    count, octets = 2 * _SPOOL_EVENTS, _SPOOL_EVENTS * _EVENT_BYTES  # a quarter of the frames are events, and those are short
     for device in config.devices_of(node):
         for group in config.poll_groups(device):
             frames = math.ceil(buffer_s / group.period_s)
