@@ -81,8 +81,16 @@ def test_one_mistake_is_one() -> None:
         ),
         ("nodes: {a: {bus: {port: /dev/a, pins: {tx: 1, rx: 2}}}}\n", "either `pins` (ESP32) or the path of a `port`, not both"),
         (
-            "devices:\n  hp: {source: vicare, user: me}\n",
-            "2: devices.hp.source: vicare — not supported by this version, which only knows devices with a `profile`; remove the device",
+            "devices:\n  hp: {source: vicar, user: me}\n",
+            "2: devices.hp.source: vicar — there is no such source; did you mean `vicare`?",
+        ),
+        (
+            "devices:\n  house: {source: shelly, host: 192.0.2.12, via: cellar}\n",
+            "2: devices.house.via — unknown",
+        ),
+        (
+            "devices:\n  pump: {source: luxtronik}\n",
+            "2: devices.pump.host — is missing",
         ),
     ],
 )
@@ -111,7 +119,7 @@ def test_a_key_that_stands_twice_hides_no_other_mistake(write: Write) -> None:
         ("every: {now-bse: 1 s}", "3: devices.mtec.every.now-bse — no group of mtec-energybutler; did you mean `now-base`?"),
         ("every: {now-base: soon}", "3: devices.mtec.every.now-base: soon — is not a number with a unit, e.g. 60 s"),
         ("contract: xml", "3: devices.mtec.contract: xml — must be `json`, `state` or `none`"),
-        ("exclude: [a]", "3: devices.mtec.exclude — not supported by this version; remove it"),
+        ("exclude: [a]", "3: devices.mtec.exclude — only fits a Hoymiles DTU, not M-TEC Energybutler"),
         ("line: {max_read: 3}", "3: devices.mtec.line.max_read"),
         (
             "limits: {on_grid_soc_limit: 10..150 %}",

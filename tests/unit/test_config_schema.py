@@ -27,6 +27,13 @@ def complaints(value: object, schema: dict[str, Any], defs: dict[str, Any], at: 
         if all(any(complaints(value, choice, defs, at)) for choice in schema["anyOf"]):
             yield f"{at}: {value} fits no choice"
         return
+    if "oneOf" in schema:  # a device: with a profile, or one of the sources, which name themselves
+        named = value.get("source") if isinstance(value, dict) else None
+        chosen = [one for one in schema["oneOf"] if _source(one, defs) == named]
+        yield from complaints(value, chosen[0], defs, at) if chosen else [f"{at}: {value} is none of these"]
+        return
+    if "const" in schema and value != schema["const"]:
+        yield f"{at}: {value} is not {schema['const']}"
     kinds: dict[str, Any] = {
         "object": dict,
         "array": list,
@@ -61,6 +68,11 @@ def complaints(value: object, schema: dict[str, Any], defs: dict[str, Any], at: 
             yield f"{at}: {key} is unknown"
         elif inner is not True:
             yield from complaints(below, inner, defs, f"{at}.{key}")
+
+
+def _source(schema: dict[str, Any], defs: dict[str, Any]) -> object:
+    properties = defs[schema["$ref"].removeprefix("#/$defs/")]["properties"]
+    return properties.get("source", {}).get("const")
 
 
 def schema_complaints(text: str) -> list[str]:

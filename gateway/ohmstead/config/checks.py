@@ -8,9 +8,12 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from ohmstead.config import wishes
+from ohmstead.config.device import DeviceConfig
+from ohmstead.config.devices import SOURCES, Device
 from ohmstead.config.environment import Keys
 from ohmstead.config.limits import narrowed
-from ohmstead.config.model import Config, DeviceConfig
+from ohmstead.config.model import Config
 from ohmstead.config.node import Bus, NodeConfig
 from ohmstead.config.prices import doubts
 from ohmstead.config.values import EVERY_GROUP, Via
@@ -43,7 +46,7 @@ def complete(config: Config, folder: Path, left_out: Collection[Keys]) -> tuple[
     problems: list[Problem] = []
     wrong: list[Mistake] = []
     profiles: dict[str, Profile] = {}
-    devices: dict[str, DeviceConfig] = {}
+    devices: dict[str, Device] = {}
     load = cache(library.load)
     for name, device in config.devices.items():
         try:
@@ -52,6 +55,8 @@ def complete(config: Config, folder: Path, left_out: Collection[Keys]) -> tuple[
             wrong += [mistake for mistake in error.mistakes if mistake.file]
             problems += [Problem(("devices", name, "profile"), one.text, device.profile) for one in error.mistakes if not one.file]
             continue
+        problems += [Problem(("devices", name, *keys), *told) for keys, *told in wishes.unfit(device.points, profile)]
+        profile = wishes.fulfilled(device.points, profile)
         profiles[name] = profile.model_copy(update={"line": _line(profile.line, config.bus_of(device.via), device)})
         devices[name] = _spoken_out(device, profile)
         problems += _device(name, device, profiles[name])
@@ -61,26 +66,28 @@ def complete(config: Config, folder: Path, left_out: Collection[Keys]) -> tuple[
     return config.completed(devices, profiles), problems, wrong
 
 
-def _spoken_out(device: DeviceConfig, profile: Profile) -> DeviceConfig:
+def _spoken_out(device: Device, profile: Profile) -> Device:
     """The device with the defaults that its profile gives."""
+    said: dict[str, object] = {
+        "name": device.name or profile.name,
+        "contract": None if device.contract == "none" else device.contract or ("json" if "json" in profile.contracts else None),
+    }
     via = device.via
-    return device.model_copy(
-        update={
-            "via": via if via.host is None else via._replace(port=via.port or profile.line.port),
-            "name": device.name or profile.name,
-            "contract": None if device.contract == "none" else device.contract or ("json" if "json" in profile.contracts else None),
-        }
-    )
+    if via.host is not None:
+        said["via"] = via._replace(port=via.port or profile.line.port)
+    return device.model_copy(update=said)
 
 
-def _line(line: Line, bus: Bus | None, device: DeviceConfig) -> Line:
+def _line(line: Line, bus: Bus | None, device: Device) -> Line:
     """The profile's line, changed by what the bus says and then by what the device's own `line` says."""
     said = bus.model_dump(include={"baud", "parity", "stop"}, exclude_none=True) if bus else {}
     return line.model_copy(update=said | device.line.model_dump(exclude_none=True))
 
 
-def _device(name: str, device: DeviceConfig, profile: Profile) -> Iterator[Problem]:
+def _device(name: str, device: Device, profile: Profile) -> Iterator[Problem]:
     here = ("devices", name)
+    if isinstance(device, DeviceConfig):
+        yield from _reader(here, device, profile)
     for group in device.every:
         if group != EVERY_GROUP and group not in profile.groups:
             known = did_you_mean(group, profile.groups) or f"; the groups are {', '.join(profile.groups)}"
@@ -92,7 +99,11 @@ def _device(name: str, device: DeviceConfig, profile: Profile) -> Iterator[Probl
     if device.contract not in (None, "none", *profile.contracts):
         known = f"; it has {' and '.join(profile.contracts)}" if profile.contracts else "; leave it out"
         yield Problem((*here, "contract"), f"{profile.id} has no such contract{known}", device.contract or "")
-    if device.via.topic is not None and not telemetry_names(point.address for point in profile.points.values() if point.table == "input"):
+    if (
+        device.via.topic is not None
+        and profile.reader == "registers"
+        and not telemetry_names(point.address for point in profile.points.values() if point.table == "input")
+    ):
         yield Problem(
             (*here, "via"), f"an OpenInverterGateway has no values for {profile.id}; it speaks for Growatt inverters", str(device.via)
         )
@@ -116,6 +127,19 @@ def _device(name: str, device: DeviceConfig, profile: Profile) -> Iterator[Probl
         yield Problem((*here, "profile"), str(error), device.profile)
     except PlanError as error:
         yield Problem((*here, "line", "max_read"), str(error))
+
+
+def _reader(here: Keys, device: DeviceConfig, profile: Profile) -> Iterator[Problem]:
+    """Who reads it can, and what is said for one reader is for this one."""
+    if profile.reader in SOURCES:
+        text = f"is no Modbus device; write `source: {profile.reader}` in place of `profile` and `via`"
+        yield Problem((*here, "profile"), text, device.profile)
+    elif profile.reader != "registers" and (device.via.node is not None or device.via.topic is not None):
+        text = f"only the gateway itself reads {profile.name}; write tcp://host"
+        yield Problem((*here, "via"), text, str(device.via))
+    for key in ("hoymiles", "exclude"):
+        if profile.reader != "hoymiles" and key in device.model_fields_set:
+            yield Problem((*here, key), f"only fits a Hoymiles DTU, not {profile.name}")
 
 
 def _no_control(name: str, profile: Profile) -> str:
@@ -205,6 +229,8 @@ def _units(config: Config, profiles: Mapping[str, Profile], left_out: Collection
     seen: dict[tuple[object, ...], str] = {}
     for name in profiles:
         if ("devices", name, "unit") in left_out:
+            continue
+        if not isinstance(config.devices[name], DeviceConfig):
             continue
         via, unit = config.devices[name].via, complete.unit(name)
         if via.topic is not None:

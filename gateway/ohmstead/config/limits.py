@@ -29,6 +29,14 @@ def narrowed(profile: Profile, control: str, written: str | None, power: str | N
     return limits._replace(minimum=low, maximum=high)
 
 
+def returning(limits: RawLimits, home: int | None, safe: int | None) -> int | None:
+    """The raw value that a control returns to: its `home`, but no more or less than the owner allows where it has no value that is `safe`
+    anyway. An export limit that is narrowed to ..60 % never goes beyond that, nor by itself."""
+    if home is None or safe is not None or limits.allowed is not None:
+        return home
+    return min(max(home, limits.minimum), limits.maximum)
+
+
 def _in_unit(profile: Profile, control: str, power: str, rated: str | None) -> str:
     """A range of powers in the unit of the control."""
     chosen = profile.controls[control]

@@ -13,15 +13,12 @@ from pydantic_core import ErrorDetails
 
 from ohmstead import yamlfile
 from ohmstead.config import checks
+from ohmstead.config.devices import SOURCES
 from ohmstead.config.environment import SECRETS, Keys, as_written, laid_over, overrides
 from ohmstead.config.model import Config
 from ohmstead.errors import ConfigurationError, Mistake
 
-NOT_YET_OF_DEVICES = ("exclude",)
-"""Keys of devices that this version does not know."""
-_NOT_SUPPORTED = "not supported by this version; remove it"
-
-_PLACES_OF_SECRETS = (("mqtt",), ("prices",), ("web",), ("nodes", "*"), ("nodes", "*", "wifi"), ("nodes", "*", "mqtt"))
+_PLACES_OF_SECRETS = (("mqtt",), ("prices",), ("web",), ("devices", "*"), ("nodes", "*"), ("nodes", "*", "wifi"), ("nodes", "*", "mqtt"))
 _ROUNDS = 20
 
 
@@ -85,10 +82,12 @@ class _Draft:
 
     def refuse_sources(self) -> None:
         for name, device in self._items(("devices", "*")):
-            if "source" in device:
-                text = "not supported by this version, which only knows devices with a `profile`; remove the device"
-                self.mistake((*name, "source"), text, str(device["source"]))
+            if "source" in device and device["source"] not in SOURCES:
+                known = yamlfile.did_you_mean(str(device["source"]), SOURCES) or f"; the sources are {', '.join(SOURCES)}"
+                self.mistake((*name, "source"), f"there is no such source{known}", str(device["source"]))
                 self.leave_out(name)
+            elif "source" in device and "profile" in device:
+                self.mistake((*name, "profile"), "give `profile` or `source`, not both", str(device["profile"]))
 
     def read_secrets(self) -> None:
         for place in _PLACES_OF_SECRETS:
@@ -132,15 +131,10 @@ class _Draft:
         missing = item["type"] == "missing"
         wanted = (*keys, str(item["loc"][-1])) if missing else keys
         if wanted not in self.left_out:
-            text = _NOT_SUPPORTED if self._is_not_yet(keys) and item["type"] == "extra_forbidden" else mistake.text
-            self.mistakes.append(self.placed(mistake._replace(text=text), wanted))
+            self.mistakes.append(self.placed(mistake, wanted))
         self.leave_out(wanted)
         if missing:
             self.leave_out(keys)
-
-    @staticmethod
-    def _is_not_yet(keys: Keys) -> bool:
-        return keys[0] == "devices" and keys[-1] in NOT_YET_OF_DEVICES and len(keys) == 3
 
     def _known_part(self, location: tuple[str | int, ...]) -> Keys:
         """The location without what pydantic adds to it (names of union members, `[key]`)."""

@@ -10,34 +10,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, PlainValidator, PrivateAttr, WithJsonSchema, WrapValidator
+from pydantic import AfterValidator, Field, PlainValidator, PrivateAttr, WithJsonSchema
 
 from ohmstead.config.control import ControlSection
+from ohmstead.config.devices import Device
 from ohmstead.config.limits import narrowed
 from ohmstead.config.loxone import Loxone
 from ohmstead.config.node import Bus, NodeConfig
 from ohmstead.config.prices import Plan, Prices
 from ohmstead.config.values import (
-    DURATION_SCHEMA,
     MQTT_PORT,
-    Baud,
     BrokerAddress,
     Duration,
     Id,
-    Parity,
-    Period,
     Secret,
     Section,
-    StopBits,
     TcpPort,
     Text,
     Via,
     broker,
-    every_group,
     listening,
-    rated_power,
     timezone_name,
-    way,
 )
 from ohmstead.profiles.compiler import PollGroup, line_cost, periods, poll_groups
 from ohmstead.profiles.layout import Layout, layout, limit_ends
@@ -70,82 +63,6 @@ class Mqtt(Section):
     @property
     def tls(self) -> bool:
         return self.url.tls
-
-
-class Line(Section):
-    """What differs at this home from the line in the device's profile."""
-
-    baud: Baud | None = None
-    parity: Parity | None = None
-    stop: StopBits | None = None
-    max_read: Annotated[int, Field(ge=1, le=125)] | None = Field(None, description="Registers in one request, at most.")
-    turnaround: Duration | None = Field(None, description="From the end of a request to the begin of the answer.")
-    gap: Duration | None = Field(None, description="Pause between an answer and the next request.")
-    timeout: Duration | None = None
-    retries: Annotated[int, Field(ge=0, le=10)] | None = None
-
-
-class ControlRange(Section):
-    """What an owner allows a control."""
-
-    power: str | None = Field(None, description="A narrower range, e.g. ..3 kW; a control in % of the rated power needs `rated` for that.")
-
-
-class DeviceControl(Section):
-    """How a device may be controlled: for how long a command holds, and a range for each control (charge: {power: ..3 kW})."""
-
-    model_config = ConfigDict(frozen=True, extra="allow", arbitrary_types_allowed=True)
-    __pydantic_extra__: dict[str, ControlRange]
-
-    lease: Duration = Field(3600.0, description="How long a command that must end holds when its author does not say, e.g. 60 min.")
-
-    @property
-    def ranges(self) -> Mapping[str, ControlRange]:
-        """Control → what the owner allows it."""
-        return self.__pydantic_extra__
-
-
-class DeviceConfig(Section):
-    """An inverter, a meter, …: which model it is and how it is reached."""
-
-    profile: str = Field(description="The device's model: a file of shared/profiles, or of `profiles/` beside this file.")
-    via: Annotated[
-        Via,
-        PlainValidator(way),
-        WithJsonSchema(
-            {
-                "type": "string",
-                "examples": ["cellar", "cellar/roof", "cellar/tcp://192.0.2.10", "tcp://192.0.2.10:502", "growatt-mqtt:energy/solar"],
-            }
-        ),
-    ] = Field(
-        description="The name of a node (node/bus where it has several), node/tcp://host[:port] for Modbus TCP by the node,"
-        " tcp://host[:port] for Modbus TCP by the gateway itself, or growatt-mqtt:<base topic> for an OpenInverterGateway on the broker."
-    )
-    name: Text | None = Field(None, description="What people call it; the profile's name unless given.")
-    unit: Annotated[int, Field(ge=0, le=255)] | None = Field(None, description="Modbus unit; the profile's unless given.")
-    every: Annotated[
-        dict[str, Period],
-        WrapValidator(every_group),
-        WithJsonSchema({"anyOf": [DURATION_SCHEMA, {"type": "object", "additionalProperties": DURATION_SCHEMA}]}),
-    ] = Field(
-        default_factory=dict,
-        description="How often it is read: one duration for the fastest groups (none is read more often), or one for each group.",
-    )
-    contract: Literal["json", "state", "none"] | None = Field(
-        None, description="The MQTT contract of the device's make: `json` where the profile has one, `state`, or `none`."
-    )
-    line: Line = Field(default_factory=Line)
-    read_only: bool = Field(False, description="Nothing is ever written to this device.")
-    limits: dict[str, str] = Field(
-        default_factory=dict,
-        description="Limits of the profile, e.g. {soc: 15..95 %, grid_import: 11 kW}, and narrower ranges for controls,"
-        " e.g. {grid_inject_limit: 0..50 %}. They hold whoever commands.",
-    )
-    control: DeviceControl = Field(default_factory=DeviceControl)
-    rated: Annotated[str, AfterValidator(rated_power)] | None = Field(
-        None, description="The power that 100 % of a control means, e.g. 5 kW."
-    )
 
 
 class Store(Section):
@@ -197,7 +114,7 @@ class Config(Section):
     )
     mqtt: Mqtt = Field(default_factory=Mqtt)
     nodes: dict[Id, NodeConfig] = Field(default_factory=dict)
-    devices: dict[Id, DeviceConfig] = Field(default_factory=dict)
+    devices: dict[Id, Device] = Field(default_factory=dict)
     store: Store = Field(default_factory=Store)
     web: Web = Field(default_factory=Web)
     log: Log = Field(default_factory=Log)
@@ -272,7 +189,7 @@ class Config(Section):
         node = self.nodes.get(via.node or "")
         return node.lines().get(self.bus_name(via) or "") if node is not None else None
 
-    def completed(self, devices: Mapping[str, DeviceConfig], profiles: Mapping[str, Profile]) -> Config:
+    def completed(self, devices: Mapping[str, Device], profiles: Mapping[str, Profile]) -> Config:
         """The same with what only the profiles say (called once, by `load`)."""
         config = self.model_copy(update={"devices": dict(devices)})
         config._profiles = dict(profiles)

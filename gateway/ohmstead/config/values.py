@@ -180,6 +180,15 @@ def every_group(written: object, handler: Callable[[object], dict[str, float]]) 
     return handler(written) if isinstance(written, dict) else {EVERY_GROUP: period(written)}
 
 
+def host_name(written: object) -> str:
+    """A host's name or address, and nothing else. Raises ValueError."""
+    text = str(written).strip()
+    if not re.fullmatch(r"[\w.-]+|[0-9a-fA-F:]+(%\w+)?", text) or not _can_be_asked(text):
+        raise ValueError("not an address; write it like 192.0.2.10 or shelly.lan")
+    return text
+
+
+Host = Annotated[str, AfterValidator(host_name)]
 Id = Annotated[str, AfterValidator(_id), WithJsonSchema({"type": "string", "pattern": f"^{_ID.pattern}$", "maxLength": MAX_NAME})]
 Duration = Annotated[float, PlainValidator(duration), WithJsonSchema(DURATION_SCHEMA)]
 Period = Annotated[float, PlainValidator(period), WithJsonSchema(DURATION_SCHEMA)]

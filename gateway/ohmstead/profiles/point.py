@@ -16,6 +16,7 @@ from ohmstead.profiles.formula import Formula, FormulaError
 from ohmstead.units import Span, span
 from ohmstead.yamlfile import Where, did_you_mean, problems
 
+Shown = Literal["always", "on-request", "never"]
 Kind = Literal["u16", "i16", "u32", "i32", "u64", "i64", "f32", "f64", "str", "bit", "dat", "byte"]
 Table = Literal["holding", "input"]
 Range = Annotated[Span, PlainValidator(span)]
@@ -94,6 +95,8 @@ class Point(Strict):
     """Decimals that are worth showing."""
     template: str | None = None
     """Home Assistant's value template, where `round` does not say it."""
+    shown: Shown = "always"
+    """`on-request`: an entity that its owner has to enable; `never`: kept, and neither a topic nor an entity."""
     vital: bool = False
     """Whether a node decodes it itself, for its limits and for when the gateway is away."""
     source: str = ""

@@ -1,0 +1,30 @@
+"""What an owner says of a Shelly meter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from ohmstead.config.device import SourceConfig
+from ohmstead.config.values import Host, Secret, TcpPort, Text
+
+
+class ShellyDevice(SourceConfig):
+    """A Shelly of the second generation or later that measures: over HTTP by its `host`, or over the broker by its `mqtt` prefix."""
+
+    source: Literal["shelly"]
+    host: Host | None = Field(None, description="Its address in the home network, e.g. 192.0.2.12.")
+    port: TcpPort = 80
+    mqtt: Text | None = Field(None, description="Its MQTT prefix on the broker, e.g. shellypro3em-a0b1c2.")
+    password: Secret | None = Field(None, repr=False)
+    password_file: Path | None = Field(None, description="A file that holds the device's password.")
+
+    @property
+    def profile(self) -> str:
+        return "shelly-em"
+
+    @property
+    def address(self) -> str:
+        return self.mqtt or f"{self.host}:{self.port}"
