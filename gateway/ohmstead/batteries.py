@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import structlog
 
 from ohmstead.clock import Clock
+from ohmstead.config.limits import returning
 from ohmstead.config.model import Config
 from ohmstead.control.arbiter import Arbiter
 from ohmstead.control.desk import Answer, Desk
@@ -37,7 +39,7 @@ _RESULT_S = 3600.0
 def targets_of(config: Config, device: str) -> dict[str, Target]:
     """What may be written to a device at this home."""
     profile, chosen = config.profile(device), config.devices[device]
-    return targets(
+    found = targets(
         device,
         profile,
         {control: config.raw_limits(device, control) for control in profile.controls},
@@ -46,6 +48,11 @@ def targets_of(config: Config, device: str) -> dict[str, Target]:
         ends=config.limit_ends(device),
         lease_s=chosen.control.lease,
     )
+    for name, target in found.items():
+        home = returning(target.limits, target.returns_to, config.layout(device, name).safe)
+        if home != target.returns_to:
+            found[name] = replace(target, returns_to=home)
+    return found
 
 
 def batteries(config: Config, known: Mapping[str, Mapping[str, Target]]) -> dict[str, Battery]:

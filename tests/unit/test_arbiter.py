@@ -154,25 +154,6 @@ def test_what_cannot_be_kept_is_not_done_and_a_stop_is_heard_afterwards(tmp_path
     run(story())
 
 
-def test_a_device_that_is_away_costs_no_writes_and_gets_the_newest_when_it_is_back(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with House(tmp_path) as house:
-            house.read()
-            await house.settled()
-            house.hand.writes.clear()
-            house.there = False
-            await house.wish("loxone", "charge", 60)
-            await house.wish("loxone", "charge", 40)
-            await house.passes(100)
-            assert house.hand.writes == []
-            assert house.arbiter.status("growatt").controls["charge"].pending
-            house.there = True
-            await house.settled()
-            assert [raw for control, raw, _ in house.hand.writes if control == "charge"] == [40]
-
-    run(story())
-
-
 # Restart
 
 

@@ -85,6 +85,8 @@ def test_a_wish_in_words_is_answered_when_it_is_done_and_when_it_ends(tmp_path: 
     [
         ("101", "out of range"),
         ("-1", "out of range"),
+        ("-0.5", "out of range"),
+        ("100.4", "out of range"),
         ("1" * 40, "out of range"),
         ("nan", "malformed"),
         ("inf", "malformed"),
@@ -129,7 +131,7 @@ def test_a_limit_a_stop_and_a_retained_copy_are_told_as_what_they_are(tmp_path: 
             await office.ask("charge", "60")
             await office.ask("reset", "")
             assert office.outcomes() == [("charge", "rejected", "latched"), ("reset", "rejected", "latched")]
-            await office.ask("stop", "0")
+            await office.ask("stop", " 0.0 ")
             await office.ask("reset", "")
             await office.ask("mode", "manual")
             await office.ask("lease", "30")
@@ -143,6 +145,32 @@ def test_a_limit_a_stop_and_a_retained_copy_are_told_as_what_they_are(tmp_path: 
             ]
             assert office.outcomes() == kinds
             assert house.arbiter.status("growatt").lease_s == 1800
+
+    run(story())
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -1.0, 0.0, 1e300, 10**400])
+def test_a_time_that_is_none_is_answered(tmp_path: Path, seconds: float) -> None:
+    async def story() -> None:
+        async with House(tmp_path) as house:
+            office = Office(house)
+            house.read()
+            await office.rest()
+            await office.ask("mode", "manual", seconds)
+            await office.ask("charge", "60", seconds)
+            assert office.outcomes() == [("mode", "rejected", "out of range"), ("charge", "rejected", "out of range")]
+            assert house.arbiter.mode("growatt") == "auto"
+
+    run(story())
+
+
+@pytest.mark.parametrize("text", ["0", "-5", "0.001", "1441", "1" * 40])
+def test_wishes_last_at_least_a_second_and_as_long_as_the_home_allows(tmp_path: Path, text: str) -> None:
+    async def story() -> None:
+        async with House(tmp_path) as house:
+            office = Office(house)
+            await office.ask("lease", text)
+            assert office.outcomes() == [("lease", "rejected", "out of range")]
 
     run(story())
 

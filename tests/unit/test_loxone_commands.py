@@ -216,7 +216,7 @@ async def test_a_power_out_of_range_is_answered_even_when_nothing_is_enabled(lox
     assert loxone.desk.wrote == [("charge", 20)]
 
 
-@pytest.mark.parametrize("text", ["0", "-5", "1441", "1e300"])
+@pytest.mark.parametrize("text", ["0", "0,01", "-5", "1441", "1e300"])
 async def test_a_timeout_out_of_range_is_answered(loxone: Miniserver, text: str) -> None:
     await loxone.say(("growatt/timeout", text))
     assert loxone.rejections() == [("growatt/timeout", "out of range")]

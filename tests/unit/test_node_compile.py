@@ -110,7 +110,7 @@ def test_controls_have_raw_limits_narrowed_by_the_owner(home: Config) -> None:
         "blocks": [[6, 25103, 1]],
         "fields": [[0, 1, 0, 100, 500, 1, None]],
         "budget": 50,
-        "reversion": b"\x03\xe8",
+        "reversion": b"\x01\xf4",
     }
     assert controls["charge_limit"]["fields"] == [[0, 1, 0, 0, 1000, 1, None]]
     assert (controls["charge_limit"]["safe"], "reversion" in controls["charge_limit"]) == (b"\0\0", False)

@@ -21,7 +21,7 @@ from ohmcore.standing import Device
 from ohmstead.control import words
 from ohmstead.control.arbitration import Told
 from ohmstead.control.audit import Audit, Entry, checkpoint
-from ohmstead.control.carrier import WRITES, Carried, Carrier
+from ohmstead.control.carrier import UNSENT, WRITES, Carried, Carrier
 from ohmstead.control.dispatch import Actuator
 from ohmstead.control.setup import Battery
 from ohmstead.control.views import ControlStatus, DeviceView, Refused, Status
@@ -330,6 +330,9 @@ class Arbiter:
 
     def _carried(self, device: str, carried: Carried) -> None:
         decision, outcome = carried.decision, carried.outcome
+        if outcome.kind == UNSENT:
+            self.feed(device, events.result(decision.control, decision.identity, UNSENT))
+            return
         line = log.info if outcome.kind in ("done", "unchanged") else log.warning
         line("carried out", device=device, control=decision.control, value=decision.value, outcome=outcome.kind, detail=outcome.detail)
         for outcomes in self._outcomes:

@@ -1,7 +1,8 @@
 """Carries what was decided to one device: commands in their order, the newest for a control instead of the one before, and the renewals
 of what a node or the gateway's own guard holds under a lease.
 
-What cannot be reached is waited for: a command that nobody could hear is no failure of the device, and costs no write.
+What cannot be reached is waited for: a command that nobody could hear is no failure of the device, and costs no write, also where a newer
+one takes its place.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ log = structlog.get_logger(service="control")
 WRITES = ("command", "revert", "safe")
 """The kinds of decisions that are written."""
 
+UNSENT = "unsent"
+"""The outcome of a decision that a newer one replaced while the device was away."""
+
 _LOOK_S = 0.25
 _STOPPED_S = 10.0
 
@@ -39,7 +43,8 @@ class Carried(NamedTuple):
 
 class Carrier:
     """`targets` are the controls that are decided upon; `reachable` tells whether the device can be reached now, `carried` is told what
-    became of each decision but those that a newer one replaced, `latched` that the node before the device is. `mono` in seconds."""
+    became of each decision but those that a newer one replaced under way, `latched` that the node before the device is. `mono` in
+    seconds."""
 
     def __init__(
         self,
@@ -63,6 +68,7 @@ class Carrier:
         self._number = 0
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self._renewing: dict[str, asyncio.Task[None]] = {}
+        self._unsent: dict[str, Decision] = {}
         self._due: dict[str, float] = {}
         self.sent_at: dict[str, float] = {}
         """When each control was commanded last, or that was answered (monotonic)."""
@@ -72,6 +78,10 @@ class Carrier:
         for running in (self._under_way.pop(decision.control, None), self._renewing.pop(decision.control, None)):
             if running is not None:
                 running.cancel()
+        unsent = self._unsent.pop(decision.control, None)
+        if unsent is not None:
+            self._carried(self._device, Carried(unsent, Outcome(UNSENT), self._mono()))
+        self._unsent[decision.control] = decision
         self._due.pop(decision.control, None)
         self.sent_at[decision.control] = self._mono()
         self._under_way[decision.control] = asyncio.create_task(self._write(decision), name=f"control-{self._device}-{decision.control}")
@@ -109,6 +119,7 @@ class Carrier:
         lease_s = NODE_LEASE_S if target.lease_required else 0.0
         if value != target.returns_to and decision.author:
             lease_s = min(NODE_LEASE_S, decision.lease_ms / 1000)
+        self._unsent.pop(decision.control, None)
         while True:
             self.sent_at[decision.control] = self._mono()
             outcome = await self._asked(target, value, lease_s)

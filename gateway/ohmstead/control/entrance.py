@@ -7,6 +7,7 @@ level, 0 or 1) and `reset`.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -15,11 +16,12 @@ import structlog
 
 from ohmcore import events
 from ohmcore.records import Decision, Event
-from ohmstead.control import words
+from ohmstead.control import loxone_words, words
 from ohmstead.control.arbiter import Arbiter
 from ohmstead.control.carrier import WRITES, Carried
 from ohmstead.control.desk import Answer, Desk
 from ohmstead.control.dispatch import Outcome
+from ohmstead.control.loxone_words import Unreadable
 from ohmstead.control.target import MAX_TEXT, Target, number_in
 from ohmstead.control.views import Status
 from ohmstead.errors import OhmsteadError, Reason, Rejected
@@ -28,7 +30,6 @@ log = structlog.get_logger(service="control")
 
 MODE, LEASE, STOP, RESET = "mode", "lease", "stop", "reset"
 _RELEASE = "release"
-_LEVELS = {"0": 0, "1": 1, "off": 0, "on": 1}
 
 
 class _Asked(NamedTuple):
@@ -122,7 +123,7 @@ class Entrance:
     async def _wish(self, device: str, control: str, text: str, author: str, wanted_s: float | None) -> Outcome:
         target = self._arbiter.battery(device).targets[control]
         raw = _raw_in(target, text)
-        lease_ms = None if wanted_s is None else round(max(min(wanted_s, 1e9), -1e9) * 1000) if wanted_s == wanted_s else -1
+        lease_ms = _lease_ms(wanted_s)
         before = self._asked.get((device, control))
         self._asked[device, control] = _Asked(author, text)
         identity = self._arbiter.next_identity(device, author)
@@ -164,11 +165,11 @@ class Entrance:
     def _of_device(self, control: str, text: str, author: str, wanted_s: float | None) -> Event:
         if control == MODE:
             named = {"0": "auto", "1": "manual"}.get(text, text.lower())
-            return events.mode(author, named, None if wanted_s is None else round(wanted_s * 1000))
+            return events.mode(author, named, _lease_ms(wanted_s))
         number = number_in(text)
         if control == STOP:
-            return events.stop(_LEVELS.get(text.lower(), -1))
-        return events.lease(author, -1 if number is None else int(min(number * 60_000, Decimal(10**12))))
+            return events.stop(_level(text))
+        return events.lease(author, -1 if number is None else loxone_words.lease_ms(min(number, Decimal(10**7))))
 
     async def _reset(self, device: str, author: str) -> Outcome:
         node = self._node_of(device)
@@ -246,12 +247,29 @@ class Entrance:
 
 
 def _raw_in(target: Target, text: str) -> int | None:
-    """The raw value of a number in the control's unit, truncated; also one that this home does not allow. None: no number."""
+    """The raw value of a number in the control's unit, on the one below it; what lies beyond an end stays beyond it. None: no number."""
     number = number_in(text) if len(text) <= MAX_TEXT else None
     if number is None:
         return None
     scaled = number * target.divisor if target.divisor != 1 else number / Decimal(str(target.scale))
-    return int(scaled) if abs(scaled) < 1 << 40 else 1 << 40
+    if abs(scaled) >= 1 << 40:
+        return 1 << 40
+    return math.ceil(scaled) if scaled > target.limits.maximum else math.floor(scaled)
+
+
+def _lease_ms(seconds: float | None) -> int | None:
+    """How long something is wanted, for the arbiter to judge; a time that is no finite number is none at all."""
+    if seconds is None:
+        return None
+    return round(seconds * 1000) if abs(seconds) < 1e9 else -1
+
+
+def _level(text: str) -> int:
+    """0 or 1, in whichever words; -1: neither."""
+    try:
+        return int(loxone_words.level(text.encode(errors="replace")))
+    except Unreadable:
+        return -1
 
 
 def _refusal(decision: Decision) -> Outcome | None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 import re
+from decimal import Decimal
 
 MOST_BYTES = 64
 """A longer text is not looked at."""
 
+_LEAST_MS = 1000
 _SHOWN = 40
 _NUMBER = re.compile(r"([+-]?(?:[0-9]+[.,]?[0-9]*|[.,][0-9]+)(?:[eE][+-]?[0-9]{1,4})?)\s*([A-Za-z]*)")
 _LEVELS = {"on": True, "true": True, "yes": True, "off": False, "false": False, "no": False}
@@ -45,6 +47,12 @@ def kilowatts(payload: bytes) -> float:
 def minutes(payload: bytes) -> float:
     """A time in minutes, `60`, `60,0` or `60 min`. Raises Unreadable."""
     return _size(payload, "min", "a time in minutes, such as 60")
+
+
+def lease_ms(minutes: float | Decimal) -> int:
+    """How long wishes are to last, for the arbiter to judge; less than a second is no time at all."""
+    ms = round(minutes * 60_000)
+    return ms if ms >= _LEAST_MS else min(ms, 0)
 
 
 def mode(payload: bytes) -> str:

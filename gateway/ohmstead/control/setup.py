@@ -156,15 +156,14 @@ def _watts(profile: Profile, name: str, rated_w: float | None) -> float | None:
 
 
 def _control(profile: Profile, target: Target, watts: float | None) -> Control:
-    chosen = profile.controls[target.control]
-    effect = _EFFECTS[chosen.effect]
+    effect = _EFFECTS[profile.controls[target.control].effect]
     home = target.returns_to if target.returns_to is not None else 0
     safe = home if target.layout is None or target.layout.safe is None else target.layout.safe
     limits = target.limits
     return Control(
         target.control,
-        min(limits.minimum, home, safe),  # what the owner allows, and the way back
-        max(limits.maximum, home, safe),
+        limits.minimum,
+        limits.maximum,
         limits.step,
         home,
         safe,

@@ -5,6 +5,7 @@ Values with `raw` are integers in the smallest unit of their control (`ControlVi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -13,8 +14,8 @@ class ControlView(NamedTuple):
     """A control of a battery as the home has it.
 
     `word` is what it does: `charge`, `discharge` or `export`. `least`, `most`, `step`, `home` and `safe` are raw; `home` is what it has
-    when nobody wants anything. A raw value is so many `unit`s times `scale`, and so many W times `watts`; that is None where nobody said
-    what 100 % is.
+    when nobody wants anything. It takes what lies between `least` and `most`, and beside that `home` and `safe`. A raw value is so many
+    `unit`s times `scale`, and so many W times `watts`; that is None where nobody said what 100 % is.
     """
 
     name: str
@@ -29,6 +30,9 @@ class ControlView(NamedTuple):
     safe: int
     watts: float | None = None
 
+    def takes(self, raw: int) -> bool:
+        return self.least <= raw <= self.most or raw in (self.home, self.safe)
+
     def in_unit(self, raw: int) -> float:
         return round(raw * self.scale, 6)
 
@@ -37,7 +41,7 @@ class ControlView(NamedTuple):
         return None if self.watts is None else raw * self.watts / 1000
 
     def raw_of(self, size: float) -> int:
-        """The raw value of a size in `unit`, on the step below it (towards zero). It may lie outside of the range: the arbiter says so."""
+        """The raw value of a size in `unit`, on the step below it. It may lie outside of the range: the arbiter says so."""
         return self._step(round(size / self.scale, 6))
 
     def raw_of_kw(self, kw: float) -> int | None:
@@ -45,7 +49,7 @@ class ControlView(NamedTuple):
         return None if self.watts is None else self._step(round(kw * 1000 / self.watts, 6))
 
     def _step(self, raw: float) -> int:
-        return self.least + int((raw - self.least) / self.step) * self.step
+        return self.least + math.floor(round((raw - self.least) / self.step, 6)) * self.step
 
 
 class DeviceView(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+from ohmstead.config.limits import returning
 from ohmstead.config.model import Config
 from ohmstead.profiles.compiler import PollGroup
 from ohmstead.profiles.limit import Threshold, thresholds
@@ -51,7 +52,8 @@ def _control(config: Config, device: str, control: str) -> dict[str, Any]:
         ],
         "budget": chosen.budget,
     }
-    for key, raw in (("safe", layout.safe), ("reversion", layout.reversion)):
+    home = returning(config.raw_limits(device, control), layout.reversion, layout.safe)
+    for key, raw in (("safe", layout.safe), ("reversion", home)):
         if raw is not None:
             said[key] = layout.octets(raw)
     if chosen.lease == "required":

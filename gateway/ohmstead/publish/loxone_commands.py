@@ -229,7 +229,7 @@ class LoxoneCommands:
             is_so = word == status.mode == "auto" and not any(control.rank == "manual" for control in status.controls.values())
             return None if is_so else events.mode(LOXONE, word)
         if verb == "timeout":
-            return None if word * 60 == status.lease_s else events.lease(LOXONE, round(min(max(word, -1.0), 1e7) * 60_000))
+            return None if word * 60 == status.lease_s else events.lease(LOXONE, loxone_words.lease_ms(min(max(word, -1.0), 1e7)))
         if verb == _STOP:
             return None if status.stop == int(word) else events.stop(int(word))
         return events.reset(LOXONE)
@@ -253,7 +253,7 @@ class LoxoneCommands:
         key = (device, control.name)
         if asked.power is not None:
             raw = _raw(control, asked.power)
-            if not control.least <= raw <= control.most:
+            if not control.takes(raw):
                 return self._wish_for(device, control, raw)  # the arbiter says that it is out of range
             self._powers[key] = raw
         enable = asked.enable
@@ -287,7 +287,7 @@ def restricts(control: ControlView) -> bool:
 def _raw(control: ControlView, kw: float) -> int:
     """The raw value of a power, on the step below it; one that is out of range for a power that is. Raises Rejected."""
     if kw < 0:
-        return control.least - 1
+        return min(control.least, control.home, control.safe) - 1
     raw = control.raw_of_kw(min(kw, _MOST_KW))
     if raw is None:
         raise Rejected(
