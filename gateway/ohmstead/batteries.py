@@ -9,6 +9,7 @@ from pathlib import Path
 
 import structlog
 
+from ohmcore.standing import Device as Standing
 from ohmstead.clock import Clock
 from ohmstead.config.limits import returning
 from ohmstead.config.model import Config
@@ -128,7 +129,7 @@ class Batteries:
         )
         self.grid = GridInput(config.site, messenger, config.control.grid.words, self._feed_all)
         judge = self.arbiter
-        self.plan = PlanAuthor(self._planned, judge.devices.get, judge.state, judge.next_identity, judge.feed)
+        self.plan = PlanAuthor(self._planned, judge.devices, judge.state, judge.next_identity, judge.feed)
 
     def others(self, known: Mapping[str, Mapping[str, Target]]) -> dict[str, dict[str, Target]]:
         """The controls that the arbiter leaves to the desk."""
@@ -191,10 +192,11 @@ class Batteries:
         known = [watts for watts, read_at in self._house_w.values() if self._clock.mono() - read_at <= _FRESH_S]
         return self._wishes(now, max(known) if known else None)
 
-    def _feed_all(self, event: tuple[object, ...]) -> None:
-        """The network operator's statements go to every battery."""
+    def _feed_all(self, event: tuple[object, ...], fresh: bool) -> None:
+        """The network operator's statements go to every battery; one that is not fresh means nothing in failsafe."""
         for device in self.arbiter.devices:
-            self.arbiter.feed(device, event)
+            if fresh or not Standing(self.arbiter.state(device)).failsafe:
+                self.arbiter.feed(device, event)
 
     def _relay(self, device: str, level: int) -> None:
         """The emergency stop goes to the node as well, which obeys it without us."""

@@ -24,7 +24,7 @@ from ohmstead.publish.announcement import Discovery
 from ohmstead.publish.battery import BatteryTopic
 from ohmstead.web.control import Control, add_routes
 from tests.publishing import Recorder
-from tests.unit.battery_house import House
+from tests.unit.battery_house import START, House
 
 
 def run(story: Coroutine[Any, Any, None]) -> None:
@@ -291,7 +291,7 @@ def test_under_a_limit_nothing_is_charged_and_a_kept_copy_frees_nobody(tmp_path:
     async def story() -> None:
         async with House(tmp_path) as house:
             broker = Recorder()
-            grid = GridInput("test", broker, {}, lambda event: house.arbiter.feed("growatt", event))
+            grid = GridInput("test", broker, {}, lambda event, fresh: house.arbiter.feed("growatt", event))
             grid.start()
             house.read()
             await house.wish("loxone", "charge", 60)
@@ -319,7 +319,7 @@ def test_the_plan_commands_through_the_arbiter_and_yields_to_people(tmp_path: Pa
         async with House(tmp_path) as house:
             wanted: list[Wish] = []
             judge = house.arbiter
-            author = PlanAuthor(lambda now: wanted, judge.devices.get, judge.state, judge.next_identity, judge.feed)
+            author = PlanAuthor(lambda now: wanted, judge.devices, judge.state, judge.next_identity, judge.feed)
             house.read()
             await house.settled()
             wanted.append(Wish("growatt", "charge", 2500.0, "W", round(house.wall) + 900, "the cheapest quarter", "cheapest"))
@@ -348,5 +348,36 @@ def test_the_plan_commands_through_the_arbiter_and_yields_to_people(tmp_path: Pa
             wanted.append(Wish("growatt", "heat", 1.0, "W", round(house.wall) + 900, "", ""))
             await looks()
             assert "no control heat" in author.trouble
+
+    run(story())
+
+
+def test_what_the_plan_wanted_before_a_restart_ends_if_it_wants_it_no_more(tmp_path: Path) -> None:
+    async def story() -> None:
+        wanted: list[Wish] = []
+
+        def author_of(house: House) -> PlanAuthor:
+            judge = house.arbiter
+            return PlanAuthor(lambda now: wanted, judge.devices, judge.state, judge.next_identity, judge.feed)
+
+        async with House(tmp_path) as house:
+            house.read()
+            await house.settled()
+            end = round(house.wall) + 4 * 3600
+            wanted += [Wish("growatt", "charge", 2500.0, "W", end, "cheap", "cheapest"), Wish("growatt", "export", 0.0, "%", end, "", "")]
+            author_of(house).look(house.wall, house.mono)
+            await house.settled()
+            assert house.hand.last("charge") == 50
+            assert house.hand.last("export_limit") == 0
+        del wanted[0]
+        async with House(tmp_path, now=START + 30) as house:
+            author = author_of(house)
+            for _ in range(8):
+                author.look(house.wall, house.mono)
+                await house.passes(10)
+            assert house.hand.last("charge") == 0
+            assert house.arbiter.explain("growatt", "charge").plan is None
+            assert house.hand.last("export_limit") == 0, "it still wants that"
+            assert house.arbiter.explain("growatt", "export_limit").author == "plan"
 
     run(story())

@@ -1,7 +1,8 @@
 """The network operator's limit as it comes over MQTT: `ohm/<site>/grid/limit` and `ohm/<site>/grid/heartbeat`.
 
 The limit is what the house may take in kW (`4.2`, `4,2`), `none`, or one of the home's own words. It is a level and may be retained, but a
-copy that a broker kept only limits: that nothing is limited has to be said afresh. Each heartbeat is a live message, whatever it says.
+copy that a broker kept only limits: that nothing is limited has to be said afresh, and so has whatever ends a failsafe. Each heartbeat is
+a live message, whatever it says.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ _FREE = ("none", "")
 
 
 class GridInput:
-    """Hands each statement to `feed`. `named`: the home's words for limits, W or None for no limit. `refused` counts what is no limit."""
+    """Hands each statement to `feed`, and whether it is fresh. `named`: the home's words for limits, W or None for no limit. `refused`
+    counts what is no limit."""
 
-    def __init__(self, site: str, messenger: Messenger, named: Mapping[str, float | None], feed: Callable[[Event], None]) -> None:
+    def __init__(self, site: str, messenger: Messenger, named: Mapping[str, float | None], feed: Callable[[Event, bool], None]) -> None:
         self._root = f"ohm/{site}/grid"
         self._messenger = messenger
         self._named = named
@@ -47,15 +49,15 @@ class GridInput:
             if not known:
                 self.refused += 1
                 log.warning("no limit of the grid", said=said)
-                self._feed(("grid", said))  # the audit knows of it; nothing changes
+                self._feed(("grid", said), True)  # the audit knows of it; nothing changes
                 continue
-            self._feed(events.grid(watts))
+            self._feed(events.grid(watts), not message.retain)
 
     def _beats(self, messages: Sequence[Message]) -> None:
         live = [message for message in messages if not message.retain]
         self.retained += len(messages) - len(live)
         if live:
-            self._feed(events.heartbeat())
+            self._feed(events.heartbeat(), True)
 
 
 def limit_of(said: str, named: Mapping[str, float | None]) -> tuple[bool, int | None]:

@@ -1,9 +1,12 @@
-"""The plan as one of the arbiter's authors: what it wants now is wished for, prolonged, and withdrawn when it wants it no more."""
+"""The plan as one of the arbiter's authors: what it wants now is wished for, prolonged, and withdrawn when it wants it no more.
+
+So is what it wanted before a restart: the plan that is made then may be another one, or none.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import structlog
@@ -18,6 +21,9 @@ from ohmstead.control.views import ControlView, DeviceView
 log = structlog.get_logger(service="plan")
 
 _AGAIN_S = 60.0
+_MADE_S = 60.0
+"""So long after a start the first plan may take to be made."""
+
 _SAME_S = 5.0
 
 
@@ -36,7 +42,7 @@ class PlanAuthor:
     def __init__(
         self,
         wishes: Callable[[float], Sequence[Wish]],
-        devices: Callable[[str], DeviceView | None],
+        devices: Mapping[str, DeviceView],
         state: Callable[[str], State],
         next_identity: Callable[[str, str], int],
         feed: Callable[[str, Event], None],
@@ -49,13 +55,15 @@ class PlanAuthor:
         self._next_identity = next_identity
         self._feed = feed
         self._wished: dict[tuple[str, str], _Wished] = {}
+        self._before: set[tuple[str, str]] = set()
+        self._begun: float | None = None
 
     def look(self, wall: float, mono: float) -> None:
         """`wall`: UTC seconds, `mono`: monotonic ones."""
         wanted: set[tuple[str, str]] = set()
         trouble = ""
         for wish in self._wishes(wall):
-            device = self._devices(wish.device)
+            device = self._devices.get(wish.device)
             view = device.by_word(wish.control) if device is not None else None
             if device is None or view is None:
                 trouble = f"{wish.device} has no control {wish.control} that could be planned for"
@@ -69,10 +77,26 @@ class PlanAuthor:
         for device_name, control in [key for key in self._wished if key not in wanted]:
             del self._wished[device_name, control]
             self._feed(device_name, events.withdraw(PLAN, control))
+        self._end_what_was(wanted, mono)
         if trouble != self.trouble:
             self.trouble = trouble
             if trouble:
                 log.warning("the plan cannot be carried out", reason=trouble)
+
+    def _end_what_was(self, wanted: set[tuple[str, str]], mono: float) -> None:
+        """Withdraws what was wished for before the start and is not any more."""
+        if self._begun is None:
+            self._begun = mono
+            for name, device in self._devices.items():
+                for control in device.controls:
+                    found = explain(self._state(name), control, round(mono * 1000))
+                    if found.plan is not None or found.waiting is not None:
+                        self._before.add((name, control))
+        self._before -= wanted
+        if self._before and mono - self._begun >= _MADE_S:
+            for name, control in self._before:
+                self._feed(name, events.withdraw(PLAN, control))
+            self._before.clear()
 
     def _wish(self, device: str, view: ControlView, raw: int, wish: Wish, wall: float, mono: float) -> None:
         before = self._wished.get((device, view.name))
