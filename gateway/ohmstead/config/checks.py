@@ -55,6 +55,7 @@ def complete(config: Config, folder: Path, left_out: Collection[Keys]) -> tuple[
             wrong += [mistake for mistake in error.mistakes if mistake.file]
             problems += [Problem(("devices", name, "profile"), one.text, device.profile) for one in error.mistakes if not one.file]
             continue
+        profile = device.fitted(profile)
         problems += [Problem(("devices", name, *keys), *told) for keys, *told in wishes.unfit(device.points, profile)]
         profile = wishes.fulfilled(device.points, profile)
         profiles[name] = profile.model_copy(update={"line": _line(profile.line, config.bus_of(device.via), device)})

@@ -22,6 +22,7 @@ from ohmstead.config.values import (
     rated_power,
     way,
 )
+from ohmstead.profiles.model import Profile
 from ohmstead.profiles.point import Shown
 
 
@@ -99,6 +100,10 @@ class AnyDevice(Section):
     points: dict[str, PointConfig] = Field(
         default_factory=dict, description="What is wanted otherwise of single points, e.g. {pv_power: {name: Roof, above: 9800}}."
     )
+
+    def fitted(self, profile: Profile) -> Profile:
+        """Its model's profile as this device wants it, before what is said of single points."""
+        return profile
 
 
 class DeviceConfig(AnyDevice):
