@@ -13,6 +13,7 @@ import asyncio
 import gc
 import signal
 from collections.abc import Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -21,6 +22,7 @@ import ohmstead
 from ohmstead.batteries import Batteries, targets_of
 from ohmstead.clock import Clock
 from ohmstead.config.model import Config
+from ohmstead.config.wishes import fulfilled
 from ohmstead.control.answers import Answers
 from ohmstead.control.desk import Desk
 from ohmstead.control.dispatch import Actuator, NodeActuator, outcome_of
@@ -30,19 +32,21 @@ from ohmstead.control.requests import BridgeRequests
 from ohmstead.control.topics import ControlTopics
 from ohmstead.errors import OhmsteadError
 from ohmstead.mqtt import BrokerAddress, MqttClient
-from ohmstead.nodeless import actuator_of, source_of
+from ohmstead.nodeless import StoreMemory, Surroundings, actuator_of, source_of
 from ohmstead.nodes.fleet import Event, Fleet, ends_ownership
 from ohmstead.nodes.ingest import Ingest
 from ohmstead.observe.latest import Latest
 from ohmstead.observe.overview import Overview
 from ohmstead.profiles.decode import Decoder
 from ohmstead.publish.bridge import Bridge
-from ohmstead.publish.device import DeviceOutlets, battery_outlets, device_outlets, node_outlets, retired_devices
+from ohmstead.publish.device import DeviceOutlets, battery_outlets, device_outlets, members, node_outlets, retired_devices
 from ohmstead.publish.home_assistant import bridge_topic
 from ohmstead.publish.node_diagnostics import Told
 from ohmstead.publish.outlet import Outlet
 from ohmstead.readings import Snapshot, Stream, Subscriber, Value
+from ohmstead.roster import Listed, roster_of
 from ohmstead.sources.growatt_mqtt import GrowattMqtt
+from ohmstead.sources.polling import Member
 from ohmstead.store.lock import StoreLock
 from ohmstead.store.protocol import Store
 from ohmstead.store.sqlite import SqliteStore
@@ -89,6 +93,7 @@ class Gateway:
         self.decoders = {device: Decoder(profile, config.zone, self.scans[device]) for device, profile in self.profiles.items()}
         self.periods = {device: config.periods(device) for device in config.devices}
         self._lock = StoreLock(config.store.path)
+        self._units = {device: profile.units() for device, profile in self.profiles.items()}
         self.store = self._open_store()
         self.writer = Writer(self.store, flush=config.store.flush)
         self.stream = Stream(_subscriber_failed)
@@ -106,17 +111,25 @@ class Gateway:
             mono=clock.mono,
             wall=clock.wall,
         )
+        memory = StoreMemory(self.store)
         self.sources = {
-            device: source_of(config, device, self.decoders[device], self.mqtt, self._emit, clock)
+            device: source_of(
+                device,
+                self.decoders[device],
+                Surroundings(config, self.mqtt, self._emit, partial(self._adopt, device), memory, clock),
+            )
             for device, chosen in config.devices.items()
             if chosen.via.node is None
         }
         self.latest = Latest(config.devices, clock.mono)
+        self.roster = roster_of(config)
+        self.members = members(config, self.mqtt)
         self.desk = self._desk()
         self.planning = self._planning()
         self.devices = self._outlets()
         self.overview = Overview(
             config=config,
+            roster=self.roster,
             mqtt=self.mqtt,
             writer=self.writer,
             fleet=self.fleet,
@@ -124,7 +137,6 @@ class Gateway:
             sources=self.sources,
             desk=self.desk,
             latest=self.latest,
-            periods=self.periods,
             wall=clock.wall,
             mono=clock.mono,
             started=clock.mono(),
@@ -134,6 +146,7 @@ class Gateway:
         self.outlets: list[Outlet] = [*(outlet for device in self.devices.values() for outlet in device.outlets), self._bridge()]
         self.outlets += node_outlets(config, self.mqtt, self._told)
         self.outlets += battery_outlets(config, self.mqtt, self.batteries.arbiter)
+        self.outlets.append(self.members)
         if self.planning is not None:
             self.outlets.append(self.planning.topic)
         self.loxone = self._loxone()
@@ -157,10 +170,34 @@ class Gateway:
     def _open_store(self) -> Store:
         return SqliteStore(
             self.config.store.path,
-            units={device: profile.units() for device, profile in self.profiles.items()},
+            units=self._units,
             transient={device: [p.id for p in profile.points.values() if p.clock] for device, profile in self.profiles.items()},
             keep_raw_s=self.config.store.keep_raw,
         )
+
+    def _adopt(self, parent: str, member: Member) -> None:
+        """Something behind a device, or the device itself now that it has said what it is."""
+        own = member.device == parent
+        if not own and member.device in self.config.devices:
+            log.error("two devices of one name", device=member.device, behind=parent, advice="call one of them otherwise in ohmstead.yaml")
+            return
+        profile = fulfilled(self.config.devices[parent].points, member.profile)
+        listed = Listed(
+            device=member.device,
+            title=self.roster[parent].title if own else member.name,
+            profile=profile,
+            periods=dict.fromkeys(profile.groups, member.period_s),
+            via=self.roster[parent].via,
+            parent=None if own else parent,
+            serial=member.serial,
+        )
+        if self.roster.list(listed):
+            self._units[member.device] = profile.units()
+            self.latest.add(member.device)
+            if own:
+                self.devices[parent].learn(profile)
+            else:
+                self.members.list(listed)
 
     def _emit(self, snapshot: Snapshot) -> None:
         self.writer.record(snapshot)
@@ -254,7 +291,7 @@ class Gateway:
             "version": ohmstead.__version__,
             "site": config.site,
             "devices": {
-                name: {"profile": device.profile, "name": device.name, "via": self.overview.via(name)}
+                name: {"profile": device.profile, "name": device.name, "via": self.roster[name].via}
                 for name, device in config.devices.items()
             },
             "nodes": list(config.nodes),
@@ -347,6 +384,9 @@ class Gateway:
             for device, outlets in self.devices.items():
                 if outlets.values.online and self.overview.online(device) is False:
                     outlets.values.lost()
+            for device, values in self.members.values():
+                if values.online and self.overview.online(device) is False:
+                    values.lost()
             for outlet in self.outlets:
                 outlet.tick(now)
             self.desk.tick()

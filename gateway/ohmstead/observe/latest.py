@@ -31,6 +31,12 @@ class Latest:
         self._groups: dict[str, dict[str, tuple[float, Snapshot]]] = {device: {} for device in self.snapshots}  # read at, on that clock
         self._waiters: set[asyncio.Future[None]] = set()
 
+    def add(self, device: str) -> None:
+        """One more device."""
+        if device not in self._groups:
+            self.snapshots[device] = self.readings[device] = 0
+            self._groups[device] = {}
+
     def take(self, snapshot: Snapshot) -> None:
         groups = self._groups.get(snapshot.device)
         if groups is None:

@@ -12,6 +12,7 @@ from ohmstead.profiles.model import Point, Profile
 from ohmstead.publish.numbers import plain
 from ohmstead.publish.values import decimals
 from ohmstead.readings import Value
+from ohmstead.roster import Listed
 
 
 class LiveDocument:
@@ -21,10 +22,16 @@ class LiveDocument:
         self._overview = overview
         self._flows: dict[str, dict[str, Formula | None] | None] = {}
         self._texts: dict[str, dict[str, Callable[[Value], str]]] = {}
-        for device in overview.config.devices:
-            profile = overview.config.profile(device)
-            self._flows[device] = profile.flow.formulas() if profile.flow else None
-            self._texts[device] = {point.id: plain(decimals(profile, point)) for point in profile.points.values()}
+        for listed in overview.roster:
+            self._add(listed)
+        overview.roster.on_change(self._add)
+
+    def _add(self, listed: Listed) -> None:
+        profile = listed.profile
+        self._flows[listed.device] = profile.flow.formulas() if profile.flow else None
+        self._texts[listed.device] = {
+            point.id: plain(decimals(profile, point)) for point in profile.points.values() if point.shown != "never"
+        }
 
     def compose(self) -> dict[str, Any]:
         overview = self._overview
@@ -38,7 +45,7 @@ class LiveDocument:
             "broker": overview.mqtt.connected,
             "store": {"healthy": overview.writer.healthy, "trouble": overview.writer.trouble, "kept": overview.writer.committed},
             "nodes": [self._node(name, now) for name in overview.fleet.nodes],
-            "devices": [self._device(device, now) for device in config.devices],
+            "devices": [self._device(listed, now) for listed in overview.roster],
         }
 
     def _node(self, name: str, now: float) -> dict[str, Any]:
@@ -56,24 +63,24 @@ class LiveDocument:
             "bus": dict(bus),
         }
 
-    def _device(self, device: str, now: float) -> dict[str, Any]:
-        overview = self._overview
-        profile = overview.config.profile(device)
+    def _device(self, listed: Listed, now: float) -> dict[str, Any]:
+        overview, device, profile = self._overview, listed.device, listed.profile
         values = overview.latest.values(device)
         serial = values.get(profile.identity.serial or "")
         return {
             "name": device,
-            "title": overview.config.devices[device].name or profile.name,
+            "title": listed.title,
+            "parent": listed.parent,
             "state": overview.state(device),
             "age": overview.age(device),
-            "via": overview.via(device),
-            "serial": serial.value if serial else None,
+            "via": listed.via,
+            "serial": serial.value if serial else listed.serial,
             "flow": flow(self._flows[device], values),
             "groups": [self._group(device, group, profile, values, now) for group in profile.groups],
         }
 
     def _group(self, device: str, group: str, profile: Profile, values: Mapping[str, LatestValue], now: float) -> dict[str, Any]:
-        points = profile.in_group(group)
+        points = [point for point in profile.in_group(group) if point.shown != "never"]
         times = [values[point.id].time for point in points if point.id in values]
         return {
             "name": group,

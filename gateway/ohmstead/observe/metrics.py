@@ -10,11 +10,13 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from ohmstead.observe.overview import Overview
+from ohmstead.sources.resilience import Health
 
-BUS = ("requests", "ok", "no_answer", "partial", "crc", "exception", "wrong", "late_bytes")
+BUS = ("requests", "ok", "no_answer", "partial", "crc", "exception", "wrong", "late_bytes", "limited", "skipped")
 """The counters of a bus, as nodes report them and as the gateway's own sources count them."""
 
 _STATES = ("ok", "stale", "offline", "waiting")
+_BREAKER = ("closed", "open", "half-open")
 
 
 class Metrics:
@@ -88,7 +90,7 @@ class _Gateway(Collector):
 
     def _devices(self) -> Iterator[Metric]:
         overview = self._overview
-        devices = list(overview.config.devices)
+        devices = [listed.device for listed in overview.roster]
         latest = overview.latest
         states = [((device, state), float(overview.state(device) == state)) for device in devices for state in _STATES]
         yield _gauge("ohmstead_device_state", "1 for the state a device is in.", states, ("device", "state"))
@@ -98,6 +100,12 @@ class _Gateway(Collector):
         yield _counter("ohmstead_snapshots_published", "Poll groups published.", taken, ("device",))
         readings = [((device,), latest.readings[device]) for device in devices]
         yield _counter("ohmstead_readings_published", "Readings published.", readings, ("device",))
+        health = [((device, state), float(overview.component(device) == state)) for device in devices for state in Health]
+        yield _gauge("ohmstead_device_health", "1 for the health a device is in.", health, ("device", "health"))
+        breakers = [((device, state), float(breaker.state == state)) for device, breaker in overview.breakers() for state in _BREAKER]
+        yield _gauge("ohmstead_source_breaker", "1 for the state of an endpoint's circuit breaker.", breakers, ("device", "state"))
+        opened = [((device,), breaker.opened) for device, breaker in overview.breakers()]
+        yield _counter("ohmstead_source_breaker_opened", "How often it opened.", opened, ("device",))
         bus = [((device, kind), count) for device in devices for kind, count in _bus(overview.counters(device))]
         yield _counter("ohmstead_bus_requests", "Requests to a device by what came of them.", bus, ("device", "kind"))
 

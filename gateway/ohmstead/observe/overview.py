@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -15,6 +15,8 @@ from ohmstead.mqtt import MqttClient
 from ohmstead.nodes.fleet import Fleet, NodeState
 from ohmstead.nodes.ingest import Ingest
 from ohmstead.observe.latest import Latest
+from ohmstead.roster import Roster
+from ohmstead.sources.resilience import Breaker, Health
 from ohmstead.store.writer import Writer
 
 _STALE_PERIODS = 3
@@ -35,9 +37,10 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Overview:
-    """The parts of a gateway, to be looked at. `periods` says per device how often each of its groups is read, in seconds."""
+    """The parts of a gateway, to be looked at."""
 
     config: Config
+    roster: Roster
     mqtt: MqttClient
     writer: Writer
     fleet: Fleet
@@ -45,7 +48,6 @@ class Overview:
     sources: Mapping[str, Source]
     desk: Desk
     latest: Latest
-    periods: Mapping[str, Mapping[str, float]]
     wall: Callable[[], float] = time.time
     mono: Callable[[], float] = time.monotonic
     started: float = field(default_factory=time.monotonic)
@@ -59,9 +61,14 @@ class Overview:
     def uptime_s(self) -> float:
         return self.mono() - self.started
 
+    def source(self, device: str) -> Source | None:
+        """What reads a device that is behind no node."""
+        return self.sources.get(self.roster[device].source)
+
     def online(self, device: str) -> bool | None:
-        """Whether a device can be reached, as far as its source or its node knows; None before anything is known."""
-        source = self.sources.get(device)
+        """Whether a device can be reached, as far as its source or its node knows; None before anything is known. A member is reached
+        through what it is behind; whether it answers there its age tells."""
+        source = self.source(device)
         return source.online if source is not None else self.fleet.device_online(device)
 
     def age(self, device: str) -> float | None:
@@ -75,13 +82,13 @@ class Overview:
             return "offline"
         if age is None:
             return "waiting"
-        return "stale" if age > _STALE_PERIODS * min(self.periods[device].values()) else "ok"
+        return "stale" if age > _STALE_PERIODS * self.roster[device].period_s else "ok"
 
     def counters(self, device: str) -> Mapping[str, Any]:
         """The requests to a device and what came of them, as its source counts them or its node last reported."""
-        source = self.sources.get(device)
+        source = self.source(device)
         if source is not None:
-            return source.counters
+            return source.counters if self.roster[device].parent is None else {}
         for node in self.fleet.nodes.values():
             if device in node.devices:
                 return node.devices[device].bus
@@ -89,8 +96,23 @@ class Overview:
 
     def via(self, device: str) -> str:
         """How the device is reached, as the owner wrote it."""
-        via = self.config.devices[device].via
-        return f"node {via}" if via.node else str(via)
+        return self.roster[device].via
+
+    def breakers(self) -> Iterator[tuple[str, Breaker]]:
+        """The circuit breaker of each endpoint that the gateway asks itself."""
+        for device, source in self.sources.items():
+            breaker = getattr(source, "breaker", None)
+            if isinstance(breaker, Breaker):
+                yield device, breaker
+
+    def component(self, device: str) -> Health:
+        """How a device is: healthy while its readings come whole and in time, degraded when they come in part or late or with trouble,
+        unhealthy when they do not come, unknown before it was tried."""
+        source = self.source(device)
+        said = getattr(source, "health", None)
+        if isinstance(said, Health) and said in (Health.UNHEALTHY, Health.DEGRADED):
+            return said
+        return {"ok": Health.HEALTHY, "stale": Health.DEGRADED, "offline": Health.UNHEALTHY, "waiting": Health.UNKNOWN}[self.state(device)]
 
     def not_ready(self) -> str:
         """What the start still waits for, empty once it is over: the broker's first answer, or that there is none. (The page is up last:
@@ -105,14 +127,23 @@ class Overview:
 
         An absent broker or inverter is told in its part and turns nothing red: restarting the gateway would not bring it back.
         """
-        states = {device: self.state(device) for device in self.config.devices}
+        states = {listed.device: self.state(listed.device) for listed in self.roster}
         return {
             "ok": self.writer.healthy,
             "store": "ok" if self.writer.healthy else f"nothing is stored: {self.writer.trouble}",
             "mqtt": "ok" if self.mqtt.connected else "the broker is away",
             "nodes": {name: _node_health(node) for name, node in self.fleet.nodes.items()},
             "devices": states,
+            "components": self.components(),
         }
+
+    def components(self) -> dict[str, str]:
+        """How each part is, in the words of `Health`."""
+        parts = {"store": Health.HEALTHY if self.writer.healthy else Health.UNHEALTHY}
+        parts["mqtt"] = Health.HEALTHY if self.mqtt.connected else Health.UNHEALTHY if self.mqtt.tried.is_set() else Health.UNKNOWN
+        for name, node in self.fleet.nodes.items():
+            parts[f"node {name}"] = Health.UNKNOWN if node.online is None else Health.HEALTHY if node.online else Health.UNHEALTHY
+        return {**parts, **{f"device {listed.device}": self.component(listed.device) for listed in self.roster}}
 
     def stats(self) -> dict[str, Any]:
         """Figures for people and scripts; counters since the start of the process."""
@@ -152,7 +183,7 @@ class Overview:
             },
             "loxone": dict(self.loxone()),
             "plan": self._plan(),
-            "devices": {device: self._device(device) for device in self.config.devices},
+            "devices": {listed.device: self._device(listed.device) for listed in self.roster},
             "nodes": {name: self._node(name) for name in self.fleet.nodes},
         }
 
@@ -162,16 +193,17 @@ class Overview:
         return None if plan is None else {"made": plan.made, "end": plan.end, "steps": len(plan.steps), "notes": list(plan.notes)}
 
     def _device(self, device: str) -> dict[str, Any]:
-        age = self.age(device)
+        age, source = self.age(device), self.source(device)
         return {
-            "profile": self.config.devices[device].profile,
+            "profile": self.roster[device].profile.id,
             "via": self.via(device),
             "state": self.state(device),
             "age_s": None if age is None else round(age, 1),
             "snapshots": self.latest.snapshots[device],
             "readings": self.latest.readings[device],
             "bus": dict(self.counters(device)),
-            "trouble": self.sources[device].trouble if device in self.sources else "",
+            "trouble": source.trouble if source is not None else "",
+            "health": self.component(device),
         }
 
     def _node(self, name: str) -> dict[str, Any]:

@@ -15,9 +15,11 @@ from ohmstead.config.model import Config
 from ohmstead.control.arbitration import Arbitration
 from ohmstead.control.topics import Request
 from ohmstead.messages import Messenger
+from ohmstead.profiles.model import Profile
 from ohmstead.publish.announcement import Discovery
 from ohmstead.publish.battery import BatteryTopic
 from ohmstead.publish.home_assistant import HomeAssistantDevice, bridge_topic
+from ohmstead.publish.members import Members
 from ohmstead.publish.mtec_json import MtecJson
 from ohmstead.publish.mtec_state import MtecState
 from ohmstead.publish.node_diagnostics import NodeDiagnostics, Told
@@ -32,6 +34,13 @@ class DeviceOutlets(NamedTuple):
 
     values: DeviceValues
     outlets: tuple[Outlet, ...]
+
+    def learn(self, profile: Profile) -> None:
+        """The profile of the device, which is only known now that it has answered."""
+        self.values.learn(profile)
+        for outlet in self.outlets:
+            if isinstance(outlet, HomeAssistantDevice):
+                outlet.learn(profile)
 
 
 def device_outlets(
@@ -51,7 +60,7 @@ def device_outlets(
         outlets.append(contract)
     if discovery is not None and config.publish.values:  # native entities show the plain topics
         native = _native(config, device, messenger, discovery, contract, known)
-        if native.has_entities:
+        if native.has_entities or config.profile(device).reader != "registers":
             outlets.append(native)
     return DeviceOutlets(values, tuple(outlets))
 
@@ -76,7 +85,16 @@ def battery_outlets(config: Config, messenger: Messenger, arbiter: Arbitration) 
 def retired_devices(config: Config, messenger: Messenger, outlets: Iterable[Outlet]) -> RetiredDevices:
     """Whoever takes back what none of these publishers announces any more."""
     announced = [outlet.topic for outlet in outlets if isinstance(outlet, HomeAssistantDevice | NodeDiagnostics | BatteryTopic)]
-    return RetiredDevices(config.site, config.home_assistant.prefix, messenger, announced)
+    parents = [device for device in config.devices if config.profile(device).reader != "registers"]
+    excluded = [serial for device in config.devices.values() for serial in device.exclude]
+    return RetiredDevices(config.site, config.home_assistant.prefix, messenger, announced, parents, excluded)
+
+
+def members(config: Config, messenger: Messenger) -> Members:
+    """The publishers of what is found behind devices."""
+    settings = config.home_assistant
+    discovery = Discovery(settings.prefix, settings.birth_topic, settings.grace) if settings.enabled else None
+    return Members(config.site, messenger, discovery, values=config.publish.values)
 
 
 def _contract(

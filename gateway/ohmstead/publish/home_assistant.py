@@ -34,7 +34,8 @@ class HomeAssistantDevice:
 
     `covered` are points and `<control>/set` that a contract announces already: they are left out here. With `shares_serial` the
     entities join the contract's device, which is known by its serial number, and wait until that has been read. `limits`
-    are what this home allows, where that is narrower than the profile.
+    are what this home allows, where that is narrower than the profile. `behind` is the device that it was found behind, `serial` its
+    serial number where no point says it.
     """
 
     def __init__(
@@ -51,6 +52,8 @@ class HomeAssistantDevice:
         read_only: bool = False,
         limits: Mapping[str, RawLimits] | None = None,
         known: Mapping[str, Value] | None = None,
+        behind: str | None = None,
+        serial: str | None = None,
     ) -> None:
         self._site = site
         self._device = device
@@ -61,9 +64,16 @@ class HomeAssistantDevice:
         self._read_only = read_only
         self._limits = {control: profile.raw_limits(control) for control in profile.controls} | dict(limits or {})
         self._nameplate = Nameplate(profile, known or {})
+        self._behind = behind
+        self._serial = serial
         self._id = f"{site}_{device}"
         self.topic = f"{discovery.prefix}/device/{self._id}/config"
         self._announcement = Announcement(messenger, discovery, self._configurations)
+
+    def learn(self, profile: Profile) -> None:
+        """The profile of the device, which may have grown: its entities are announced again."""
+        self._profile = profile
+        self._announcement.again()
 
     @property
     def has_entities(self) -> bool:
@@ -103,8 +113,9 @@ class HomeAssistantDevice:
             "manufacturer": self._profile.manufacturer,
             "model": self._profile.model,
             "model_id": nameplate.model,
-            "serial_number": nameplate.serial,
+            "serial_number": nameplate.serial or self._serial,
             "sw_version": nameplate.firmware,
+            "via_device": None if self._behind is None else f"{self._site}_{self._behind}",
         }
         return {key: value for key, value in described.items() if value is not None}
 
@@ -119,7 +130,7 @@ class HomeAssistantDevice:
             control = controls.get(point.id)
             if control is not None:
                 components[control.id] = self._control(control, point)
-            elif point.id not in self._covered and point.clock is None:
+            elif point.id not in self._covered and point.clock is None and point.shown != "never":
                 components[point.id] = self._sensor(point)
         return components
 
@@ -135,11 +146,15 @@ class HomeAssistantDevice:
         entity = {**self._entity("sensor", point.id, point.name, point), **classes(point)}
         if point.bits:  # many labels at once may be longer than a state
             entity["value_template"] = f"{{{{ value[:{_LONGEST_STATE}] }}}}"
-        if point.bits or point.kind in TEXTS or point.device_class == "temperature":
+        if point.bits or point.kind in TEXTS or self._is_minor(point):
             entity["entity_category"] = "diagnostic"
-        if point.kind == "dat":  # a clock: it changes with every poll and fills the owner's database
+        if point.shown == "on-request" or point.kind == "dat":  # a clock: it changes with every poll and fills the owner's database
             entity["enabled_by_default"] = False
         return entity
+
+    def _is_minor(self, point: Point) -> bool:
+        """The temperatures of an inverter; those of a heating are what it is about."""
+        return point.device_class == "temperature" and self._profile.reader == "registers"
 
     def _control(self, control: Control, point: Point) -> dict[str, object]:
         entity = self._entity(control.kind, control.id, control.name or point.name, point)

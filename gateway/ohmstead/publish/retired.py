@@ -20,9 +20,20 @@ log = structlog.get_logger(service="publish")
 
 
 class RetiredDevices:
-    """`prefix` is Home Assistant's discovery prefix, `announced` the discovery topics that are in use."""
+    """`prefix` is Home Assistant's discovery prefix, `announced` the discovery topics that are in use. What is behind one of `parents` (its
+    name begins with theirs) may still be found, unless its name ends in one that is `excluded`."""
 
-    def __init__(self, site: str, prefix: str, messenger: Messenger, announced: Collection[str]) -> None:
+    def __init__(
+        self,
+        site: str,
+        prefix: str,
+        messenger: Messenger,
+        announced: Collection[str],
+        parents: Collection[str] = (),
+        excluded: Collection[str] = (),
+    ) -> None:
+        self._expected = tuple(f"{prefix}/device/{site}_{parent}-" for parent in parents)
+        self._excluded = tuple(excluded)
         self._ours = bridge_topic(site)
         self._pattern = f"{prefix}/device/+/config"
         self._messenger = messenger
@@ -42,9 +53,14 @@ class RetiredDevices:
 
     def _on_configurations(self, messages: Sequence[Message]) -> None:
         for message in messages:
-            if message.retain and message.topic not in self._announced and self._is_ours(message.payload):
+            if message.retain and not self._is_in_use(message.topic) and self._is_ours(message.payload):
                 log.info("entities taken back", topic=message.topic)
                 self._messenger.publish(message.topic, "", retain=True)
+
+    def _is_in_use(self, topic: str) -> bool:
+        if topic in self._announced:
+            return True
+        return topic.startswith(self._expected) and not any(f"-{name}" in topic for name in self._excluded)
 
     def _is_ours(self, payload: bytes) -> bool:
         try:

@@ -48,13 +48,10 @@ class DeviceValues:
         self._messenger = messenger
         self._offline_after_s = _FRESH_PERIODS * period_s
         self._online_topic = online_topic(site, device)
-        root = device_topic(site, device)
-        # The moment of a reading is no value of its own: as a plain topic it would only tell that time passes.
-        self._topics: dict[str, tuple[str, Callable[[Value], str]]] = {
-            point.id: (f"{root}/{point.id}", plain(decimals(profile, point)))
-            for point in profile.points.values()
-            if values and point.clock is None
-        }
+        self._root = device_topic(site, device)
+        self._topics: dict[str, tuple[str, Callable[[Value], str]]] = {}
+        self._shows_values = values
+        self.learn(profile)
         self._values: dict[str, Value] = {}
         self._texts: dict[str, str] = {}
         self._online = False
@@ -65,8 +62,21 @@ class DeviceValues:
     def online(self) -> bool:
         return self._online
 
+    def learn(self, profile: Profile) -> None:
+        """The profile of the device, which may have grown."""
+        # The moment of a reading is no value of its own: as a plain topic it would only tell that time passes.
+        self._topics = {
+            point.id: (f"{self._root}/{point.id}", plain(decimals(profile, point)))
+            for point in profile.points.values()
+            if self._shows_values and point.clock is None and point.shown != "never"
+        }
+
     def start(self) -> None:
         self._messenger.on_connect(self._publish_all)
+
+    def introduce(self) -> None:
+        """Says that the device is there, for one that is found while the broker is connected."""
+        self._say(self._online)
 
     def take(self, snapshot: Snapshot) -> None:
         if snapshot.device != self._device or not snapshot.live:
