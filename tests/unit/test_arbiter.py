@@ -216,11 +216,14 @@ def test_readings_clamp_and_old_ones_are_no_readings(tmp_path: Path) -> None:
             assert [(said.kind, said.reason) for said in refused] == [("rejection", "stale")]
             rejected = house.arbiter.status("growatt").rejected
             assert rejected is not None
-            assert "no fresh reading" in rejected.detail
+            assert "no fresh reading of “Battery SOC”" in rejected.detail
+            assert "none since the start" in rejected.detail
             house.read(grid_import=9500.0)
             await house.settled()
             said = await house.wish("loxone", "charge", 60)
             assert kinds(said) == [("command", "charge", 29)], "1.5 kW are left at the house's connection, a step below"
+            why = house.arbiter.why("growatt", "charge")
+            assert "is 9500 W, read 0 s ago, and the ceiling is 11000 W, of which the battery gets what is left" in why
             await house.passes(10, grid_import=9500.0, charge_power=1450.0, battery=-1450.0)
             house.mono += 100
             house.arbiter.tick()
@@ -229,6 +232,21 @@ def test_readings_clamp_and_old_ones_are_no_readings(tmp_path: Path) -> None:
             status = house.arbiter.status("growatt")
             assert status.soc is None
             assert status.controls["charge"].clamp == "stale"
+            assert "(the last one is 100 s old)" in status.controls["charge"].reason
+
+    run(story())
+
+
+def test_a_limit_of_a_node_is_told_with_its_reading(tmp_path: Path) -> None:
+    async def story() -> None:
+        told: list[str] = []
+        async with House(tmp_path) as house:
+            house.arbiter.on_outcome(lambda device, carried: told.append(carried.outcome.detail))
+            house.read(battery_soc=20)
+            await house.settled()
+            house.hand.outcome = Outcome("rejected", "the limit soc floor does not allow it now", None, Reason.LIMIT)
+            await house.wish("loxone", "discharge", 60)
+            assert told[0].startswith("the limit soc floor does not allow it now: Battery SOC is 20 %, read 0 s ago, and the floor is 15 %")
 
     run(story())
 

@@ -120,6 +120,9 @@ def test_a_limit_a_stop_and_a_retained_copy_are_told_as_what_they_are(tmp_path: 
             house.read(battery_soc=12)
             await office.rest()
             await office.ask("discharge", "60")
+            text = office.answers[0].outcome.detail
+            assert text.endswith("Battery SOC is 12 %, read 0 s ago, and the floor is 15 %; it goes on from 17 %")
+            assert text in house.arbiter.why("growatt", "discharge").replace("The limit", "the limit")
             assert office.outcomes() == [("discharge", "limited", "limit")]
             await office.ask("charge", "60", retained=True)
             assert office.outcomes() == []

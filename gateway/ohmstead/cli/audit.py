@@ -118,9 +118,9 @@ def why(what: str, file: Path) -> None:
     """Says in a paragraph what a control of a battery does now, who wants that, and what stands in the way."""
 
     def say(config: Config) -> None:
-        from ohmcore.decide import clock, explain, mode_of, unpacked
+        from ohmcore.decide import clock, explain, unpacked
         from ohmstead.batteries import boot_id
-        from ohmstead.control import words
+        from ohmstead.control import account
 
         device, _, control = what.partition(".")
         batteries = _batteries(config)
@@ -144,7 +144,7 @@ def why(what: str, file: Path) -> None:
         for name in [view.name] if view is not None else views:
             found = explain(state, name, now)
             until = datetime.fromtimestamp(time.time() + found.left_ms / 1000, config.zone).strftime("%H:%M") if found.author else ""
-            click.echo(words.why(views[name], found, mode_of(state), views, until=until))
+            click.echo(account.why(batteries[device], state, now, name, until=until))
 
     configured(say, file)
 

@@ -16,16 +16,16 @@ import structlog
 
 from ohmcore import events
 from ohmcore.decide import begin, clock, decide, due, explain, mode_of, next_identity, unpacked
-from ohmcore.records import RANKS, Decision, Event, State, Why
+from ohmcore.records import Decision, Event, State, Why
 from ohmcore.standing import Device
-from ohmstead.control import words
+from ohmstead.control import account
 from ohmstead.control.arbitration import Told
 from ohmstead.control.audit import Audit, Entry, checkpoint
 from ohmstead.control.carrier import UNSENT, WRITES, Carried, Carrier
 from ohmstead.control.dispatch import Actuator
 from ohmstead.control.setup import Battery
-from ohmstead.control.views import ControlStatus, DeviceView, Refused, Status
-from ohmstead.errors import OhmsteadError
+from ohmstead.control.views import DeviceView, Refused, Status
+from ohmstead.errors import OhmsteadError, Reason
 from ohmstead.readings import Snapshot
 from ohmstead.store.trail import Checkpoint, Trail
 from ohmstead.tasks import end
@@ -136,55 +136,24 @@ class Arbiter:
         return mode_of(self._seats[device].durable)
 
     def why(self, device: str, control: str) -> str:
-        found, views = self.explain(device, control), self._devices[device].controls
+        found = self.explain(device, control)
         until = self._clock_text(self._wall() + found.left_ms / 1000) if found.author else ""
-        return words.why(views[control], found, self.mode(device), views, until=until)
+        seat = self._seats[device]
+        return account.why(seat.battery, seat.durable, self._now(), control, until=until)
+
+    def hindrance(self, device: str, clamp: str, by: str) -> str:
+        """What stands in the way of what is wanted of a device, in words and with the reading behind it."""
+        seat = self._seats[device]
+        return account.hindrance(seat.battery, seat.durable, self._now(), clamp, by)
+
+    def refusal(self, device: str, reason: str, by: str) -> str:
+        """Why something was not taken, in words."""
+        seat = self._seats[device]
+        return account.refusal(seat.battery, seat.durable, self._now(), reason, by)
 
     def status(self, device: str) -> Status:
-        seat, now = self._seats[device], self._now()
-        open_ = Device(seat.durable)
-        mode = mode_of(seat.durable)
-        controls = {name: self._control(device, name, mode) for name in self._devices[device].controls}
-        needed = [open_.seen[at] for at in {limit.at for limit in seat.battery.setup.limits}]
-        ages = [max(now - seen[1], 0) / 1000 for seen in needed if seen is not None]
-        return Status(
-            mode=mode,
-            latched=open_.cause,
-            controls=controls,
-            soc=self._soc(seat, open_, now),
-            telemetry_age_s=max(ages) if ages and len(ages) == len(needed) else None,
-            lease_s=open_.lease_ms / 1000,
-            manual_left_s=0.0 if open_.manual is None else max(open_.manual - now, 0) / 1000,
-            grid_w=open_.grid,
-            failsafe=open_.failsafe,
-            stop=open_.level,
-            rejected=seat.rejected,
-            trouble=self.audit.trouble,
-        )
-
-    def _control(self, device: str, name: str, mode: str) -> ControlStatus:
-        found, views = self.explain(device, name), self._devices[device].controls
-        return ControlStatus(
-            author=found.author,
-            rank=RANKS[found.rank] if found.author else "",
-            left_s=found.left_ms / 1000,
-            wanted=found.wanted,
-            commanded=found.value,
-            acknowledged=None if found.pending or found.read_back != found.value else found.value,
-            read_back=found.read_back,
-            pending=found.pending,
-            clamp=found.clamp,
-            by=found.by,
-            reason=words.why(views[name], found, mode, views),
-        )
-
-    def _soc(self, seat: _Seat, open_: Device, now: int) -> float | None:
-        """In %, None where it is unknown or old."""
-        at = seat.battery.setup.find("source", seat.battery.soc)
-        seen = open_.seen[at] if at >= 0 else None
-        if seen is None or seen[0] is None or now - seen[1] > seat.battery.setup.sources[at].stale_ms:
-            return None
-        return round(seen[0] * seat.battery.soc_scale, 1)
+        seat = self._seats[device]
+        return account.status_of(seat.battery, seat.durable, self._now(), seat.rejected, self.audit.trouble)
 
     # Events
 
@@ -293,7 +262,7 @@ class Arbiter:
             if decision.kind in WRITES:
                 seat.carrier.act(decision)
             elif decision.kind == "rejection" and decision.author:
-                detail = words.rejected(decision.reason, decision.by)
+                detail = account.refusal(seat.battery, seat.durable, entry.now, decision.reason, decision.by)
                 seat.rejected = Refused(decision.author, decision.control, decision.reason, decision.by, detail, entry.time)
         if entry.decisions:
             log.info("decided", device=entry.device, upon=entry.event[0], what=[_short(decision) for decision in entry.decisions])
@@ -329,15 +298,18 @@ class Arbiter:
             self._tell(device, ())
 
     def _carried(self, device: str, carried: Carried) -> None:
-        decision, outcome = carried.decision, carried.outcome
+        decision, outcome, seat = carried.decision, carried.outcome, self._seats[device]
         if outcome.kind == UNSENT:
             self.feed(device, events.result(decision.control, decision.identity, UNSENT))
             return
+        if outcome.reason == Reason.LIMIT:
+            detail = account.refused_below(seat.battery, seat.durable, self._now(), outcome.detail)
+            outcome = outcome._replace(detail=detail)
+            carried = carried._replace(outcome=outcome)
         line = log.info if outcome.kind in ("done", "unchanged") else log.warning
         line("carried out", device=device, control=decision.control, value=decision.value, outcome=outcome.kind, detail=outcome.detail)
         for outcomes in self._outcomes:
             outcomes(device, carried)
-        seat = self._seats[device]
         at = seat.battery.setup.find("control", decision.control)
         if Device(seat.state).desks[at].pending != decision.identity:
             return  # a newer one is on its way already

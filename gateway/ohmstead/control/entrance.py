@@ -139,7 +139,7 @@ class Entrance:
             self._asked.pop((device, control), None)
             if before is not None:
                 self._asked[device, control] = before
-            outcome = Outcome("rejected", _why_not(target, text, refused), None, _reason(refused.reason))
+            outcome = Outcome("rejected", self._why_not(device, target, text, refused), None, _reason(refused.reason))
             self._say(device, control, text, author, outcome)
             return outcome
         own = next((decision for decision in reversed(said) if decision.control == control and decision.kind in (*WRITES, "hold")), None)
@@ -147,7 +147,7 @@ class Entrance:
         if own is None or self._waits(device, own):
             return Outcome("taken")
         if own.clamp and own.value != raw:
-            outcome = Outcome("limited", words.clamped(own.clamp, own.by, views), own.value, own.clamp)
+            outcome = Outcome("limited", self._arbiter.hindrance(device, own.clamp, own.by), own.value, own.clamp)
             self._say(device, control, text, author, outcome)
             return outcome
         if own.kind == "hold":
@@ -155,6 +155,15 @@ class Entrance:
             self._say(device, control, text, author, outcome)
             return outcome
         return Outcome("taken", "", own.value)
+
+    def _why_not(self, device: str, target: Target, text: str, refused: Decision) -> str:
+        """The target knows better what is wrong with a value."""
+        if refused.reason in ("malformed", "out of range", "read-only"):
+            try:
+                target.raw_of(text)
+            except Rejected as rejection:
+                return rejection.detail
+        return self._arbiter.refusal(device, refused.reason, refused.by)
 
     def _waits(self, device: str, decision: Decision) -> bool:
         """Whether it will be written in a moment, without anybody's doing."""
@@ -280,16 +289,6 @@ def _refusal(decision: Decision) -> Outcome | None:
 
 def _reason(code: str) -> Reason:
     return Reason(code) if code in list(Reason) else Reason.MALFORMED
-
-
-def _why_not(target: Target, text: str, refused: Decision) -> str:
-    """The target knows better what is wrong with a value."""
-    if refused.reason in ("malformed", "out of range", "read-only"):
-        try:
-            target.raw_of(text)
-        except Rejected as rejection:
-            return rejection.detail
-    return words.rejected(refused.reason, refused.by)
 
 
 def _told(said: Sequence[Decision]) -> str:

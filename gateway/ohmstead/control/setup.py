@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ohmcore.records import CHARGE, DISCHARGE, EXPORT, MANUAL, Author, Control, Limit, Setup, Source
@@ -18,8 +18,9 @@ from ohmstead.control.target import Target
 from ohmstead.control.views import ControlView, DeviceView
 from ohmstead.profiles.formula import Formula
 from ohmstead.profiles.limit import Limit as Template
-from ohmstead.profiles.limit import thresholds
+from ohmstead.profiles.limit import Threshold, thresholds
 from ohmstead.profiles.model import Profile
+from ohmstead.profiles.point import Point
 from ohmstead.readings import Value
 from ohmstead.units import Bounds
 
@@ -57,10 +58,25 @@ class Feed(NamedTuple):
     measure: Callable[[Mapping[str, Value]], int | None]
 
 
+class Bound(NamedTuple):
+    """An end of a limit as its owner knows it: of what (`title`), at which value, and at which it lets go again, in `unit`. A raw value of
+    its source is `scale` units. `end` is `floor` or `ceiling`; `shared`: something is left of it for the battery."""
+
+    source: str
+    title: str
+    unit: str
+    scale: float
+    end: str
+    at: float
+    back: float
+    shared: bool
+
+
 @dataclass(frozen=True)
 class Battery:
     """A battery inverter: what the core, the publishers and the actuators need of it. `shown`: control → the point that says what it
-    is doing, and its scale. `soc`: the point of the state of charge, empty where there is none, and its scale."""
+    is doing, and its scale. `soc`: the point of the state of charge, empty where there is none, and its scale. `bounds`: of the limits, by
+    name. `titles`: what people call the sources."""
 
     setup: Setup
     view: DeviceView
@@ -69,6 +85,8 @@ class Battery:
     shown: Mapping[str, tuple[str, float]]
     soc: str = ""
     soc_scale: float = 1.0
+    bounds: Mapping[str, Bound] = field(default_factory=dict)
+    titles: Mapping[str, str] = field(default_factory=dict)
 
 
 def governed(profile: Profile) -> list[str]:
@@ -118,7 +136,10 @@ def battery(
             safe=control.safe,
             watts=watts,
         )
-    limits, sources, feeds = _limits(profile, names, ends, periods, all(control.milliwatts for control in controls if control.up))
+    found = _limits(profile, names, ends, periods, all(control.milliwatts for control in controls if control.up))
+    limits, sources, feeds, bounds = found
+    titles = {limit.own: "The battery's own power" for limit in limits if limit.own}
+    titles |= {limit.source: bounds[limit.name].title for limit in limits}
     setup = Setup(
         device,
         controls,
@@ -145,6 +166,8 @@ def battery(
         shown,
         soc.id if soc is not None else "",
         soc.scale if soc is not None else 1.0,
+        bounds,
+        titles,
     )
 
 
@@ -176,8 +199,9 @@ def _control(profile: Profile, target: Target, watts: float | None) -> Control:
 
 def _limits(
     profile: Profile, names: Sequence[str], ends: Mapping[str, Bounds], periods: Mapping[str, float], powers_known: bool
-) -> tuple[list[Limit], list[Source], list[Feed]]:
+) -> tuple[list[Limit], list[Source], list[Feed], dict[str, Bound]]:
     found: list[Limit] = []
+    bounds: dict[str, Bound] = {}
     sources: dict[str, Source] = {}
     feeds: dict[str, Feed] = {}
 
@@ -195,20 +219,28 @@ def _limits(
                 blocks = _blocked(profile, names, threshold.stops)
                 if not blocks:
                     continue
-                name = f"{limit.id.replace('_', ' ')} {threshold.end}"
+                name = f"{limit.id.replace('_', ' ')} {threshold.end}" + (f" {point.id}" if len(limit.point) > 1 else "")
                 own = _own(profile, limit, blocks) if powers_known and point.unit == "W" and not threshold.below else None
                 if own is not None:
                     source = watch(_watts_of(point.id), stale_s)
+                    bounds[name] = _bound(source, limit, point, ends[limit.id], threshold, 1.0, shared=True)
                     high, margin = math.floor(threshold.at * point.scale), round((threshold.at - threshold.clear) * point.scale)
                     found.append(Limit(name, source, high=high, hysteresis=margin, high_blocks=blocks, own=watch(own, stale_s)))
                     continue
                 source = watch(_raw_of(point.id, point.scale), stale_s)
+                bounds[name] = _bound(source, limit, point, ends[limit.id], threshold, point.scale)
                 margin = abs(threshold.at - threshold.clear)
                 if threshold.below:
                     found.append(Limit(name, source, low=threshold.at, hysteresis=margin, low_blocks=blocks))
                 else:
                     found.append(Limit(name, source, high=threshold.at, hysteresis=margin, high_blocks=blocks))
-    return found, list(sources.values()), list(feeds.values())
+    return found, list(sources.values()), list(feeds.values()), bounds
+
+
+def _bound(source: str, limit: Template, point: Point, ends: Bounds, threshold: Threshold, scale: float, *, shared: bool = False) -> Bound:
+    size = (ends.low if threshold.end == "floor" else ends.high) or 0.0
+    sign = -1.0 if limit.reversed else 1.0
+    return Bound(source, point.name, point.unit, scale * sign, threshold.end, size, sign * threshold.clear * point.scale, shared)
 
 
 def _blocked(profile: Profile, names: Sequence[str], stops: Sequence[str]) -> int:

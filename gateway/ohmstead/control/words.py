@@ -91,8 +91,9 @@ def rejected(reason: str, by: str) -> str:
     return f"{text} ({by})" if by and by != reason else text
 
 
-def why(view: ControlView, why: Why, mode: str, views: Mapping[str, ControlView], *, until: str = "") -> str:
-    """One paragraph: what a control does, who wants that, until when, and what stands in the way. `until`: when that ends, as a time."""
+def why(view: ControlView, why: Why, mode: str, hindrance: str, *, until: str = "") -> str:
+    """One paragraph: what a control does, who wants that, until when, and what stands in the way (`hindrance`, empty: nothing). `until`:
+    when that ends, as a time."""
     said = [_happening(view, why)]
     if why.author:
         end = f" until {until}" if until else ""
@@ -100,8 +101,8 @@ def why(view: ControlView, why: Why, mode: str, views: Mapping[str, ControlView]
         said.append(wish[0].upper() + wish[1:] + (f": {why.words}" if why.words else "") + ".")
     elif mode != "stopped":
         said.append(f"Nobody wants anything of it, so it is left at {size(view, view.home)}.")
-    if reason := clamped(why.clamp, why.by, views):
-        said.append(reason[0].upper() + reason[1:] + ".")
+    if hindrance:
+        said.append(hindrance[0].upper() + hindrance[1:] + ".")
     if why.plan is not None and why.author != "plan":
         rest = "pauses" if why.author or mode == "manual" else "waits"
         said.append(f"The plan by price, which wants {size(view, why.plan)}, {rest} meanwhile.")
