@@ -20,6 +20,7 @@ from .faults import Faults
 from .growatt_cli import faults_given, growatt_mqtt
 from .growatt_families import FAMILIES
 from .inverter import PhysicalInverter
+from .luxtronik_cli import luxtronik
 from .meter_cli import meter
 from .mtec import UNIT_RTU, UNIT_TCP, WRITABLE
 from .registers import RegisterImage, Registers, read_image
@@ -36,6 +37,7 @@ def simulate() -> None:
 
 
 simulate.add_command(growatt_mqtt)
+simulate.add_command(luxtronik)
 simulate.add_command(meter)
 
 

@@ -136,7 +136,7 @@ class LuxtronikPump:
         self._wall = wall
         self._chance = random.Random(seed)
         self._server: asyncio.Server | None = None
-        self._talks: set[asyncio.Task[None]] = set()
+        self.talks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> LuxtronikPump:
         await self.start()
@@ -154,9 +154,9 @@ class LuxtronikPump:
         """Hangs up and listens no more."""
         if self._server is not None:
             self._server.close()
-            for talk in self._talks:
+            for talk in self.talks:
                 talk.cancel()
-            await asyncio.gather(*self._talks, return_exceptions=True)
+            await asyncio.gather(*self.talks, return_exceptions=True)
             await self._server.wait_closed()
             self._server = None
 
@@ -167,8 +167,8 @@ class LuxtronikPump:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         if task is not None:
-            self._talks.add(task)
-            task.add_done_callback(self._talks.discard)
+            self.talks.add(task)
+            task.add_done_callback(self.talks.discard)
         self.connections += 1
         line = _Line(writer, self.mood, self._chance)
         try:
