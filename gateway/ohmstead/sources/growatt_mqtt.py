@@ -26,6 +26,7 @@ from ohmstead.profiles.decode import Decoder
 from ohmstead.profiles.model import Point, Profile
 from ohmstead.readings import Quality, Snapshot, Value
 from ohmstead.sources.growatt_commands import AnswerError, Command, as_in_profile, reading, registers_in, slot_at, telemetry_names, writing
+from ohmstead.sources.resilience import Health
 
 _MOST_BYTES = 16_384
 _PAUSE_GROWS, _LONGEST_PAUSE_S = 1.5, 30.0
@@ -155,6 +156,12 @@ class GrowattMqtt:
     def start(self) -> None:
         self._messenger.subscribe(self.base, self._take_telemetry)
         self._messenger.subscribe(f"{self.base}/result", self._take_result)
+
+    @property
+    def health(self) -> Health:
+        """It cannot be asked, only heard."""
+        online = self.online
+        return Health.UNKNOWN if online is None else Health.HEALTHY if online else Health.UNHEALTHY
 
     async def run(self) -> None:
         """Reads the settings each minute or so while the inverter is there, and at once when `poll_soon` asks for it."""

@@ -2,7 +2,7 @@
 
 One task a device: it polls what is due, one request after the other, so that a time-out counts from the moment a request
 is sent and never includes a queue. Two reads in a row without an answer mean that the device is away; then it is asked
-for its most urgent group with a growing pause (`_PAUSES_S`), and the first answer brings everything back at once. A group goes out
+for its most urgent group with the pauses of `resilience`, and the first answer brings everything back at once. A group goes out
 when its scan is over and the device is there; what it lacks then is what the device refuses, or never answers for.
 """
 
@@ -23,12 +23,13 @@ from pymodbus.pdu import ExceptionResponse, ModbusPDU
 from ohmcore.errors import FrameError, ModbusError, ModbusException, ModbusTimeout, ModbusWrongReply
 from ohmstead.profiles.planner import Read
 from ohmstead.readings import Quality, Snapshot, Value
+from ohmstead.sources.resilience import BackOff, Breaker, Health
 
 if TYPE_CHECKING:
     from ohmstead.profiles.compiler import PollGroup
 
-_PAUSES_S = (0.5, 1.0, 2.0, 3.0)
-"""Pauses between attempts at a device that is away; the last one repeats."""
+_FIRST_PAUSE_S = 0.5
+"""After a device that went away; later pauses are up to its shortest period."""
 
 _SILENT_READS = 2
 """So many reads in a row, each tried again, without an answer: the device counts as away."""
@@ -101,6 +102,8 @@ class ModbusSource:
         """None until the first attempt has ended."""
         self.trouble = ""
         """Why the device is away; empty while it answers."""
+        shortest_s = min((group.period_s for group in groups), default=60.0)
+        self.breaker = Breaker(BackOff(_FIRST_PAUSE_S, max(shortest_s, _FIRST_PAUSE_S)))
         self.counters = dict.fromkeys(("connections", "requests", "ok", "no_answer", "wrong", "exception"), 0)
         self._groups = sorted(groups, key=lambda group: (group.priority, group.period_s))
         self._decoder = decoder
@@ -118,15 +121,22 @@ class ModbusSource:
         self._client.register(_HoldingRegisters)
         self._client.register(_InputRegisters)
 
+    @property
+    def health(self) -> Health:
+        """Degraded while ranges are missing."""
+        if self.online is None:
+            return Health.UNKNOWN
+        return Health.UNHEALTHY if not self.online else Health.DEGRADED if self._gaps else Health.HEALTHY
+
     async def run(self) -> None:
         """Polls for ever; a device that is absent, now or later, is waited for."""
         clock = asyncio.get_running_loop().time
         self._due = due = [clock()] * len(self._groups)
-        attempts = 0
         try:
             while True:
                 await self._sleep_until(min(due, default=clock() + 60.0))
                 begin = clock()
+                self.breaker.trying()
                 for index, group in enumerate(self._groups):
                     if due[index] > begin:
                         continue
@@ -134,11 +144,9 @@ class ModbusSource:
                         break
                     due[index] = _next(group.period_s, clock())
                 if self.online:
-                    attempts = 0
+                    self.breaker.succeeded()
                 else:
-                    pause = _PAUSES_S[min(attempts, len(_PAUSES_S) - 1)]
-                    attempts += 1
-                    due[:] = [clock() + pause] * len(self._groups)
+                    due[:] = [clock() + self.breaker.failed()] * len(self._groups)
         finally:
             self._client.close()
 
