@@ -4,7 +4,7 @@ import gc
 
 from ohmcore import const, pdu, rtu
 from ohmcore.errors import ModbusError, ModbusException
-from ohmnode.schedule import COUNTERS, Device, Group, Schedule, payload_size
+from ohmnode.schedule import COUNTERS, READ, START, Device, Group, Schedule, payload_size
 from ohmnode.waiter import Waiter
 
 TYPE_CHECKING = const(False)
@@ -148,7 +148,9 @@ class Bus:
         """The next read of a group."""
         if group.attempts:
             device.counters["retries"] += 1
-        function, address, count = group.reads[group.position]
+        reads = group.reads
+        place = READ * group.position
+        function, address, count = reads[place], reads[place + 1], reads[place + 2]
         size = payload_size(function, count)
         if line.ambiguous(device.unit, function, size) and not await self.settle(line, device, group):
             self._finish(device, group)
@@ -161,7 +163,7 @@ class Bus:
         except ModbusError as failure:
             self.missed(device, group, failure)
         else:
-            image, rx, offset = group.image, line.rx, group.offsets[group.position]
+            image, rx, offset = group.image, line.rx, reads[place + START]
             for i in range(size):
                 image[offset + i] = rx[start + i]
             if self._guard is not None:
@@ -197,14 +199,15 @@ class Bus:
         """A read of the device (or a shorter form of one) that has an answer of its own shape; count 0 if there is none."""
         longest = 0
         for group in device.groups:
-            for read in group.reads:
-                longest = max(longest, read[2])
+            for place in range(2, len(group.reads), READ):
+                longest = max(longest, group.reads[place])
         for shorter in range(longest):
             for group in device.groups:
-                for function, address, count in group.reads:
-                    size = payload_size(function, max(count - shorter, 0))
+                for place in range(0, len(group.reads), READ):
+                    function, count = group.reads[place], group.reads[place + 2] - shorter
+                    size = payload_size(function, max(count, 0))
                     if size and not line.ambiguous(device.unit, function, size):
-                        return function, address, count - shorter
+                        return function, group.reads[place + 1], count
         return 0, 0, 0
 
     def _publish(self, device: Device, group: Group) -> None:
@@ -224,7 +227,7 @@ class Bus:
         self._outbox.log(self.name, f"{device.name} does not answer: {failure}")
         self._outbox.event(device.name, "offline", {"reason": failure.counter})
         for begun in device.groups:
-            if begun.begun:
+            if begun.position >= 0:
                 self._publish(device, begun)
                 begun.abandon()
 

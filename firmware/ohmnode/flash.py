@@ -111,15 +111,16 @@ class Flash:
         except OSError:
             self.fail()
             size = 0
+        except MemoryError:
+            self.fail()
+            raise
         spool.fresh = max(spool.fresh - size, 0)
         if not spool.fresh or not size:
             spool.since_s = spool.now_s
 
     def replay(self, outbox: "Outbox", now_s: int) -> int:
-        """A frame into the outbox's buffer, as `next` says it. Only while somebody acknowledges; after the last one comes a pause."""
+        """A frame into the outbox's buffer, as `next` says it. After the last one comes a pause."""
         spool = outbox.spool
-        if spool.away or not self.count or now_s < self.replay_s:
-            return 0
         try:
             found = self.next(spool)
         except OSError:
@@ -337,7 +338,7 @@ class Flash:
         if file is None:
             file = self._reading = open(self.path(self._at), "rb")
         file.seek(self._position)
-        size = read(file, self._head, self.buffer)
+        size = self.read(file, self._head)
         if size == 0:
             self.rows[row + _SIZE] = self._position
             self.rows[row + _LAST] = self._previous
@@ -349,20 +350,20 @@ class Flash:
         self._previous = max(self._previous, seq)
         return size
 
+    def read(self, file: "Any", head: bytearray) -> int:
+        """The record where `file` is: its head, its frame into the buffer; the frame's size, 0 if it is not whole."""
+        buffer = self.buffer
+        if file.readinto(memoryview(head)[:_RECORD]) != _RECORD:
+            return 0
+        size: int = unpack_from(">H", head, 0)[0]
+        crc = unpack_from(">I", head, 6)[0]
+        if not 0 < size <= len(buffer) or file.readinto(buffer[:size]) != size or crc32(buffer[:size]) != crc:
+            return 0
+        return size
+
 
 def _after(ring: "Ring", seq: int, position: int) -> int:
     """The first frame from `position` on whose number is greater; the ring's count if there is none."""
     while position < ring.count and ring.seq(position) <= seq:
         position += 1
     return position
-
-
-def read(file: "Any", head: bytearray, buffer: memoryview) -> int:
-    """The record where `file` is: its head, its frame; the frame's size, 0 if it is not whole."""
-    if file.readinto(memoryview(head)[:_RECORD]) != _RECORD:
-        return 0
-    size: int = unpack_from(">H", head, 0)[0]
-    crc = unpack_from(">I", head, 6)[0]
-    if not 0 < size <= len(buffer) or file.readinto(buffer[:size]) != size or crc32(buffer[:size]) != crc:
-        return 0
-    return size

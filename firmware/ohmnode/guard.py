@@ -10,6 +10,7 @@ from ohmcore import const
 from ohmcore.limits import Rule
 from ohmnode import keep
 from ohmnode.leases import Leases
+from ohmnode.schedule import READ, START
 from ohmnode.writes import Work, step
 
 TYPE_CHECKING = const(False)
@@ -56,7 +57,7 @@ class Guard(Leases):
             groups = [group for device in devices for group in device.groups if (device.name, group.name) == wanted]
             targets = [control for control in self.controls if [control.device.name, control.name] in spec["controls"]]
             read = int(spec.get("read", 0))
-            if not groups or read >= len(groups[0].reads) or len(targets) != len(spec["controls"]):
+            if not groups or read >= len(groups[0].good) or len(targets) != len(spec["controls"]):
                 raise ValueError(f"limit {rule.name}: no such group, read or control")
             self._watched.append((rule, groups[0], read, targets))
         self._rules = []
@@ -119,7 +120,7 @@ class Guard(Leases):
                 if not hit:
                     self.advance()
                     hit = True
-                rule.read(group.image, group.offsets[read])
+                rule.read(group.image, group.reads[READ * read + START])
         if hit:
             self.evaluate()
 

@@ -15,11 +15,9 @@ if TYPE_CHECKING:
     from ohmnode.node import Node
     from ohmnode.outbox import Outbox
     from ohmnode.packets import Pipe
-    from ohmnode.spool import Spool
     from ohmnode.supervisor import Ward
     from ohmnode.vitals import Vitals
 
-_ANSWER_MS = const(5000)  # what a broker may take for one
 _STEADY_MS = const(10000)
 _FIRST_MS = const(1000)
 _MOST_MS = const(30000)
@@ -46,14 +44,12 @@ class Link:
         self.password = (mqtt.get("password") or "").encode()
         self.tls = bool(mqtt.get("tls"))
         self.keepalive_ms = int(mqtt.get("keepalive") or 30) * 1000
-        self.answer_ms = hal.setting("answer_ms", _ANSWER_MS)
         self.connected = False
         self.connections = 0
         self.pipe = pipe
         self.node = node
         self.mailbox = mailbox
         self.vitals = vitals
-        self.spool: "Spool" = outbox.spool
         self._hal = hal
         self.outbox = outbox
         self._servers = mqtt["servers"]
@@ -77,7 +73,7 @@ class Link:
         """A session has come about: what is held is sent again, since nobody knows how much of it arrived."""
         self.connected = True
         self.connections += 1
-        self.spool.connected()
+        self.outbox.spool.connected()
         self.vitals.refresh()
         self.outbox.report_dropped()
 
@@ -123,8 +119,9 @@ class Link:
             self._found.pop(host, None)
         finally:
             overlay.lift("join")
+            overlay.lift("fetch")
             self.connected = False
-            self.spool.away = True
+            self.outbox.spool.away = True
             if session is not None:
                 session.close()
 

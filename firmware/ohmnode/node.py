@@ -54,7 +54,6 @@ class Node:
         self._commands: "Commands | None" = None
         self._key: "bytes | None" = key
         self._read_only = [device["name"] for device in devices if device.get("read_only")]
-        self._capabilities = ["rtu", "vitals"] + (["commands"] if key else []) + (["leases"] if self._guard else [])
         self._buses = [Bus(hal, bus, self._outbox, self._vitals, self._guard) for bus in content["buses"]]
         self._mailbox = Mailbox(root_of(content), outbox, None, self._guard)
         self._transfers: "Transfers | None" = None
@@ -142,6 +141,7 @@ class Node:
 
     def hello(self) -> memoryview:
         outbox = self._outbox
+        capabilities = ["rtu", "vitals"] + (["commands"] if self._key else []) + (["leases"] if self._guard else [])
         frames.pack_hello(
             outbox.packer,
             (
@@ -151,7 +151,7 @@ class Node:
                 self._life.fingerprint,
                 self._life.slot or "-",
                 self._hal.reset_cause(),
-                self._capabilities,
+                capabilities,
                 outbox.spool.first_seq(),
             ),
         )

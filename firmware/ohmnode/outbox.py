@@ -5,6 +5,8 @@ import os
 from ohmcore import const, frames
 from ohmcore.errors import PackError
 from ohmcore.pack import Packer
+from ohmnode import overlay
+from ohmnode.schedule import READ, START, payload_size
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 _FRAME = const(1104)
 _QUIET_MS = const(10000)
+_LATER_S = const(5)
 _URGENT = ("trip", "latch", "result")  # what a power cut must not take along
 
 
@@ -54,18 +57,23 @@ class Outbox:
 
     def open_flash(self) -> None:
         """The flash is needed."""
+        spool = self.spool
+        if spool.now_s < spool.retry_s:
+            return
         try:
-            from ohmnode.flash import Flash  # memory that a node without an outage need not spend
+            from ohmnode.flash import Flash
 
-            flash = self.spool.flash = Flash(self._hal, self._most, self.boot, self._view)
-            flash.thinned, flash.dropped, flash.failures = self.spool.lost
+            overlay.lay("flash")  # memory that a node without an outage need not spend
+            flash = Flash(self._hal, self._most, self.boot, self._view)
+            flash.thinned, flash.dropped, flash.failures = spool.lost
+            spool.flash = flash
+            return
         except OSError as failure:
-            self.spool.opener = None
+            spool.opener = None
             self.log("spool", f"no flash: {failure}")
-        except MemoryError:  # there may be room the next time; an event would want the flash itself
-            if "memory" not in self._quiet:
-                self._quiet["memory"] = [0, 0]
-                self.log("spool", "no memory for the flash now")
+        except MemoryError:
+            spool.put_off()
+        overlay.lift("flash")
 
     def uptime_ms(self) -> int:
         """Milliseconds since the node started; counts on where the port's ticks wrap (every 2**30 ms on an ESP32)."""
@@ -85,13 +93,15 @@ class Outbox:
         if not good:
             return False
         packer = self.packer
-        total = len(group.reads)
+        total = len(group.good)
         quality = frames.GOOD if good == total else frames.PARTIAL
         frames.begin_data(packer, self.boot, self.spool.next_seq, self.uptime_ms(), device.name, group.name, quality, good)
         for i in range(total):
             if group.good[i]:
-                read = group.reads[i]
-                frames.add_range(packer, read[0], read[1], group.image, group.offsets[i], group.offsets[i + 1])
+                place = READ * i
+                function, start = group.reads[place], group.reads[place + START]
+                end = start + payload_size(function, group.reads[place + 2])
+                frames.add_range(packer, function, group.reads[place + 1], group.image, start, end)
         self._keep(False, False)
         return True
 
@@ -134,7 +144,20 @@ class Outbox:
 
     def replay(self, now_s: int) -> int:
         """A frame from flash into the packer's buffer, when it is time for one: its size. 0: there is none now; below: go on."""
-        return 0 if self.spool.flash is None else self.spool.flash.replay(self, now_s)
+        spool = self.spool
+        flash = spool.flash
+        if flash is None or spool.away or not flash.count or now_s < flash.replay_s:
+            return 0
+        found = 0
+        try:
+            overlay.lay("fetch")
+            found = flash.replay(self, now_s)
+        except MemoryError:
+            spool.put_off()
+            flash.replay_s = now_s + _LATER_S
+        if not found:
+            overlay.lift("fetch")
+        return found
 
     def _keep(self, event: bool, urgent: bool) -> None:
         self.spool.add(self._view[: self.packer.length], event)

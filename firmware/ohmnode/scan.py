@@ -36,7 +36,7 @@ class Scan:
     def ready(self, hal: "Hal") -> bool:
         """Between two snapshots, so that none is drawn out; once a second where there is always one under way."""
         now = hal.ticks_ms()
-        begun = sum([group.begun for device in self._devices for group in device.groups])
+        begun = sum([group.position >= 0 for device in self._devices for group in device.groups])
         if begun and self._at is not None and hal.ticks_diff(now, self._at) < _SECOND_MS:
             return False
         self._at = now

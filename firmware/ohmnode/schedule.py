@@ -6,17 +6,23 @@ waited long goes before any. Equal ones take turns. A device that does not answe
 growing intervals, in a gap between the others' reads while there is one; its first answer brings it back.
 """
 
+from array import array
+
 from ohmcore import const
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hal import Hal
 
-    Read = list[int]  # function, address, count
+    Read = Sequence[int]  # function, address, count
     Form = tuple[int, str, int]  # of a serial line: baud, parity (N, E, O), stop bits
 
 COUNTERS = ("requests", "ok", "no_answer", "partial", "crc", "exception", "wrong", "late_bytes", "retries")
 
+READ = const(4)  # numbers of a read in `Group.reads`, and which of them is where it begins
+START = const(3)
 _FAILURES = const(3)
 _PROBE_FIRST_MS = const(1000)
 _PROBE_MOST_MS = const(30000)
@@ -24,29 +30,35 @@ _IDLE_MS = const(60000)
 
 
 class Group:
-    """Reads that make one snapshot. `image` holds the bytes of all, those of read `i` from `offsets[i]` on; they count if `good[i]`."""
+    """Reads that make one snapshot. `reads` has four numbers for each: function, address, count, and where its bytes begin in `image`,
+    which holds those of all; they count if `good[i]`. `position`: the read that comes next, -1: the snapshot has not begun.
+    """
 
     def __init__(self, name: str, period_ms: int, priority: int, reads: "list[Read]", now: int) -> None:
         self.name = name
         self.period_ms = period_ms
         self.priority = priority
-        self.reads = reads
-        self.offsets = [0]
-        for function, _, count in reads:
-            self.offsets.append(self.offsets[-1] + payload_size(function, count))
-        self.image = bytearray(self.offsets[-1])
+        self.reads = array("H", bytes(2 * READ * len(reads)))
+        size = position = 0
+        for function, address, count in reads:
+            self.reads[position] = function
+            self.reads[position + 1] = address
+            self.reads[position + 2] = count
+            self.reads[position + START] = size
+            position += READ
+            size += payload_size(function, count)
+        self.image = bytearray(size)
         self.good = bytearray(len(reads))
         self.due = now
         self.deadline = now  # while begun: when the slot it was due in ends
-        self.begun = False
-        self.position = 0  # the read that comes next
+        self.position = -1
         self.attempts = 0  # how often it was tried in vain
         self.skipped = 0  # slots that went by without a snapshot
 
     def abandon(self) -> None:
         """The snapshot comes to nothing; the group stays due."""
-        self.begun = False
-        self.position = self.attempts = 0
+        self.position = -1
+        self.attempts = 0
 
 
 class Device:
@@ -108,10 +120,10 @@ class Schedule:
                 continue
             for group in device.groups:
                 ahead = diff(group.due, now)
-                if ahead > 0 and not group.begun:
+                if ahead > 0 and group.position < 0:
                     gap = min(gap, ahead)
                     continue
-                slack = diff(group.deadline, now) if group.begun else ahead + group.period_ms
+                slack = diff(group.deadline, now) if group.position >= 0 else ahead + group.period_ms
                 if chosen is None or best is None or slack < best_slack or (slack == best_slack and _before(device, group, chosen, best)):
                     chosen, best, best_slack = device, group, slack
         if probe is not None:
@@ -120,7 +132,7 @@ class Schedule:
                 chosen, best = probe, probe.groups[0]
         if chosen is None or best is None:
             return None
-        if not best.begun:
+        if best.position < 0:
             if not chosen.online:
                 best.due = now  # its slots since it went away do not count
             self._begin(best, now)
@@ -162,7 +174,7 @@ class Schedule:
         device.online = True
         device.backoff_ms = _PROBE_FIRST_MS
         for group in device.groups:
-            if not group.begun:
+            if group.position < 0:
                 group.due = now
         return True
 
@@ -187,7 +199,7 @@ class Schedule:
 
     def complete(self, group: Group) -> bool:
         """Whether the snapshot has all it will get."""
-        return group.begun and group.position >= len(group.reads)
+        return group.position >= len(group.good)
 
     def close(self, group: Group) -> None:
         """The snapshot is done with; the next one is due a period after this one was."""
@@ -205,7 +217,6 @@ class Schedule:
 
     def _begin(self, group: Group, now: int) -> None:
         """A new snapshot. It keeps the rank it has by now; the next one is due in the next slot that is still to come."""
-        group.begun = True
         group.position = group.attempts = 0
         for i in range(len(group.good)):
             group.good[i] = 0

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _CONNECT_MS = const(5000)
 _TLS_MS = const(15000)
+_ANSWER_MS = const(5000)  # what a broker may take for one
 _PACE_MS = const(20)  # between frames of the backlog, so that what is new goes first
 _IDLE_MS = const(500)
 _HELLO_MS = const(30000)
@@ -45,6 +46,7 @@ class Session:
         self._heard = self._spoke = self._backlog = self._told = now
         self._pinged: "int | None" = None
         self._gaps_told = 0
+        self._answer_ms = hal.setting("answer_ms", _ANSWER_MS)
         self._more = False
 
     def close(self) -> None:
@@ -65,7 +67,7 @@ class Session:
                 if not self._receive():
                     break
             self._keep_alive()
-            if self._gaps_told != self._link.spool.dropped_count and self._since(self._told) > _HELLO_MS:
+            if self._gaps_told != self._link.outbox.spool.dropped_count and self._since(self._told) > _HELLO_MS:
                 overlay.lay("join")
                 await self._hello()
                 overlay.lift("join")
@@ -94,7 +96,7 @@ class Session:
         setattr(umqtt.simple, "socket", self._pipe)  # where umqtt finds its connection
         self._pipe.expect(b"\x20\x02\x00\x00")
         self._client.connect()
-        await self._flush(_TLS_MS if self._tls else self._link.answer_ms)
+        await self._flush(_TLS_MS if self._tls else self._answer_ms)
         code = await self._answer(packets.CONNACK, 1)
         if code:
             raise BrokenError(f"the broker refuses this node, code {code}")
@@ -102,21 +104,21 @@ class Session:
     async def _announce(self) -> None:
         link = self._link
         self._client.publish(link.root + b"up/online", b"online", retain=True)
-        await self._flush(self._link.answer_ms)
+        await self._flush(self._answer_ms)
         await self._hello()
         for topic in (b"stop", b"down/+"):  # a stop that stands is known before anything is commanded
             pid = self._client.pid + 1
             self._pipe.expect(bytes((packets.SUBACK, 3, pid >> 8, pid & 0xFF, 0)))
             self._client.subscribe(link.root + topic)
-            await self._flush(self._link.answer_ms)
+            await self._flush(self._answer_ms)
             if await self._answer(packets.SUBACK, 2) & 0x80:
                 raise BrokenError("the broker refuses a subscription")
 
     async def _hello(self) -> None:
         self._told = self._hal.ticks_ms()
-        self._gaps_told = self._link.spool.dropped_count
+        self._gaps_told = self._link.outbox.spool.dropped_count
         self._client.publish(self._link.root + b"up/hello", self._link.node.hello(), retain=True)
-        await self._flush(self._link.answer_ms)
+        await self._flush(self._answer_ms)
 
     async def _flush(self, ms: int) -> None:
         deadline = self._hal.ticks_add(self._hal.ticks_ms(), ms)
@@ -130,7 +132,7 @@ class Session:
 
     async def _answer(self, kind: int, position: int) -> int:
         """Waits for a packet of this kind and returns a byte of its body; other packets are dealt with on the way."""
-        deadline = self._hal.ticks_add(self._hal.ticks_ms(), self._link.answer_ms)
+        deadline = self._hal.ticks_add(self._hal.ticks_ms(), self._answer_ms)
         while True:
             while True:
                 got = self._pipe.packet()
@@ -199,8 +201,9 @@ class Session:
     def _next(self) -> bool:
         """Hands umqtt one message to send, the most urgent. False: nothing waits, or only what has to wait for its turn."""
         link = self._link
+        spool = link.outbox.spool
         now_s = link.outbox.uptime_ms() // 1000
-        frame = link.spool.due(now_s, True)
+        frame = spool.due(now_s, True)
         if frame is None:
             vital = link.vitals.take()
             if vital is not None:
@@ -208,7 +211,7 @@ class Session:
                 return True
             if self._since(self._backlog) < _PACE_MS:
                 return False
-            frame = link.spool.due(now_s, False)
+            frame = spool.due(now_s, False)
             size = 0 if frame is not None else link.outbox.replay(now_s)
             self._more = frame is not None or size != 0
             if self._more:
@@ -219,8 +222,8 @@ class Session:
                     self._publish(b"up/event" if body[0] == _EVENT else b"up/data", body, False)
                 return size != 0
         ring, position = frame
-        self._publish(b"up/event" if ring is link.spool.events else b"up/data", ring.frame(position), False)
-        link.spool.sent(frame, now_s)
+        self._publish(b"up/event" if ring is spool.events else b"up/data", ring.frame(position), False)
+        spool.sent(frame, now_s)
         return True
 
     def _publish(self, topic: bytes, body: "bytes | memoryview", retain: bool) -> None:

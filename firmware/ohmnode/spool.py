@@ -6,9 +6,11 @@ as well (`flash.py`), in batches, and what a ring pushes out stays there; withou
 Time is in whole seconds of uptime.
 """
 
+import gc
 from array import array
 
 from ohmcore import const
+from ohmnode import overlay
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ _EVENT_BYTES = const(1600)  # a quarter is the events', but in a small spool up 
 _BATCH = const(2048)  # bytes that are worth a write to flash
 _WAIT_S = const(30)
 _PAUSE_S = const(5)
+_RETRY_S = const(2)
 
 
 class Ring:
@@ -122,7 +125,8 @@ class Spool:
         self.stored = 0
         self.fresh = 0  # bytes that are not on flash yet
         self.since_s = 0  # when something was acknowledged last, or put on flash
-        self.now_s = 0
+        self.now_s = self.retry_s = 0
+        self.postponed = 0  # how often
         self.resend_s = resend_s
         self._live_from = 1
 
@@ -163,8 +167,19 @@ class Spool:
         """Frames that are not on flash yet go there."""
         if self.flash is None and self.opener is not None:
             self.opener()
-        if self.flash is not None:
-            self.flash.store(self)
+        if self.flash is not None and self.now_s >= self.retry_s:
+            try:
+                overlay.lay("shelve")
+                self.flash.store(self)
+            except MemoryError:
+                self.put_off()
+                self.retry_s = self.now_s + _RETRY_S
+            overlay.lift("shelve")
+
+    def put_off(self) -> None:
+        """Something that can wait found no memory, and is tried again later."""
+        self.postponed += 1
+        gc.collect()
 
     def crowded(self) -> bool:
         """Whether more events wait than should be joined by what is merely nice to know."""
@@ -210,6 +225,8 @@ class Spool:
         if flash is not None and not flash.count and self.opener is not None:
             self.lost = [flash.thinned, flash.dropped, flash.failures]
             self.flash = None
+            overlay.lift("fetch")
+            overlay.lift("flash")
 
     def connected(self) -> None:
         """A new connection: nothing that is held is known to have arrived."""

@@ -7,7 +7,6 @@ from struct import unpack_from
 from ohmcore import const
 from ohmcore.errors import PackError
 from ohmcore.pack import unpack
-from ohmnode.flash import read
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def _scan(flash: "Flash", row: int, file: "Any") -> None:
     rows[row + _BOOT], rows[row + _SETTLED] = unpack_from(">II", head, 4)
     position = last = _HEAD
     while True:
-        size = read(file, head, flash.buffer)
+        size = flash.read(file, head)
         if not size:
             break
         rows[row + _LAST] = unpack_from(">I", head, 2)[0]
@@ -72,7 +71,7 @@ def _scan(flash: "Flash", row: int, file: "Any") -> None:
         position += _RECORD + size
     rows[row + _SIZE] = position
     file.seek(last)
-    size = read(file, head, flash.buffer)
+    size = flash.read(file, head)
     if size:
         try:
             frame = unpack(flash.buffer[:size])
@@ -175,7 +174,7 @@ class Thinning:
         flash = self._flash
         size: int = 0
         if self._position < flash.rows[self._index * _ROW + _SIZE]:
-            size = read(self._source, self._head, flash.buffer)
+            size = flash.read(self._source, self._head)
         if not size:
             self._source.close()
             self._source = None

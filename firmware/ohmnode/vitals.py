@@ -2,6 +2,7 @@
 
 from ohmcore import const
 from ohmcore.registers import decode
+from ohmnode.schedule import READ, START
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Vital:
         """Takes the value from a snapshot; true when there is a new text to publish. What could not be read changes nothing."""
         if not group.good[self._read]:
             return False
-        raw = decode(self._kind, group.image, group.offsets[self._read] + 2 * self._offset, self._words, self._order)
+        raw = decode(self._kind, group.image, group.reads[READ * self._read + START] + 2 * self._offset, self._words, self._order)
         if isinstance(raw, float) and raw - raw != 0.0:
             return False  # no number, or an infinite one
         text = raw if isinstance(raw, str) else plain(raw, self._divisor, self._decimals)

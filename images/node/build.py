@@ -29,7 +29,7 @@ TARGET = REPOSITORY / "build" / "node-image"
 # File → the modules in it, or single globals (module:name). `node` is loaded at the start, with all that these modules import at their
 # top. What is imported within functions only is loaded then: a file of its own for each module, or what the other rows say.
 PARTS: dict[str, tuple[str, ...]] = {
-    "node": ("ohmnode.start",),
+    "node": ("ohmnode.start", "ohmnode.flash"),
     "wires": ("ohmnode.line", "ohmnode.session", "umqtt.simple"),
     "commands": (
         *("ohmcore.seal", "ohmnode.commands", "ohmcore.frames:parse_command", "ohmcore.frames:fields", "ohmcore.frames:array"),
@@ -43,7 +43,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "hosts": ("hal.names",),
 }
 # Needed for a moment and given back: they are forgotten as soon as they are loaded, and live as long as somebody uses what is in them.
-FLEETING = ("check", "configuration", "digest", "flash", "proof", "resolver", "slots", "thinning", "transfer", "unpack", "update")
+FLEETING = ("check", "configuration", "digest", "hosts", "proof", "resolver", "secure", "slots", "thinning", "transfer", "unpack", "update")
 # File → class (or module) → what of it is in memory only while the file lies over it (`ohmnode/overlay.py`).
 OVERLAYS = {
     "begin": {
@@ -95,6 +95,16 @@ OVERLAYS = {
         "ohmnode.packets:Pipe": "reset expect body connect socket getaddrinfo",
         "ohmcore.frames": "pack_hello",
         "umqtt.simple:MQTTClient": "__init__ set_callback set_last_will connect subscribe",
+    },
+    "shelve": {
+        "ohmnode.flash:Flash": "store begin write end",
+        "ohmnode.flash": "_after",
+    },
+    "fetch": {
+        "ohmnode.flash:Flash": "replay next _in_memory _begin _record",
+    },
+    "flash": {
+        "ohmnode.flash:Flash": "*",
     },
     "leave": {
         "ohmnode.node:Node": "_end",

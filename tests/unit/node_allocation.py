@@ -81,6 +81,7 @@ def main() -> None:
     machine = Machine()
     guard = Guard(machine, Box(), {"limits": [rule(i) for i in range(10)]})
     group = Group("1s", 1000, 0, [[3, 100, 10]], 0)
+    group.position = 0
     device = Device("battery", 1, 100, 1, 5, [group])
     for i in range(9):
         guard.add(device, control(i))

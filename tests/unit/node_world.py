@@ -75,9 +75,10 @@ class Outbox:
 
     def snapshot(self, device: Any, group: Any) -> bool:
         words = {}
-        for i, (_, address, count) in enumerate(group.reads):
-            if group.good[i]:
-                raw = group.image[group.offsets[i] : group.offsets[i + 1]]
+        for i, good in enumerate(group.good):
+            if good:
+                _, address, count, start = group.reads[4 * i : 4 * i + 4]
+                raw = group.image[start : start + 2 * count]
                 words |= {address + j: int.from_bytes(raw[2 * j : 2 * j + 2], "big") for j in range(count)}
         if words:
             self.snapshots.append((self.world.now, device.name, group.name, bytes(group.good), words))
