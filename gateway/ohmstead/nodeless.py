@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from ohmstead.clock import Clock
+from ohmstead.config.luxtronik import LuxtronikDevice
 from ohmstead.config.model import Config
 from ohmstead.control.dispatch import Actuator, DirectActuator, FieldActuator
 from ohmstead.control.guarded import Ended, GuardedActuator, watches
@@ -100,4 +101,14 @@ def _polled(device: str, decoder: Decoder, around: Surroundings) -> PolledSource
 
 def _reader(device: str, decoder: Decoder, around: Surroundings, period_s: float) -> tuple[Reader, float]:
     """The reader of a device's profile, and how long one of its polls may take in seconds."""
+    chosen = around.config.devices[device]
+    if isinstance(chosen, LuxtronikDevice):
+        return _luxtronik(device, chosen, decoder, around), min(period_s, _LONGEST_POLL_S)
     raise NotImplementedError(around.config.profile(device).reader)
+
+
+def _luxtronik(device: str, chosen: LuxtronikDevice, decoder: Decoder, around: Surroundings) -> Reader:
+    from ohmstead.sources.luxtronik import LuxtronikReader
+    from ohmstead.sources.luxtronik_wire import Endpoint as Controller
+
+    return LuxtronikReader(device, Controller(chosen.host, chosen.port), decoder, around.config.zone, around.clock.wall)

@@ -223,3 +223,14 @@ def test_a_class_that_does_not_fit_its_unit_is_left_out() -> None:
 
 def test_an_energy_never_claims_to_be_a_measurement() -> None:
     assert classes(_point(unit="kWh", state="measurement"))["state_class"] == "total_increasing"
+
+
+def test_a_moment_is_one_to_home_assistant() -> None:
+    assert classes(
+        Point.model_validate({"id": "seen", "name": "Seen", "field": "x", "as": "str", "group": "day", "class": "timestamp"})
+    ) == {"device_class": "timestamp"}
+
+
+def test_the_weather_has_its_classes() -> None:
+    assert classes(_point(**{"unit": "W/m²", "class": "irradiance"}))["device_class"] == "irradiance"
+    assert classes(_point(**{"unit": "bar", "class": "pressure"}))["device_class"] == "pressure"

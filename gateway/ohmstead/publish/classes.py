@@ -9,16 +9,24 @@ from ohmstead.profiles.model import Point
 
 _UNITS: dict[str, frozenset[str]] = {
     "apparent_power": frozenset({"VA"}),
+    "atmospheric_pressure": frozenset({"hPa", "mbar"}),
     "battery": frozenset({"%"}),
     "current": frozenset({"A", "mA"}),
     "duration": frozenset({"d", "h", "min", "s", "ms"}),
     "energy": frozenset({"Wh", "kWh", "MWh"}),
     "frequency": frozenset({"Hz", "kHz"}),
+    "humidity": frozenset({"%"}),
+    "irradiance": frozenset({"W/m²"}),
     "power": frozenset({"W", "kW"}),
     "power_factor": frozenset({"", "%"}),
+    "precipitation": frozenset({"mm", "cm"}),
+    "precipitation_intensity": frozenset({"mm/h"}),
+    "pressure": frozenset({"bar", "mbar", "hPa"}),
     "reactive_power": frozenset({"var"}),
     "temperature": frozenset({"°C"}),
     "voltage": frozenset({"V", "mV"}),
+    "volume_flow_rate": frozenset({"L/h", "L/min", "m³/h"}),
+    "wind_speed": frozenset({"km/h", "m/s"}),
 }
 _GROWING = {"total", "total_increasing"}
 
@@ -28,7 +36,7 @@ def classes(point: Point) -> dict[str, object]:
     if point.values and point.kind not in ("str", "byte"):
         return {"device_class": "enum", "options": options(point)}
     if point.is_text:
-        return {}
+        return {"device_class": "timestamp"} if point.device_class == "timestamp" else {}
     found: dict[str, object] = {"unit_of_measurement": point.unit} if point.unit else {}
     device_class = point.device_class
     # A share in percent (autarky, state of health) is a power factor to the M-TEC contract, not to Home Assistant's users.
