@@ -110,18 +110,20 @@ async def test_two_pumps_share_nothing() -> None:
         assert (await live(first))["flow_temperature"] == 30.1
 
 
-async def test_a_sensor_that_is_not_there_is_absent_and_5_degrees_may_be_true() -> None:
-    async with LuxtronikPump(small(C13=50, C15=50, C17=750, C19=-500, C26=2**31 - 1)) as pump:
+async def test_a_sensor_that_is_not_there_is_absent_and_0_or_5_degrees_may_be_true() -> None:
+    async with LuxtronikPump(small(C13=50, C15=0, C17=750, C19=-500, C26=2**31 - 1)) as pump:
         assert pump.vectors is not None
         reader = reader_of(pump)
         values = await live(reader)
-        assert values["outside_temperature"] == 5.0  # every pump has that sensor
-        for absent in ("external_return_temperature", "hot_water_temperature", "source_in_temperature", "solar_collector_temperature"):
-            assert absent not in values
+        assert values["outside_temperature"] == 0.0  # every pump has that sensor
+        for absent in ("external_return", "hot_water", "source_in", "solar_collector", "solar_storage"):
+            assert f"{absent}_temperature" not in values
+        assert "high_pressure" not in values
         pump.vectors.calculations[13] = 51
         assert (await live(reader))["external_return_temperature"] == 5.1
-        pump.vectors.calculations[13] = 50
-        assert (await live(reader))["external_return_temperature"] == 5.0
+        for tenths in (50, 0):
+            pump.vectors.calculations[13] = tenths
+            assert (await live(reader))["external_return_temperature"] == tenths / 10
         pump.vectors.calculations[13] = -500
         assert "external_return_temperature" not in await live(reader)
 

@@ -91,7 +91,7 @@ def made_up(now: float, settings: dict[int, int] | None = None) -> Vectors:
         64: 7_400_000 + int(seconds * 0.54), 65: 1_600_000 + int(seconds * 0.11), 60: 120_300,
         67: int(turn * 3600) if runs else 0, 78: 44, 79: 1, 80: 1 if hot_water else 0 if runs else 5,
         91: -1073741308, 92: -256, 93: -1073741057, 94: -1073741311,
-        95: 1_699_000_000, 100: 716, 105: 1, 106: 9, 111: int(now) - 3600, 117: 0 if runs else 1,
+        95: 1_699_000_000, 100: 716, 105: 1, 106: 9, 111: int(now) // 3600 * 3600 + (2340 if turn >= 0.65 else -1260), 117: 0 if runs else 1,
         119: (5 if hot_water else 0) if runs else 1, 120: int((turn if runs else turn - 0.65) * 3600), 134: int(now),
         155: 1180 if runs else 0, 173: 0, 180: round(100 * (8 + 14 * warm)), 181: round(100 * (8 - 3 * warm)),
         184: 620 if runs else 0, 231: round(30 + 40 * warm) if runs else 0, 241: 70 if runs else 0, 254: 1180 if runs else 0,

@@ -28,9 +28,12 @@ REBOOTS = ("V1.90.0", "V2.90.0")
 """Software that restarts the controller at any write."""
 
 _NO_SENSOR = -500
-_MAYBE_NO_SENSOR = (50, 750)
-_OPTIONAL = frozenset(f"C{number}" for number in (13, 17, 19, 20, 21, 23, 24, 26, 27, 28, 137, 142, 143, 159, 160, 203, 204, 227, 229))
-"""Temperatures of sensors that a pump may do without; those of flow, return, hot gas and outside air every pump has."""
+_MAYBE_NO_SENSOR = (0, 50, 750)
+OPTIONAL = frozenset(
+    f"C{number}"
+    for number in (13, 17, 19, 20, 21, 23, 24, 26, 27, 28, 137, 142, 143, 159, 160, 175, 176, 177, 178, 180, 181, 203, 204, 227, 229)
+)
+"""Sensors that a pump may do without; those of flow, return, hot gas and outside air every pump has."""
 
 _VERSION_REST = range(VERSION_AT + 1, VERSION_AT + 10)
 """Calculations that are the version's further characters."""
@@ -128,15 +131,14 @@ class LuxtronikReader:
     def _is_absent(self, one: Entry, raw: int) -> bool:
         """Whether a number stands for a sensor that is not connected.
 
-        5.0 and 75.0 °C may also be true: a sensor that has once said something else is there.
+        0.0, 5.0 and 75.0 °C (and 0 of anything else) may also be true: a sensor that has once said something else is there.
         """
-        if raw == NOTHING or one.block != "C" or type(one.type).__name__ != "Celsius":
-            return raw == NOTHING
-        if raw == _NO_SENSOR:
+        celsius = one.block == "C" and type(one.type).__name__ == "Celsius"
+        if raw == NOTHING or (celsius and raw == _NO_SENSOR):
             return True
-        if one.field not in _OPTIONAL or one.field in self._there:
+        if one.field not in OPTIONAL or one.field in self._there:
             return False
-        if raw in _MAYBE_NO_SENSOR:
+        if raw == 0 or (celsius and raw in _MAYBE_NO_SENSOR):
             return True
         self._there.add(one.field)
         return False
