@@ -1,0 +1,110 @@
+"""What the tests of Hoymiles DTUs share: a simulated one, its reader with a clock that is set by hand, and its contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from zoneinfo import ZoneInfo
+
+from ohmstead.profiles.library import load
+from ohmstead.publish.announcement import Discovery
+from ohmstead.publish.hoymiles import HoymilesJson
+from ohmstead.publish.hoymiles_discovery import Wanted
+from ohmstead.readings import Snapshot, Value
+from ohmstead.sim.hoymiles import Dtu
+from ohmstead.sources.hoymiles import HoymilesReader, Wishes
+from ohmstead.sources.hoymiles_line import Endpoint
+from ohmstead.sources.polling import Member
+from tests.publishing import Recorder, Sent
+
+PRAGUE = ZoneInfo("Europe/Prague")
+NOON = 1_781_949_600.0
+"""2026-06-20 12:00 in Prague."""
+
+
+class Remembered:
+    """A memory that is one dict, so that a second reader finds what a first one left."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, str] = {}
+
+    def read(self, key: str) -> str | None:
+        return self.kept.get(key)
+
+    def write(self, key: str, value: str) -> None:
+        self.kept[key] = value
+
+
+class House:
+    """One DTU at `dtu`, read at `now` (UTC seconds), which each poll moves on by `period_s`."""
+
+    def __init__(
+        self,
+        dtu: Dtu,
+        *,
+        device: str = "roof",
+        wishes: Wishes | None = None,
+        wanted: Wanted | None = None,
+        memory: Remembered | None = None,
+        now: float = NOON,
+        period_s: float = 60.0,
+        timeout_s: float = 20.0,
+        retries: int = 0,
+        claims: dict[str, str] | None = None,
+        known: Mapping[str, Value] | None = None,
+    ) -> None:
+        self.now = now
+        self.memory = memory or Remembered()
+        self.members: dict[str, Member] = {}
+        self.adopted: list[Member] = []
+        self.broker = Recorder()
+        self.broker.connected = True
+        self._period_s = period_s
+        plant, inverter = load("hoymiles-dtu"), load("hoymiles-inverter")
+        self.reader = HoymilesReader(
+            device,
+            Endpoint("127.0.0.1", dtu.port, timeout_s=timeout_s, retries=retries, gap_s=0.0),
+            plant,
+            inverter,
+            self._adopt,
+            self.memory,
+            zone=PRAGUE,
+            period_s=period_s,
+            wishes=wishes,
+            wall=lambda: self.now,
+        )
+        self.contract = HoymilesJson(
+            device,
+            plant,
+            inverter,
+            self.broker,
+            Discovery(grace_s=0.0),
+            period_s=period_s,
+            wanted=wanted,
+            known=known,
+            claims=claims,
+        )
+        self.contract.start()
+
+    def _adopt(self, member: Member) -> None:
+        self.members[member.device] = member
+        self.adopted.append(member)
+
+    async def poll(self) -> dict[str, Snapshot]:
+        """One poll, published; device → snapshot."""
+        snapshots: Sequence[Snapshot] = await self.reader.read()
+        for snapshot in snapshots:
+            self.contract.take(snapshot)
+        self.contract.tick(self.now)
+        self.now += self._period_s
+        return {snapshot.device: snapshot for snapshot in snapshots}
+
+    async def published(self) -> list[Sent]:
+        """What one poll publishes."""
+        self.broker.take()
+        await self.poll()
+        return self.broker.take()
+
+
+def states(sent: Sequence[Sent]) -> dict[str, str]:
+    """Topic behind the root → payload of the state messages."""
+    return {one.topic.removeprefix("homeassistant/hoymiles_mqtt/"): one.payload for one in sent if one.topic.endswith("/state")}
