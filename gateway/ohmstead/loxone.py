@@ -10,7 +10,7 @@ from ohmstead.config.loxone import Loxone as Section
 from ohmstead.control.arbitration import Arbitration
 from ohmstead.messages import Messenger
 from ohmstead.publish.loxone_answers import LoxoneAnswers
-from ohmstead.publish.loxone_commands import LoxoneCommands
+from ohmstead.publish.loxone_commands import LoxoneCommands, Memory
 from ohmstead.publish.loxone_status import LoxoneStatus
 from ohmstead.publish.loxone_udp import LoxoneBridge
 from ohmstead.publish.outlet import Outlet
@@ -21,7 +21,7 @@ from ohmstead.sources.loxone_udp import LoxoneUdp
 class Loxone:
     """The parts. `outlets` are to be treated like all others; `start` before the broker connection, `close` before the arbiter's.
 
-    `record` takes readings for the store; `wall` and `mono` in seconds.
+    `record` takes readings for the store, `memory` keeps what is to be known after a restart; `wall` and `mono` in seconds.
     """
 
     def __init__(
@@ -32,12 +32,13 @@ class Loxone:
         arbitration: Arbitration,
         record: Callable[[Snapshot], None],
         *,
+        memory: Memory | None = None,
         wall: Callable[[], float] = time.time,
         mono: Callable[[], float] = time.monotonic,
     ) -> None:
         self._section = section
         self.answers = LoxoneAnswers(messenger, mono=mono)
-        self.commands = LoxoneCommands(messenger, arbitration, self.answers)
+        self.commands = LoxoneCommands(messenger, arbitration, self.answers, memory)
         self.status = LoxoneStatus(messenger, arbitration, self.answers, section.heartbeat)
         self.outlets: list[Outlet] = [self.status]
         self.readings: LoxoneUdp | None = None
@@ -51,6 +52,7 @@ class Loxone:
 
     async def start(self) -> None:
         """Listens. Raises OSError where the UDP port cannot be had."""
+        await self.commands.recall()
         self.commands.start()
         if self.readings is not None and self._section.udp_in is not None:
             await self.readings.listen(self._section.udp_in.host, self._section.udp_in.port)

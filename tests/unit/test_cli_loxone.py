@@ -31,7 +31,7 @@ def test_it_says_what_to_subscribe_to_recognise_and_publish(file: Path) -> None:
     result = call("loxone", "-c", file)
     assert result.exit_code == 0
     said = result.output
-    assert said.startswith("MQTT plugin of the Miniserver, broker mqtt://nas:1883: 1 of 16 subscriptions, 10 of 16 publications.")
+    assert said.startswith("MQTT plugin of the Miniserver, broker mqtt://nas:1883: 1 of 16 subscriptions, 11 of 16 publications.")
     for line in (
         "  loxone/growatt/status",
         "  loxone/growatt/charge/power      kW, from 0 to 3, never negative",

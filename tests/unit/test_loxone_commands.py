@@ -14,7 +14,8 @@ from ohmstead.config.model import Config
 from ohmstead.control.arbitration import LOXONE
 from ohmstead.publish import loxone_commands
 from ohmstead.publish.loxone_answers import TOPIC, LoxoneAnswers
-from ohmstead.publish.loxone_commands import LoxoneCommands
+from ohmstead.publish.loxone_commands import LoxoneCommands, Memory
+from ohmstead.store.protocol import StoreError
 from tests.publishing import Recorder
 from tests.unit.loxone_home import MINUTE, Desk, home, wishes
 
@@ -22,13 +23,13 @@ from tests.unit.loxone_home import MINUTE, Desk, home, wishes
 class Miniserver:
     """Says things to the gateway; each `say` waits until all of it is decided."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, memory: Memory | None = None) -> None:
         self.desk = Desk(config)
         self.desk.read()
         self.desk.wrote.clear()
         self.broker = Recorder()
         self.answers = LoxoneAnswers(self.broker)
-        self.commands = LoxoneCommands(self.broker, self.desk, self.answers)
+        self.commands = LoxoneCommands(self.broker, self.desk, self.answers, memory)
         self.commands.start()
 
     def send(self, topic: str, text: str | bytes, retain: bool = False) -> None:
@@ -91,6 +92,58 @@ async def test_a_power_alone_is_kept_for_the_next_enable(loxone: Miniserver) -> 
     assert loxone.desk.told == []
     await loxone.say(("growatt/charge/enable", "1"))
     assert wishes(loxone.desk.told) == [("charge", 20)]
+
+
+class Store:
+    """`full`: it takes nothing."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, str] = {}
+        self.full = False
+
+    def read_meta(self, key: str) -> str | None:
+        return self.kept.get(key)
+
+    def write_meta(self, key: str, value: str) -> None:
+        if self.full:
+            raise StoreError("no room on the disk")
+        self.kept[key] = value
+
+
+async def test_the_power_that_was_said_last_outlives_a_restart(config: Config) -> None:
+    store = Store()
+    before = Miniserver(config, store)
+    await before.say(("growatt/charge/power", "1,5"), ("growatt/export/power", "2"))
+    await before.say(("growatt/discharge/power", "9"))
+    store.full = True
+    await before.say(("growatt/charge/power", "1.6"))
+    await before.say(("growatt/mode", "manual"))
+    assert before.desk.told == [events.wish(LOXONE, "discharge", 180, 1), events.mode(LOXONE, "manual")], "it went on without"
+    await before.commands.close()
+
+    after = Miniserver(config, store)
+    await after.commands.recall()
+    await after.say(("growatt/charge/enable", "1"))
+    await after.say(("growatt/discharge/enable", "1"))
+    assert wishes(after.desk.told) == [("charge", 30), ("discharge", 100)]
+    await after.commands.close()
+
+    for nonsense in ("nan", "much", "1e400", "4"):
+        store.kept = dict.fromkeys(store.kept, nonsense)
+        strange = Miniserver(config, store)
+        await strange.commands.recall()
+        await strange.say(("growatt/charge/enable", "1"))
+        assert wishes(strange.desk.told) == [("charge", 60)], "as much as the home allows"
+        await strange.commands.close()
+
+
+async def test_an_export_limit_is_said_in_kw(loxone: Miniserver) -> None:
+    await loxone.say(("growatt/export/power", "2,5"), ("growatt/export/enable", "1"))
+    assert loxone.desk.wrote[-1] == ("export_limit", 500), "half of 5 kW, in tenths of a percent"
+    await loxone.say(("growatt/export/enable", "0"))
+    assert loxone.desk.wrote[-1] == ("export_limit", 0)
+    await loxone.say(("growatt/export/power", "6"))
+    assert loxone.rejections() == [("growatt/export/power", "out of range")]
 
 
 async def test_a_power_changes_the_wish_that_rules_until_it_ends(loxone: Miniserver) -> None:

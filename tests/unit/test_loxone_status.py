@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,7 @@ from ohmstead.publish.loxone_answers import LoxoneAnswers
 from ohmstead.publish.loxone_status import LoxoneStatus, packed, pattern, plain
 from ohmstead.publish.loxone_udp import datagram
 from tests.publishing import Recorder
-from tests.unit.loxone_home import MINUTE, Desk, home
+from tests.unit.loxone_home import GROWATT, MINUTE, Desk, home
 
 ROOT = "loxone/growatt/status"
 
@@ -119,7 +120,8 @@ async def test_every_number_is_found_by_its_recognition_and_no_other(loxone: Hom
     assert recognised(pattern("discharge"), text) == 1.5
 
 
-async def test_what_is_not_known_is_missing_empty_or_null_and_never_zero(loxone: Home) -> None:
+async def test_what_is_not_known_is_missing_empty_or_null_and_never_zero(tmp_path: Path) -> None:
+    loxone = Home(home(tmp_path, GROWATT.replace("        rated: 5 kW\n", "").replace("..3 kW", "..60 %")))
     loxone.desk.read(soc=None)
     loxone.status.tick(0.0)
     heard = loxone.heard()
@@ -127,7 +129,7 @@ async def test_what_is_not_known_is_missing_empty_or_null_and_never_zero(loxone:
     assert heard["soc"] == ""
     assert json.loads(heard["json"])["soc"] is None
     assert ";fresh=0;" in heard[""]
-    assert heard["export"] == "", "nobody said how many kW 100 % of an export limit is"
+    assert heard["export"] == heard["charge"] == "", "nobody said how many kW 100 % is"
 
 
 async def test_the_heartbeat_counts_and_brings_everything_again(loxone: Home) -> None:

@@ -1,6 +1,7 @@
 """What a Miniserver commands: `loxone/<device>/<control>/enable` and `…/power`, `loxone/<device>/mode`, `…/timeout`, `…/stop`, `…/reset`.
 
-- `enable` 1 wishes for the power that was said last (as much as the home allows, if none was since the start); 0 gives the control back.
+- `enable` 1 wishes for the power that was said last, also before a restart (as much as the home allows, if none ever was); 0 gives the
+  control back.
   For what only restricts, as `export` does, 0 wishes for nothing at all and 1 for the power that was said, or all of it.
 - `power` (kW, never negative) alone changes the wish that this author has; else it is kept for the next `enable`.
 - `mode` auto or manual, `timeout` in minutes for the wishes to come, `stop` 0 or 1 (a level), `reset` 1.
@@ -16,7 +17,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -77,10 +78,20 @@ class _Line:
         self.worker: asyncio.Task[None] | None = None
 
 
-class LoxoneCommands:
-    """Hands what a Miniserver says to the arbiter. `received`, `retained`, `coalesced` (left out for something newer) count messages."""
+class Memory(Protocol):
+    """The part of the store that outlives us. Both may block, and raise StoreError."""
 
-    def __init__(self, messenger: Messenger, arbitration: Arbitration, answers: LoxoneAnswers) -> None:
+    def read_meta(self, key: str) -> str | None: ...
+    def write_meta(self, key: str, value: str) -> None: ...
+
+
+class LoxoneCommands:
+    """Hands what a Miniserver says to the arbiter. `received`, `retained`, `coalesced` (left out for something newer) count messages.
+
+    `memory` keeps the power that was said last for each control; without one it is forgotten with the process.
+    """
+
+    def __init__(self, messenger: Messenger, arbitration: Arbitration, answers: LoxoneAnswers, memory: Memory | None = None) -> None:
         self.received = 0
         self.retained = 0
         self.coalesced = 0
@@ -89,7 +100,9 @@ class LoxoneCommands:
         self._arbitration = arbitration
         self._answers = answers
         self._lines: dict[str, _Line] = {}
+        self._memory = memory
         self._powers: dict[tuple[str, str], int] = {}
+        self._unsaved: dict[tuple[str, str], float] = {}
         self._enabled: dict[tuple[str, str], bool] = {}
         self._closed = False
 
@@ -98,10 +111,24 @@ class LoxoneCommands:
             pattern = f"{ROOT}/+/+/{verb}" if verb in _OF_CONTROLS else f"{ROOT}/+/{verb}"
             self._messenger.subscribe(pattern, self._take, qos=1 if verb == _STOP else 0)
 
+    async def recall(self) -> None:
+        """Takes up the powers that were said before the start. One that the home does not allow any more is none."""
+        for device, view in self._arbitration.devices.items():
+            for control in view.controls.values():
+                try:
+                    kept = None if self._memory is None else await asyncio.to_thread(self._memory.read_meta, _key(device, control.name))
+                    raw = None if kept is None else control.raw_of_kw(float(kept))
+                except (StoreError, ValueError, OverflowError) as error:
+                    log.warning("the last power is not known", device=device, control=control.name, reason=str(error))
+                    continue
+                if raw is not None and control.takes(raw):
+                    self._powers[device, control.name] = raw
+
     async def close(self) -> None:
         """Takes no more; what waits is left out."""
         self._closed = True
         await end([line.worker for line in self._lines.values() if line.worker is not None])
+        await self._save()
 
     # What comes in
 
@@ -171,8 +198,11 @@ class LoxoneCommands:
 
     async def _work(self, device: str, line: _Line) -> None:
         loop = asyncio.get_running_loop()
-        while line.stops or line.waiting:
+        while line.stops or line.waiting or self._unsaved:
             line.changed.clear()
+            if not line.stops and not line.waiting:
+                await self._save()
+                continue
             now = loop.time()
             if line.stops:
                 await self._decide(device, line, line.stops.pop(0), ("stop", ""))
@@ -188,6 +218,17 @@ class LoxoneCommands:
                 await line.changed.wait()
             finally:
                 timer.cancel()
+
+    async def _save(self) -> None:
+        """Keeps the powers that were said."""
+        unsaved, self._unsaved = self._unsaved, {}
+        if self._memory is None:
+            return
+        for (device, control), kw in unsaved.items():
+            try:
+                await asyncio.to_thread(self._memory.write_meta, _key(device, control), repr(kw))
+            except StoreError as error:
+                log.warning("the last power is not kept", device=device, control=control, reason=str(error))
 
     async def _decide(self, device: str, line: _Line, asked: _Asked, slot: tuple[str, str]) -> None:
         try:
@@ -255,7 +296,9 @@ class LoxoneCommands:
             raw = _raw(control, asked.power)
             if not control.takes(raw):
                 return self._wish_for(device, control, raw)  # the arbiter says that it is out of range
-            self._powers[key] = raw
+            if self._powers.get(key) != raw:
+                self._powers[key] = raw
+                self._unsaved[key] = asked.power
         enable = asked.enable
         if enable is None:
             if not self._is_enabled(device, control):
@@ -277,6 +320,10 @@ class LoxoneCommands:
         if status.author != LOXONE:
             return False
         return self._enabled.get((device, control.name), not restricts(control) or status.wanted > control.least)
+
+
+def _key(device: str, control: str) -> str:
+    return f"loxone-power/{device}/{control}"
 
 
 def restricts(control: ControlView) -> bool:
