@@ -71,9 +71,37 @@ function pointList(points) {
   return list;
 }
 
+function stateChip(device) {
+  return make('span', { class: `chip ${device.state}`, text: { ok: 'live', stale: 'old', offline: 'offline', waiting: 'waiting' }[device.state] ?? device.state });
+}
+
+function factList(device) {
+  const facts = [['Source', device.via], ['Serial number', device.serial ?? '–'], ['Last answer', device.age === null ? 'never' : `${ago(device.age)} ago`]];
+  const list = make('dl');
+  list.style.marginTop = '16px';
+  for (const [name, text] of facts) list.append(make('dt', { text: name }), make('dd', { text }));
+  return list;
+}
+
+const FIRST = 6; // values of a small card; the rest is folded away
+
+/** A device that has no part in the picture of the power: its first values, the rest folded away. */
+function deviceCard(device, open) {
+  const points = device.groups.flatMap((group) => group.points);
+  const known = points.filter((point) => point.text !== null && point.text !== undefined);
+  const first = (known.length ? known : points).slice(0, FIRST);
+  const card = make('article', { class: `card${device.state === 'ok' ? '' : ' stale'}`, 'aria-label': device.title }, make('div', { class: 'top' }, make('h2', { text: device.title }), stateChip(device)), pointList(first), factList(device));
+  if (points.length > first.length) {
+    const fold = make('details', { 'data-device': device.name }, make('summary', {}, 'All values ', make('span', { class: 'muted', text: `${points.length} points` })), pointList(points));
+    fold.open = open;
+    card.append(fold);
+  }
+  return card;
+}
+
 function deviceSection(device, open) {
   const stale = device.state !== 'ok';
-  const chip = make('span', { class: `chip ${device.state}`, text: { ok: 'live', stale: 'old', offline: 'offline', waiting: 'waiting' }[device.state] ?? device.state });
+  const chip = stateChip(device);
   const section = make('section', { class: stale ? 'stale' : '', 'aria-label': device.title });
   const overview = make('div', { class: 'grid' });
   const flow = make('article', { class: 'card' }, make('div', { class: 'top' }, make('h2', { text: device.title }), chip));
@@ -91,11 +119,7 @@ function deviceSection(device, open) {
     const fill = make('div');
     fill.style.width = known ? `${Math.min(100, Math.max(0, soc))}%` : '0';
     battery.append(make('div', { class: 'bar', role: 'meter', 'aria-label': 'State of charge', 'aria-valuemin': '0', 'aria-valuemax': '100', ...(known ? { 'aria-valuenow': String(Math.round(soc)) } : {}) }, fill));
-    const facts = [['Source', device.via], ['Serial number', device.serial ?? '–'], ['Last answer', device.age === null ? 'never' : `${ago(device.age)} ago`]];
-    const list = make('dl');
-    list.style.marginTop = '16px';
-    for (const [name, text] of facts) list.append(make('dt', { text: name }), make('dd', { text }));
-    battery.append(list);
+    battery.append(factList(device));
     overview.append(battery);
   }
   const values = make('div', { class: 'columns' });
@@ -154,7 +178,10 @@ function show(now) {
     byId('trouble').hidden = list.length === 0;
     byId('trouble').replaceChildren(make('ul', {}, ...list.map((text) => make('li', { text }))));
   }
-  byId('devices').replaceChildren(...now.devices.map((device) => deviceSection(device, first ? window.innerWidth >= WIDE : opened.has(device.name))));
+  const large = now.devices.filter((device) => device.flow).map((device) => deviceSection(device, first ? window.innerWidth >= WIDE : opened.has(device.name)));
+  const small = now.devices.filter((device) => !device.flow).map((device) => deviceCard(device, opened.has(device.name)));
+  if (small.length) large.push(make('section', { 'aria-label': 'Other devices' }, make('div', { class: 'columns' }, ...small)));
+  byId('devices').replaceChildren(...large);
   byId('health').replaceChildren(...now.nodes.map(nodeCard), gatewayCard(now));
   if (focused) document.querySelector(`details[data-device="${CSS.escape(focused)}"] summary`)?.focus({ preventScroll: true });
 }
