@@ -91,7 +91,8 @@ def made_up(now: float, settings: dict[int, int] | None = None) -> Vectors:
         64: 7_400_000 + int(seconds * 0.54), 65: 1_600_000 + int(seconds * 0.11), 60: 120_300,
         67: int(turn * 3600) if runs else 0, 78: 44, 79: 1, 80: 1 if hot_water else 0 if runs else 5,
         91: -1073741308, 92: -256, 93: -1073741057, 94: -1073741311,
-        95: 1_699_000_000, 100: 716, 105: 1, 106: 9, 111: int(now) // 3600 * 3600 + (2340 if turn >= 0.65 else -1260), 117: 0 if runs else 1,
+        95: 1_699_000_000, 100: 716, 105: 1, 106: 9, 111: int(now) // 3600 * 3600 + (2340 if turn >= 0.65 else -1260),
+        117: 0 if runs else 1,
         119: (5 if hot_water else 0) if runs else 1, 120: int((turn if runs else turn - 0.65) * 3600), 134: int(now),
         155: 1180 if runs else 0, 173: 0, 180: round(100 * (8 + 14 * warm)), 181: round(100 * (8 - 3 * warm)),
         184: 620 if runs else 0, 231: round(30 + 40 * warm) if runs else 0, 241: 70 if runs else 0, 254: 1180 if runs else 0,
@@ -137,6 +138,8 @@ class LuxtronikPump:
         self._chance = random.Random(seed)
         self._server: asyncio.Server | None = None
         self.talks: set[asyncio.Task[None]] = set()
+        """One for each connection that is open."""
+        self._lines: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> LuxtronikPump:
         await self.start()
@@ -154,9 +157,9 @@ class LuxtronikPump:
         """Hangs up and listens no more."""
         if self._server is not None:
             self._server.close()
-            for talk in self.talks:
-                talk.cancel()
-            await asyncio.gather(*self.talks, return_exceptions=True)
+            for writer in self._lines:
+                writer.transport.abort()
+            await asyncio.gather(*self.talks)
             await self._server.wait_closed()
             self._server = None
 
@@ -170,6 +173,7 @@ class LuxtronikPump:
             self.talks.add(task)
             task.add_done_callback(self.talks.discard)
         self.connections += 1
+        self._lines.add(writer)
         line = _Line(writer, self.mood, self._chance)
         try:
             while True:
@@ -179,6 +183,7 @@ class LuxtronikPump:
         except (asyncio.IncompleteReadError, OSError, _HangUp):
             pass  # the client has gone, or is to be left
         finally:
+            self._lines.discard(writer)
             writer.close()
 
     def _answer(self, command: int, argument: int, value: int) -> bytes:
