@@ -31,6 +31,7 @@ class Commands(LazyGroup):
         "replay": "ohmstead.cli.audit:replay",
         "simulate": "ohmstead.sim.cli:simulate",
         "smoke": "ohmstead.sim.cli:smoke",
+        "status": "ohmstead.cli.status:status",
         "why": "ohmstead.cli.audit:why",
     }
 
@@ -42,6 +43,7 @@ class Commands(LazyGroup):
 Examples:
   ohmstead check ohmstead.yaml          every mistake, with its line
   ohmstead run -c ohmstead.yaml         the gateway, until Ctrl-C
+  ohmstead status                       how each device is
   ohmstead compile cellar -o config.ohm the configuration of the node `cellar`
   ohmstead demo                         all of it with simulated devices
 """,
@@ -76,6 +78,10 @@ def check(file: Path) -> None:
         must_have_a_device(config, file)
         counts = f"{many(len(config.devices), 'device')}, {many(len(config.nodes), 'node')}"
         click.echo(f"{file}: no mistakes ({counts}; broker {config.mqtt.host}:{config.mqtt.port}).")
+        from ohmstead.batteries import uncommanded
+
+        for device, why in uncommanded(config).items():
+            click.echo(f"{file}: devices.{device}: {why}.")
 
     configured(say, file)
 

@@ -1,0 +1,52 @@
+"""`ohmstead status`: what it says of devices that are well, old, away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from ohmstead.cli.status import age, status, table
+from tests.conftest import free_port
+
+DEVICE: dict[str, Any] = {"name": "mtec", "state": "ok", "age": 2.0, "via": "node cellar", "flow": None}
+NOW: dict[str, Any] = {"devices": [DEVICE], "nodes": [], "broker": True, "store": {"healthy": True, "trouble": ""}}
+
+
+def lines(stats: dict[str, Any] | None = None, **device: Any) -> list[str]:
+    return list(table({**NOW, "devices": [{**DEVICE, **device}]}, {"devices": {"mtec": stats or {}}}))
+
+
+def test_what_is_well_says_its_figures_and_its_errors() -> None:
+    flow = {"soc": 61.2, "grid": 2040.0, "pv": 3400.0}
+    head, row = lines({"bus": {"requests": 17280, "no_answer": 2, "crc": 1}}, flow=flow)
+    assert head.split() == ["device", "state", "age", "battery", "grid", "sun", "way"]
+    assert row == "mtec    ok     2 s  61 %     +2.0 kW  3.4 kW  node cellar  3 errors in 17,280"
+
+
+def test_what_is_old_or_unknown_has_no_figures() -> None:
+    _, row = lines({"trouble": "connection refused"}, state="stale", age=250.0, flow={"soc": 61.2, "grid": None, "pv": 1.0})
+    assert row == "mtec    stale  4 min  –        –     –    node cellar: connection refused"
+    _, row = lines(state="waiting", age=None)
+    assert row.split() == ["mtec", "waiting", "–", "–", "–", "–", "node", "cellar"]
+
+
+def test_what_is_wrong_with_the_house_is_told_below() -> None:
+    node = {"name": "cellar", "online": False, "age": 7300.0, "latched": True, "tripped": "temperature"}
+    said = list(table({**NOW, "nodes": [node], "broker": False, "store": {"healthy": False, "trouble": "disk full"}}, {"devices": {}}))
+    assert said[2:] == ["node cellar: offline, heard 2 h ago, stopped (temperature)", "the broker is away", "nothing is stored: disk full"]
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0.4, "0 s"), (89, "89 s"), (91, "2 min"), (7200, "2 h"), (200000, "2 d")])
+def test_ages(seconds: float, said: str) -> None:
+    assert age(seconds) == said
+
+
+def test_without_a_gateway_it_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "ohmstead.yaml"
+    path.write_text(f"web: {{port: {free_port()}}}\ndevices: {{m: {{profile: mtec-energybutler, via: tcp://192.0.2.1}}}}\n")
+    result = CliRunner().invoke(status, ["-c", str(path)])
+    assert result.exit_code == 1
+    assert "no gateway answers" in result.stderr
