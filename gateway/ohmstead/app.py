@@ -47,6 +47,7 @@ from ohmstead.readings import Snapshot, Stream, Subscriber, Value
 from ohmstead.roster import Listed, roster_of
 from ohmstead.sources.growatt_mqtt import GrowattMqtt
 from ohmstead.sources.polling import Member
+from ohmstead.store.changes import Changes
 from ohmstead.store.lock import StoreLock
 from ohmstead.store.protocol import Store
 from ohmstead.store.sqlite import SqliteStore
@@ -62,6 +63,8 @@ log = structlog.get_logger(service="app")
 
 _TICK_S = 1.0
 _LAST_COMMIT_S = 1.5
+TALKATIVE = ("luxtronik",)
+"""Readers whose devices say far more than changes: of those only the changes are stored."""
 
 
 def run(config: Config) -> int:
@@ -96,6 +99,7 @@ class Gateway:
         self._units = {device: profile.units() for device, profile in self.profiles.items()}
         self.store = self._open_store()
         self.writer = Writer(self.store, flush=config.store.flush)
+        self._kept = Changes(self.writer.record, {device for device, profile in self.profiles.items() if profile.reader in TALKATIVE})
         self.stream = Stream(_subscriber_failed)
         self.mqtt = MqttClient(_address(config), bridge_topic(config.site))
         self.fleet = Fleet({node: config.devices_of(node) for node in config.nodes})
@@ -200,7 +204,7 @@ class Gateway:
                 self.members.list(listed)
 
     def _emit(self, snapshot: Snapshot) -> None:
-        self.writer.record(snapshot)
+        self._kept.record(snapshot)
         self.stream.publish(snapshot)
 
     def _desk(self) -> Desk:
