@@ -146,6 +146,7 @@ class Gateway:
             started=clock.mono(),
             plan=lambda: self.planning.planner.plan if self.planning else None,
             loxone=lambda: self.loxone.figures() if self.loxone else {},
+            audit_trouble=lambda: self.batteries.arbiter.audit.trouble,
         )
         self.outlets: list[Outlet] = [*(outlet for device in self.devices.values() for outlet in device.outlets), self._bridge()]
         self.outlets += node_outlets(config, self.mqtt, self._told)

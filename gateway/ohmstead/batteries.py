@@ -20,7 +20,7 @@ from ohmstead.control.entrance import Entrance
 from ohmstead.control.operator import GridInput
 from ohmstead.control.plan.model import Wish
 from ohmstead.control.planned import PlanAuthor
-from ohmstead.control.setup import Battery, Rules, battery
+from ohmstead.control.setup import Battery, Rules, battery, governed
 from ohmstead.control.target import Target, targets
 from ohmstead.messages import Messenger
 from ohmstead.nodes.fleet import Event, ends_ownership
@@ -89,6 +89,20 @@ def batteries(config: Config, known: Mapping[str, Mapping[str, Target]]) -> dict
     return found
 
 
+def uncommanded(config: Config) -> dict[str, str]:
+    """The batteries that nobody commands because the gateway itself reaches them over Modbus TCP, and what their owner can do."""
+    found: dict[str, str] = {}
+    for device, chosen in config.devices.items():
+        names = governed(config.profile(device)) if chosen.via.node is None and chosen.via.topic is None else []
+        forced = [name for name in names if config.profile(device).controls[name].lease == "required"]
+        if forced and not chosen.read_only:
+            found[device] = (
+                f"{' and '.join(forced)} cannot be commanded via {chosen.via}: when the gateway died nobody would end it. "
+                "Reach it through a node, or a Growatt through its OpenInverterGateway (via: growatt-mqtt:energy/solar)"
+            )
+    return found
+
+
 class Batteries:
     """The arbiter and all that is around it. `take` gets the readings, `tick` the time (monotonic seconds) once a second.
 
@@ -144,6 +158,8 @@ class Batteries:
 
     async def start(self) -> None:
         """Goes on from the store. Raises StoreError. After it `run` is to be run."""
+        for device, why in uncommanded(self._config).items():
+            log.warning("not commanded", device=device, reason=why)
         await self.arbiter.start()
         if self._found:
             self.grid.start()

@@ -48,6 +48,11 @@ async def test_health_is_red_while_nothing_can_be_stored_and_names_it(gateway: G
     answer = await asked(gateway, "/health")
     assert answer.status_code == 503
     assert "no space left" in answer.json()["store"]
+    gateway.writer.trouble = ""
+    gateway.batteries.arbiter.audit.trouble = "the disk is full"
+    answer = await asked(gateway, "/health")
+    assert answer.status_code == 503
+    assert answer.json()["control"] == "nothing is commanded, the audit cannot be kept: the disk is full"
 
 
 async def test_more_live_streams_than_a_home_can_want_are_sent_away(gateway: Gateway) -> None:

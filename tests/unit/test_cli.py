@@ -52,6 +52,21 @@ def test_mistakes_come_with_their_lines_and_exit_code_2(file: Path) -> None:
     assert result.stderr.splitlines()[-1] == "3 mistakes, nothing was changed."
 
 
+def test_a_battery_that_nobody_could_stop_is_told_with_what_to_do(file: Path) -> None:
+    file.write_text(
+        "devices: {growatt: {profile: growatt-sph, via: tcp://192.0.2.11}, b: {profile: growatt-sph, via: tcp://192.0.2.12, read_only: true}}"
+    )
+    result = call("check", file)
+    assert result.exit_code == 0
+    first, second = result.output.splitlines()
+    assert "no mistakes" in first
+    assert second.startswith(f"{file}: devices.growatt: charge and discharge cannot be commanded via tcp://192.0.2.11")
+    assert "nobody would end it" in second
+    assert "through a node" in second
+    file.write_text("devices: {growatt: {profile: growatt-sph, via: growatt-mqtt:energy/solar}}")
+    assert len(call("check", file).output.splitlines()) == 1
+
+
 @pytest.mark.parametrize("text", ["", "# nothing yet\n", "site: home\n", "devices: {}\n", "nodes: {cellar: {bus: {port: /dev/a}}}\n"])
 def test_without_a_device_there_is_nothing_to_run_and_it_says_what_to_add(file: Path, text: str) -> None:
     file.write_text(text)

@@ -56,6 +56,8 @@ class Overview:
     """The newest plan by price."""
     loxone: Callable[[], Mapping[str, int]] = dict
     """What was counted of a Miniserver's commands and UDP; nothing at a home without one."""
+    audit_trouble: Callable[[], str] = lambda: ""
+    """Why nothing is commanded at the moment; empty while all is well."""
 
     @property
     def uptime_s(self) -> float:
@@ -129,8 +131,9 @@ class Overview:
         """
         states = {listed.device: self.state(listed.device) for listed in self.roster}
         return {
-            "ok": self.writer.healthy,
+            "ok": self.writer.healthy and not self.audit_trouble(),
             "store": "ok" if self.writer.healthy else f"nothing is stored: {self.writer.trouble}",
+            "control": "ok" if not self.audit_trouble() else f"nothing is commanded, the audit cannot be kept: {self.audit_trouble()}",
             "mqtt": "ok" if self.mqtt.connected else "the broker is away",
             "nodes": {name: _node_health(node) for name, node in self.fleet.nodes.items()},
             "devices": states,
