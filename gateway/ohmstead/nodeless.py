@@ -11,6 +11,8 @@ from typing import NamedTuple
 from ohmstead.clock import Clock
 from ohmstead.config.luxtronik import LuxtronikDevice
 from ohmstead.config.model import Config
+from ohmstead.config.shelly import ShellyDevice
+from ohmstead.config.wishes import fulfilled
 from ohmstead.control.dispatch import Actuator, DirectActuator, FieldActuator
 from ohmstead.control.guarded import Ended, GuardedActuator, watches
 from ohmstead.control.target import Target
@@ -104,6 +106,8 @@ def _reader(device: str, decoder: Decoder, around: Surroundings, period_s: float
     chosen = around.config.devices[device]
     if isinstance(chosen, LuxtronikDevice):
         return _luxtronik(device, chosen, decoder, around), min(period_s, _LONGEST_POLL_S)
+    if isinstance(chosen, ShellyDevice):
+        return _shelly(device, chosen, around, period_s), min(period_s, _LONGEST_POLL_S)
     raise NotImplementedError(around.config.profile(device).reader)
 
 
@@ -112,3 +116,24 @@ def _luxtronik(device: str, chosen: LuxtronikDevice, decoder: Decoder, around: S
     from ohmstead.sources.luxtronik_wire import Endpoint as Controller
 
     return LuxtronikReader(device, Controller(chosen.host, chosen.port), decoder, around.config.zone, around.clock.wall)
+
+
+def _shelly(device: str, chosen: ShellyDevice, around: Surroundings, period_s: float) -> Reader:
+    from ohmstead.sources.shelly import ShellyReader
+    from ohmstead.sources.shelly_rpc import Channel, HttpChannel, MqttChannel
+
+    channel: Channel
+    if chosen.mqtt is not None:
+        channel = MqttChannel(chosen.mqtt, around.messenger, f"ohm-{around.config.site}-{device}")
+    else:
+        channel = HttpChannel(str(chosen.host), chosen.port, chosen.password)
+    return ShellyReader(
+        device,
+        channel,
+        around.adopt,
+        around.emit,
+        around.memory,
+        period_s=period_s,
+        wanted=lambda profile: fulfilled(chosen.points, profile),
+        wall=around.clock.wall,
+    )

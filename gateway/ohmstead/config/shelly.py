@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ohmstead.config.device import SourceConfig
 from ohmstead.config.values import Host, Secret, TcpPort, Text
@@ -20,6 +20,14 @@ class ShellyDevice(SourceConfig):
     mqtt: Text | None = Field(None, description="Its MQTT prefix on the broker, e.g. shellypro3em-a0b1c2.")
     password: Secret | None = Field(None, repr=False)
     password_file: Path | None = Field(None, description="A file that holds the device's password.")
+
+    @model_validator(mode="after")
+    def _is_reached_one_way(self) -> Self:
+        if (self.host is None) == (self.mqtt is None):
+            raise ValueError("how is it reached? give either `host: 192.0.2.12` or `mqtt: shellypro3em-a0b1c2`, its prefix on the broker")
+        if self.mqtt is not None and (self.password is not None or self.password_file is not None):
+            raise ValueError("a `password` is for `host`: on the broker a Shelly asks for none")
+        return self
 
     @property
     def profile(self) -> str:

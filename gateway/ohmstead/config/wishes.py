@@ -12,7 +12,7 @@ from ohmstead.yamlfile import did_you_mean
 Told = tuple[tuple[str, ...], str, str]
 """Where below the device, what is wrong, and what stands there."""
 
-_LEARNS = ("hoymiles", "sunspec", "vicare")
+_LEARNS = ("hoymiles", "shelly", "sunspec", "vicare")
 """Readers that know points which are in no file."""
 
 

@@ -25,6 +25,7 @@ from .meter_cli import meter
 from .mtec import UNIT_RTU, UNIT_TCP, WRITABLE
 from .registers import RegisterImage, Registers, read_image
 from .serve import serve
+from .shelly_cli import shelly
 from .station import Station
 
 PROFILE = "mtec-energybutler"
@@ -39,6 +40,7 @@ def simulate() -> None:
 simulate.add_command(growatt_mqtt)
 simulate.add_command(luxtronik)
 simulate.add_command(meter)
+simulate.add_command(shelly)
 
 
 def _quiet() -> None:

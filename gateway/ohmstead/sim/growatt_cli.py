@@ -18,7 +18,10 @@ from .inverter_gateway import BASE, InverterGateway, Mood
 _MOODS = tuple(field.name.replace("_", "-") for field in fields(Mood) if field.type == "int")
 
 
-def _broker(_context: click.Context, _option: click.Parameter, text: str) -> tuple[str, int]:
+def broker_given(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[str, int] | None:
+    """Host and port of a `--broker` option."""
+    if text is None:
+        return None
     url = urlsplit(text)
     try:
         port = url.port or 1883
@@ -68,7 +71,7 @@ Examples:
       two commands are obeyed without an answer, the others answered late; slots are taken and not kept
 """,
 )
-@click.option("--broker", default="mqtt://localhost", show_default=True, callback=_broker, help="Where the broker is.")
+@click.option("--broker", default="mqtt://localhost", show_default=True, callback=broker_given, help="Where the broker is.")
 @click.option("--base", default=BASE, show_default=True, help="The base topic.")
 @click.option("--family", default="sph", show_default=True, type=click.Choice(sorted(FAMILIES)), help="SPH, or MIN/MOD (TL-XH).")
 @click.option("--every", default=5.0, show_default=True, type=click.FloatRange(0.1), help="Seconds between two messages of telemetry.")
