@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,13 @@ settings.load_profile("ohmstead")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
+# Where Python must not keep what it compiled beside its sources, each process of the tests would compile everything anew.
+if sys.dont_write_bytecode:
+    sys.dont_write_bytecode = False
+    sys.pycache_prefix = str(REPOSITORY / "build" / "bytecode")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
+
 
 def free_port() -> int:
     """A TCP port of the loopback interface that nobody listens on at the moment."""
@@ -27,8 +35,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 10.0, what: str = "the condition") -> None:
-    """Polls until `condition()` is true; fails the test at the deadline, naming what did not come."""
+PATIENCE = 20.0
+"""Seconds that everything may take at least on a machine that is busy with other tests."""
+
+
+def wait_for(condition: Callable[[], object], seconds: float = PATIENCE, what: str = "the condition") -> None:
+    """Polls until `condition()` is true; fails the test after `seconds` (but not before `PATIENCE`), naming what did not come."""
+    seconds = max(seconds, PATIENCE)
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -68,10 +81,13 @@ class Broker:
         self._program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin")
 
     def start(self) -> None:
+        """Does nothing when it runs."""
+        if self._process is not None:
+            return
         if self._program is None:
             pytest.skip("no mosquitto on this machine (apt install mosquitto)")
         self._process = subprocess.Popen([self._program, "-c", str(self._configuration)], stderr=subprocess.DEVNULL)
-        wait_for(self._listens, 5, "mosquitto")
+        wait_for(self._listens, 20, "mosquitto")
 
     def _listens(self) -> bool:
         with socket.socket() as probe:
@@ -80,13 +96,13 @@ class Broker:
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(10)
+            self._process.wait(30)
             self._process = None
 
     def kill(self) -> None:
         if self._process is not None:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(30)
             self._process = None
 
 

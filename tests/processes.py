@@ -43,11 +43,11 @@ class Inverter:
     def start(self) -> None:
         if not self._thread.is_alive():
             self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._server.start(), self._loop).result(5)
+        asyncio.run_coroutine_threadsafe(self._server.start(), self._loop).result(30)
         self.port = self._server.port
 
     def stop(self) -> None:
-        asyncio.run_coroutine_threadsafe(self._server.stop(), self._loop).result(5)
+        asyncio.run_coroutine_threadsafe(self._server.stop(), self._loop).result(30)
 
     def __enter__(self) -> Self:
         self.start()
@@ -132,14 +132,14 @@ devices:
         """Whatever the test left running is killed."""
         if self.process is not None:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(30)
             self.process = None
 
     def end(self, how: signal.Signals = signal.SIGTERM) -> int:
-        """Its exit code; an end that takes longer than ten seconds is none."""
+        """Its exit code; an end that takes longer than half a minute is none."""
         assert self.process is not None
         self.process.send_signal(how)
-        code = self.process.wait(10)
+        code = self.process.wait(30)
         self.process = None
         return code
 

@@ -69,7 +69,7 @@ class House:
         """kill -9: only the broker can tell."""
         if self._gateway is not None:
             self._gateway.kill()
-            self._gateway.wait(10)
+            self._gateway.wait(30)
             self._gateway = None
 
     def gateway_log(self) -> str:

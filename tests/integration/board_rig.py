@@ -152,7 +152,7 @@ class Board:
                     return
         finally:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(30)
             for descriptor in (self._outer, self._slave, self._inner, self._wake):
                 os.close(descriptor)
 
@@ -174,7 +174,7 @@ class Board:
 
     def _ended(self) -> None:
         os.close(self._inner)
-        code = self._process.wait(10)
+        code = self._process.wait(30)
         reset = self._reset.exists()
         self._reset.unlink(missing_ok=True)
         if reset:

@@ -309,7 +309,7 @@ class NodeProcess:
         """kill -9."""
         if self.process is not None:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(30)
             self._reader.join(10)
             self.process = None
             sys.stdout.write(self.log + "\n")  # for whoever reads why a test failed

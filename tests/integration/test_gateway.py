@@ -166,7 +166,7 @@ def test_a_store_that_cannot_be_opened_ends_it_with_a_word(gateway: Gateway) -> 
     (gateway.folder / "test.db").write_bytes(b"not a database, but long enough to be looked at" * 100)
     gateway.start(ready=False)
     assert gateway.process is not None
-    assert gateway.process.wait(10) == 1
+    assert gateway.process.wait(30) == 1
     gateway.process = None
     assert gateway.lines()[-1]["event"] == "cannot start"
     assert "move it away together with its -wal and -shm files" in gateway.lines()[-1]["reason"]
@@ -211,8 +211,8 @@ def test_as_pid_1_it_obeys_sigterm(gateway: Gateway) -> None:
         wait_for(lambda: gateway.get("/ready")[0] == 200, 15, "/ready")
         children = subprocess.run(["ps", "--ppid", str(process.pid), "-o", "pid="], capture_output=True, text=True, check=True).stdout
         os.kill(int(children.split()[0]), signal.SIGTERM)
-        assert process.wait(5) == 0
+        assert process.wait(30) == 0
     finally:
         if process.poll() is None:
             process.kill()
-            process.wait(5)
+            process.wait(30)

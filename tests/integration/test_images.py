@@ -48,7 +48,7 @@ def guarded_broker(tmp_path: Path) -> Iterator[int]:
     wait_for(lambda: reason(port, "ohmstead", "ohmstead-secret") == 0, 5, "the broker")
     yield port
     process.terminate()
-    process.wait(10)
+    process.wait(30)
 
 
 def reason(port: int, user: str, password: str) -> int | None:
@@ -101,7 +101,7 @@ class Visitor:
         self.client.connect("127.0.0.1", port)
         self.client.subscribe("#")
         self.client.loop_start()
-        assert self._ready.wait(5)
+        assert self._ready.wait(30)
 
     def close(self) -> None:
         self.client.disconnect()

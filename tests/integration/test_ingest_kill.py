@@ -117,7 +117,7 @@ def gateway(broker: Broker, database: Path) -> Iterator[subprocess.Popen[bytes]]
         yield process
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(30)
 
 
 def count(database: Path, query: str, *parameters: int) -> int:
@@ -135,7 +135,7 @@ def test_a_thousand_frames_and_twenty_times_kill_9_a_thousand_are_stored_none_tw
         for kill in range(KILLS):
             with gateway(broker, database) as process:
                 if kill == 0:
-                    assert node.gateway_listens.wait(10)
+                    assert node.gateway_listens.wait(30)
                     node.hello()
                     node.start()
                 goal = node.acknowledged + dice.randint(1, FRAMES // KILLS - 10)

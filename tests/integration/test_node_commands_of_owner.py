@@ -188,5 +188,5 @@ def test_a_shell_is_micropython_s_prompt_and_ctrl_bracket_leaves_it(home: Path, 
             assert process.wait(20) == 0
         finally:
             process.kill()
-            process.wait(10)
+            process.wait(30)
             os.close(terminal)

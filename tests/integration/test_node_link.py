@@ -114,7 +114,7 @@ def test_a_broker_that_is_a_black_hole_does_not_hold_up_the_bus(
     node.configure(configuration(bus, [("127.0.0.1", hole.port), (broker.host, broker.port)], POLLED))
     node.start()
     try:
-        assert hole.reached.wait(10)
+        assert hole.reached.wait(30)
         wait_for(lambda: len(gateway.of("mtec")) > 20, 25, "what was read meanwhile, over the second broker")
     finally:
         hole.close()

@@ -35,7 +35,7 @@ class House:
     def kill_gateway(self) -> None:
         if self._gateway is not None:
             self._gateway.kill()
-            self._gateway.wait(10)
+            self._gateway.wait(30)
             self._gateway = None
 
     def segments(self) -> list[Path]:

@@ -42,7 +42,7 @@ def test_the_command_serves_a_line_and_a_port_and_ends_cleanly(tmp_path: Path, e
     tcp.close()  # type: ignore[no-untyped-call]  # pymodbus leaves it untyped
     serial.close()
     process.send_signal(ending)
-    assert process.wait(5) == 0
+    assert process.wait(30) == 0
     assert "Answered 2 requests" in process.stdout.read()
     process.stdout.close()
     assert not link.is_symlink()

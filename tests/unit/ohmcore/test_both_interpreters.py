@@ -46,7 +46,7 @@ class Interpreter:
 
     def end(self) -> None:
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(30)
 
 
 @pytest.fixture(scope="module")
