@@ -141,6 +141,11 @@ def _reader(here: Keys, device: DeviceConfig, profile: Profile) -> Iterator[Prob
     for key in ("hoymiles", "exclude"):
         if profile.reader != "hoymiles" and key in device.model_fields_set:
             yield Problem((*here, key), f"only fits a Hoymiles DTU, not {profile.name}")
+    if profile.reader == "hoymiles":
+        problems = device.hoymiles.unfit(min(periods(profile, device.every).values()), device.exclude)
+        yield from (Problem((*here, *keys), text, value) for keys, text, value in problems)
+        if profile.id == "hoymiles-inverter":
+            yield Problem((*here, "profile"), "is found behind its DTU; write `hoymiles-dtu` and the DTU's address", device.profile)
 
 
 def _no_control(name: str, profile: Profile) -> str:

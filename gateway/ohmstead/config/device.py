@@ -130,6 +130,13 @@ class DeviceConfig(AnyDevice):
         default_factory=list, description="Serial numbers of what is behind the device and must not appear, e.g. an inverter behind a DTU."
     )
 
+    def fitted(self, profile: Profile) -> Profile:
+        """Of a DTU only those controls that `control` names: nothing is written to it unless its owner says so."""
+        if profile.reader != "hoymiles" or any(name not in profile.controls for name in self.control.ranges):
+            return profile
+        allowed = {name: control for name, control in profile.controls.items() if name in self.control.ranges}
+        return profile.model_copy(update={"controls": allowed})
+
 
 class SourceConfig(AnyDevice):
     """A device or a service that is not reached over Modbus; `source` says what it is."""
