@@ -61,9 +61,13 @@ def run(file: Path) -> None:
     def start(config: Config) -> None:
         must_have_a_device(config, file)
         from ohmstead import app
+        from ohmstead.config.redacted import secrets
         from ohmstead.observe import logs
+        from ohmstead.observe.logfile import LogFile
 
-        logs.configure(config.log.format, config.log.level, config.zone, app.secrets(config))
+        said = config.log
+        kept = None if said.file is None else LogFile(said.file, said.size, said.keep)
+        logs.configure(said.format, said.level, config.zone, secrets(config), levels=said.levels, file=kept)
         sys.exit(app.run(config))
 
     configured(start, file)

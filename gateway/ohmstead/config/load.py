@@ -46,7 +46,10 @@ def load(path: Path | str, environ: Mapping[str, str] = MappingProxyType({})) ->
     prices = config.prices
     if prices is not None and prices.path is not None:
         prices = prices.model_copy(update={"path": draft.folder / prices.path.expanduser()})
-    return config.model_copy(update={"store": store, "prices": prices})
+    log = config.log
+    if log.file is not None:
+        log = log.model_copy(update={"file": draft.folder / log.file.expanduser()})
+    return config.model_copy(update={"store": store, "prices": prices, "log": log})
 
 
 def summary(error: ConfigurationError) -> str:

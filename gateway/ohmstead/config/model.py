@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, PlainValidator, PrivateAttr, WithJso
 from ohmstead.config.control import ControlSection
 from ohmstead.config.devices import Device
 from ohmstead.config.limits import narrowed
+from ohmstead.config.log import Log
 from ohmstead.config.loxone import Loxone
 from ohmstead.config.node import Bus, NodeConfig
 from ohmstead.config.prices import Plan, Prices
@@ -79,11 +80,6 @@ class Web(Section):
     port: TcpPort = 8080
     token: Secret | None = Field(None, repr=False, description="What a program must show to command over the API; without it, nobody may.")
     token_file: Path | None = Field(None, description="A file that holds the token.")
-
-
-class Log(Section):
-    format: Literal["console", "json"] = "console"
-    level: Literal["debug", "info", "warning", "error"] = "info"
 
 
 class HomeAssistant(Section):

@@ -1,0 +1,96 @@
+"""What of a configuration may be shown to others: everything but secrets, and of what names a person or a place only a hint."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from ohmstead.config.values import BrokerAddress, Via
+
+HIDDEN = "•••"
+
+_SECRET = ("password", "passwd", "secret", "token", "key", "authorization")
+_PERSONAL = ("user", "client_id", "ssid", "email")
+_PLACE = ("latitude", "longitude")
+
+
+def is_secret(name: str) -> bool:
+    """Whether the value under a key of this name is a secret."""
+    lower = name.lower()
+    return lower in _SECRET or lower.endswith(tuple(f"_{word}" for word in _SECRET))
+
+
+def secrets(section: BaseModel) -> list[str | bytes]:
+    """Every secret in a configuration, wherever it stands."""
+    return [value for name, value in _fields(section) if is_secret(name) and isinstance(value, str | bytes)]
+
+
+def personal(section: BaseModel) -> list[str]:
+    """What names a person, an account or a network."""
+    return [value for name, value in _fields(section) if name in _PERSONAL and isinstance(value, str)]
+
+
+def redacted(value: Any, name: str = "") -> Any:
+    """A configuration as plain values that can be given away. Secrets are hidden; of users, accounts and networks the first letter
+    stays, of public addresses that they are some, of places about ten kilometres, of files their name."""
+    if value is None or isinstance(value, bool | int):
+        return value
+    if is_secret(name):
+        return HIDDEN
+    if isinstance(value, float):
+        return round(value, 1) if name in _PLACE else value
+    if isinstance(value, BaseModel):
+        return {key: redacted(one, key) for key, one in _members(value)}
+    if isinstance(value, Mapping):
+        return {str(key): redacted(one, str(key)) for key, one in value.items()}
+    if isinstance(value, BrokerAddress):
+        return f"{'mqtts' if value.tls else 'mqtt'}://{host(value.host)}:{value.port}"
+    if isinstance(value, Via):
+        return str(value if value.host is None else value._replace(host=host(value.host)))
+    if isinstance(value, list | tuple):
+        return [redacted(one, name) for one in value]
+    if isinstance(value, Path):
+        return value.name
+    if name in _PERSONAL:
+        return masked(str(value))
+    return host(str(value)) if name == "host" else str(value)
+
+
+def masked(text: str) -> str:
+    """The first letter and nothing else; also how long it was is nobody's business."""
+    return text[:1] + HIDDEN
+
+
+def host(name: str) -> str:
+    """An address of the home network as it is; any other one is only said to be public."""
+    try:
+        address = ipaddress.ip_address(name.partition("%")[0])
+    except ValueError:
+        return name if "." not in name or name.endswith((".lan", ".local", ".home", ".internal", ".home.arpa")) else "a public name"
+    return name if address.is_private or address.is_loopback or address.is_unspecified else "a public address"
+
+
+def _members(section: BaseModel) -> Iterator[tuple[str, Any]]:
+    """The fields that stand in the file, and what a section takes beside them."""
+    for name in type(section).model_fields:
+        yield name, getattr(section, name)
+    yield from (section.__pydantic_extra__ or {}).items()
+
+
+def _fields(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Each value of the whole tree with the key that it stands under."""
+    if isinstance(value, BaseModel):
+        for key, one in _members(value):
+            yield from _fields(one, key)
+    elif isinstance(value, Mapping):
+        for key, one in value.items():
+            yield from _fields(one, str(key))
+    elif isinstance(value, list | tuple) and not hasattr(value, "_fields"):
+        for one in value:
+            yield from _fields(one, name)
+    else:
+        yield name, value
