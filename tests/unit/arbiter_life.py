@@ -1,4 +1,5 @@
-"""A life of the arbiter that somebody ends with kill -9: `python -m tests.unit.arbiter_life FOLDER SEED`.
+"""Lives of the arbiter that somebody ends with kill -9: `python -m tests.unit.arbiter_life FOLDER`, then the number of a life on a line of
+its own; it says its process when it lives, and `ended` when it does no more.
 
 Events of all kinds in a random order, as fast as they are taken; what the actuator writes goes to the file `writes` at once, a line each.
 """
@@ -37,18 +38,19 @@ async def live(folder: Path, seed: int) -> None:
 
     house.hand.write = write  # type: ignore[method-assign]  # this one keeps a list that outlives the process
     async with house:
-        os.write(1, b"lives\n")
+        os.write(1, f"{os.getpid()}\n".encode())
         for number in range(1_000_000):
             house.mono += chance.choice((0.0, 0.001, 0.1, 5.0, 40.0))
             house.wall = time.time()
-            _happens(house, chance)
+            happens(house, chance)
             if number % 5 == 0:
                 await asyncio.sleep(0)
             if number % 50 == 0:
                 await asyncio.sleep(0.002)
 
 
-def _happens(house: House, chance: random.Random) -> None:
+def happens(house: House, chance: random.Random) -> None:
+    """Any one thing."""
     judge, device = house.arbiter, "growatt"
     match chance.randrange(12):
         case 0 | 1 | 2:
@@ -72,6 +74,18 @@ def _happens(house: House, chance: random.Random) -> None:
             judge.tick()
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Each life is a fork, so that all that takes time to load is loaded once."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-    asyncio.run(live(Path(sys.argv[1]), int(sys.argv[2])))
+    folder = Path(sys.argv[1])
+    while line := sys.stdin.readline():
+        life = os.fork()
+        if not life:
+            asyncio.run(live(folder, int(line)))
+            os._exit(1)
+        os.waitpid(life, 0)
+        os.write(1, b"ended\n")
+
+
+if __name__ == "__main__":
+    main()
