@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
+import random
 import select
 import signal
 import subprocess
@@ -45,19 +46,21 @@ sys.modules['sys'] = Sys()
 """
 _PROMPT = b">>> "
 _RESTART = 85
-_FAR = 100
+_FAR = (100, 300)
 _CTRL_A, _CTRL_B, _CTRL_C = b"\x01", b"\x02", b"\x03"
 
 
 def far_pty() -> tuple[int, int]:
-    """A pty with a number that nobody else knows. The kernel gives away the lowest free one, and the node of another test that ends
-    just now may still try to open the line that it had: what it then read would be missing here.
+    """A pty with a number that nobody else knows. The kernel gives away the lowest free one, and the node or the board of another test
+    that ends just now may still try to open the line that it had: what it then read would be missing here. Therefore one far away, and
+    each time elsewhere.
     """
+    far = random.randrange(*_FAR)
     near: list[int] = []
     try:
         while True:
             outer, inner = pty.openpty()
-            if int(os.ttyname(inner).rpartition("/")[2]) >= _FAR:
+            if int(os.ttyname(inner).rpartition("/")[2]) >= far:
                 return outer, inner
             near += [outer, inner]
     finally:
