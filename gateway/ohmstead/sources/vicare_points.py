@@ -37,6 +37,9 @@ _SAME = (
 )
 """Units of one kind, each with its size."""
 
+_MEANT = (("L", "L/h"), ("°C", "K"))
+"""What the cloud says of a flow, and of the step of a temperature."""
+
 _TOTALS = ("lastSevenDays", "lastMonth", "lastYear", "lastWeek", "lastDay")
 _HEAT_OUTPUT = re.compile(r"heating\.compressors\.\d+\.heat\.production\.current:value")
 _LEAST_HEAT_W = 100.0
@@ -45,22 +48,20 @@ _LEAST_HEAT_W = 100.0
 class Points:
     """The points of one device, as they become known. `take` learns, `raw` is what a `Decoder` takes."""
 
-    def __init__(self, table: Profile, others: Iterable[Point] = ()) -> None:
-        """`others`: points that the device has besides, whose names are taken."""
+    def __init__(self, table: Profile) -> None:
         self.lost: dict[str, str] = {}
         """Field → the unit in which it came lately and which does not fit its point."""
         self._table = {_numberless(str(point.field)): (at, point) for at, point in enumerate(table.points.values())}
-        self._others = list(others)
         self._points: dict[str, Point] = {}
-        self._periods = table.groups
+        self._groups = tuple(table.groups)
 
     def take(self, fields: Iterable[Field]) -> bool:
         """Whether there was anything new among them."""
         new = [field for field in fields if field.name not in self._points]
         if not new:
             return False
-        ids = {point.id for point in (*self._others, *self._points.values())}
-        names = {point.name for point in (*self._others, *self._points.values())}
+        ids = {point.id for point in self._points.values()}
+        names = {point.name for point in self._points.values()}
         by_rule = [point_id(field.name) for field in new]
         for field in sorted(new, key=lambda one: (_numberless(one.name) not in self._table, one.name)):
             point = self._known(field.name)
@@ -84,11 +85,11 @@ class Points:
             known = self._table.get(_numberless(str(point.field)))
             return (point.group == "limits", known[0] if known is not None else len(self._table), str(point.field))
 
-        return [*self._others, *sorted(self._points.values(), key=place)]
+        return sorted(self._points.values(), key=place)
 
     def profile(self, model: Mapping[str, str], period_s: float) -> Profile:
         """The profile of the device. `model` has `profile`, `name` and `model`."""
-        groups = dict.fromkeys((*self._periods, *(point.group for point in self._others)), f"{period_s:g} s")
+        groups = dict.fromkeys(self._groups, f"{period_s:g} s")
         points = {point.id: point for point in self.points()}
         return Profile.model_validate({"manufacturer": "Viessmann", "reader": "vicare", **model, "groups": groups, "points": points})
 
@@ -131,7 +132,7 @@ def _converted(field: Field, point: Point) -> int | float | str | None:
     told = _UNITS.get(field.unit, field.unit)
     if told == "W" and 0 < abs(field.value) < _LEAST_HEAT_W and _HEAT_OUTPUT.fullmatch(field.name):
         told = "kW"  # see the doubt in the table
-    if told in ("", point.unit) or not point.unit or (told, point.unit) == ("L", "L/h"):
+    if told in ("", point.unit) or not point.unit or (told, point.unit) in _MEANT:
         return field.value
     for sizes in _SAME:
         if told in sizes and point.unit in sizes:
@@ -163,6 +164,8 @@ def _point(field: Field, id_: str) -> Point:
 
 def _number(field: Field, prop: str, is_limit: bool) -> dict[str, Any]:
     unit = _UNITS.get(field.unit, field.unit)
+    if unit == "°C" and is_limit and prop.endswith(".step"):
+        unit = "K"
     said: dict[str, Any] = {"unit": unit} if unit else {}
     if unit in _CLASSES:
         said["class"] = _CLASSES[unit]

@@ -1,0 +1,291 @@
+"""Viessmann heatings through their maker's cloud, by PyViCare: all features of all devices of an account as points.
+
+The library says which devices there are and how they are asked; token, budget, time-outs and errors are ours (`vicare_cloud`). It blocks,
+so it works in a daemon thread: a dead cloud holds up nobody. Nothing is cached; a reading has the time of the newest change that the
+cloud knows of the device, and a device of which it has heard nothing for long has no readings.
+
+The configured device is the account's first heating, for ever; each further device is a member, `<device>-<gateway>-<device there>`, and
+so is the account with its budget of requests, `<device>-account`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, tzinfo
+from typing import Any, NamedTuple
+
+import structlog
+from PyViCare.PyViCare import PyViCare
+from PyViCare.PyViCareServiceViaGateway import filter_features_for_device
+
+from ohmstead.errors import NoAnswer, RetryLater, SourceError, WrongAnswer
+from ohmstead.profiles import library
+from ohmstead.profiles.decode import Decoder
+from ohmstead.profiles.model import Profile
+from ohmstead.readings import Quality, Snapshot
+from ohmstead.sources.polling import Adopt, Member, Memory
+from ohmstead.sources.vicare_cloud import Cloud
+from ohmstead.sources.vicare_device import Heard, ViessmannDevice, part_of
+from ohmstead.sources.vicare_features import features_of
+from ohmstead.tasks import in_daemon_thread
+
+STALE_S = 7200.0
+"""A heating of which the cloud has heard nothing for so long says nothing."""
+
+PERIOD_S = 1800.0
+_STALE_OTHERS_S = 43_200.0
+"""The same for a thermostat or a gateway, of which little changes."""
+
+_LIST_AGAIN_S = 86_400.0
+_HEATING = ("heating", "ventilation", "electricityStorage")
+_ACCOUNT = "vicare-account"
+_TABLE = "vicare-heating"
+
+
+class _Found(NamedTuple):
+    """A device of the account. `key` is its gateway's serial and its own id there."""
+
+    key: str
+    part: str
+    gateway: str
+    config: Any
+
+    @property
+    def is_heating(self) -> bool:
+        return str(self.config.device_type) in _HEATING
+
+
+class _Poll(NamedTuple):
+    """What one poll brought: of each device its features, and what went wrong."""
+
+    features: dict[str, list[dict[str, Any]]]
+    errors: list[Exception]
+    used: tuple[int, int]
+
+
+class VicareReader:
+    """Reads an account through `cloud`; its devices go to `adopt`.
+
+    `wanted` makes the owner's profile of a learned one (names, scales), `load` finds a profile by its name. `period_s` and `stale_s` in
+    seconds, `zone` is the home's. `one_by_one` asks each device by itself: a request for each, instead of one for each gateway.
+    """
+
+    def __init__(
+        self,
+        device: str,
+        cloud: Cloud,
+        adopt: Adopt,
+        memory: Memory,
+        *,
+        zone: tzinfo = UTC,
+        period_s: float = PERIOD_S,
+        stale_s: float = STALE_S,
+        one_by_one: bool = False,
+        wanted: Callable[[Profile], Profile] = lambda profile: profile,
+        load: Callable[[str], Profile] = library.load,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.device = device
+        self.cloud = cloud
+        self._adopt = adopt
+        self._memory = memory
+        self._zone = zone
+        self._period_s = period_s
+        self._stale_s = stale_s
+        self._one_by_one = one_by_one
+        self._wanted = wanted
+        self._load = load
+        self._wall = wall
+        self._found: list[_Found] = []
+        self._listed_at = 0.0
+        self._main = ""
+        self._table: Profile | None = None
+        self._account: Profile | None = None
+        self._devices: dict[str, ViessmannDevice] = {}
+        self._serials: dict[str, str] = {}
+        self._working = False
+        self._log = structlog.get_logger(service="vicare").bind(device=device)
+
+    async def read(self) -> Sequence[Snapshot]:
+        """One poll: a request for each gateway. Raises SourceError, or RateLimited where the budget or the cloud say so."""
+        if self._working:
+            raise NoAnswer("Viessmann's cloud: the poll before has not ended yet")
+        self.cloud.resume()
+        self._working = True
+        answers: list[_Poll] = []
+        try:
+            await in_daemon_thread(lambda: self._work(answers), f"vicare-{self.device}")
+        finally:
+            if self._working:
+                self.cloud.stop()
+        return self._snapshots(answers[0])
+
+    async def close(self) -> None:
+        self.cloud.stop()
+        if not self._working:
+            self.cloud.close()
+
+    # In the thread
+
+    def _work(self, answers: list[_Poll]) -> None:
+        try:
+            answers.append(self._poll())
+        finally:
+            self._working = False
+
+    def _poll(self) -> _Poll:
+        if self._table is None or self._account is None:
+            self._table, self._account = self._load(_TABLE), self._load(_ACCOUNT)
+        self._list_devices()
+        features: dict[str, list[dict[str, Any]]] = {}
+        errors: list[Exception] = []
+        for asked in self._rounds():
+            try:
+                features |= self._asked(asked)
+            except RetryLater as error:
+                errors.append(error)
+                break
+            except SourceError as error:
+                errors.append(error)
+        if errors and not features:
+            self._listed_at = 0.0 if len(errors) > 1 else self._listed_at
+            raise errors[-1]
+        return _Poll(features, errors, self.cloud.budget.used())
+
+    def _list_devices(self) -> None:
+        """Which devices there are: once, and then once a day."""
+        if self._found and 0 <= self._wall() - self._listed_at < _LIST_AGAIN_S:
+            return
+        api = PyViCare()
+        api.setCacheDuration(0)
+        api.loadViaGateway(not self._one_by_one)
+        try:
+            api.initWithExternalOAuth(self.cloud)
+            found = [_found(config) for config in api.all_devices]
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise WrongAnswer("Viessmann's cloud: a list of installations that is none") from error
+        except SourceError:
+            if not self._found:
+                raise
+            return  # the list of yesterday serves; the devices themselves say what is wrong
+        if not found:
+            raise WrongAnswer("Viessmann's cloud: the account has no device; is it the right one?")
+        self._found = _told_apart(found)
+        self._listed_at = self._wall()
+        self._choose()
+
+    def _choose(self) -> None:
+        """Which one is the configured device: the first heating of the first time, also when another one comes before it later. One that
+        was never there before takes its place when it has gone; one that was a member stays one."""
+        key = f"vicare/{self.device}/devices"
+        known = _names(self._memory.read(key))
+        keys = [one.key for one in self._found]
+        first = next((one.key for one in self._found if one.is_heating), keys[0])
+        if not known or (known[0] not in keys and first not in known):
+            if known:
+                self._log.warning("the heating is no longer in the account; another one takes its place", was=known[0], now=first)
+            known = [first, *known]
+        self._main = known[0]
+        known += [key for key in keys if key not in known]
+        self._memory.write(key, json.dumps(known))
+
+    def _rounds(self) -> Iterator[list[_Found]]:
+        """What is asked with one request each."""
+        if self._one_by_one:
+            yield from ([one] for one in self._found)
+            return
+        for gateway in dict.fromkeys(one.gateway for one in self._found):
+            yield [one for one in self._found if one.gateway == gateway]
+
+    def _asked(self, asked: list[_Found]) -> dict[str, list[dict[str, Any]]]:
+        """The features of the devices that answer with one request."""
+        config = asked[0].config
+        listed = features_of(config.service.fetch_all_features(config.accessor))
+        if self._one_by_one:
+            return {asked[0].key: listed}
+        features = {one.key: filter_features_for_device(listed, str(one.config.device_id)) for one in asked}
+        of_gateway = [one for one in listed if "/devices/" not in str(one.get("uri", ""))]
+        speaker = next((one.key for one in asked if one.config.isGateway()), asked[0].key)
+        features[speaker] = [*features[speaker], *of_gateway]
+        return {key: told for key, told in features.items() if told}
+
+    # In the event loop
+
+    def _snapshots(self, poll: _Poll) -> list[Snapshot]:
+        now = self._wall()
+        home = datetime.fromtimestamp(now, self._zone)
+        found: list[Snapshot] = []
+        silent: list[str] = []
+        for one in self._found:
+            if one.key not in poll.features:
+                continue
+            device = self._device(one)
+            snapshots, learned = device.take(Heard(poll.features[one.key], now + self.cloud.skew, now, home))
+            if learned is not None:
+                self._adopt(self._with_a_serial_of_its_own(learned))
+            if device.silent:
+                silent.append(device.silent)
+            found += snapshots
+        if silent and not found:
+            raise NoAnswer(f"Viessmann's cloud: {silent[0]}")
+        if poll.errors:
+            self._log.info("a part of the account did not answer", reason=str(poll.errors[0]))
+        return [*found, *self._of_account(now, poll, len(silent))]
+
+    def _of_account(self, now: float, poll: _Poll, silent: int) -> list[Snapshot]:
+        """What is known of the account itself."""
+        if self._account is None:
+            return []
+        member = Member(f"{self.device}-account", self._account.name, self._account, self._period_s)
+        self._adopt(member)
+        day, short = poll.used
+        left = max(self.cloud.budget.allowance.usable_day - day, 0)
+        said = {"requests_day": day, "requests_ten_minutes": short, "requests_left": left, "silent": silent, "failed": len(poll.errors)}
+        quality = Quality.PARTIAL if poll.errors else Quality.GOOD
+        values = Decoder(self._account).decode_fields(said)
+        return [Snapshot(member.device, next(iter(self._account.groups)), now, quality, values)]
+
+    def _with_a_serial_of_its_own(self, member: Member) -> Member:
+        """Two devices that say the same serial number have none: it would make one of them in Home Assistant."""
+        if member.serial is None or self._serials.setdefault(member.serial, member.device) == member.device:
+            return member
+        self._log.warning("two devices with one serial number", device=member.device, other=self._serials[member.serial])
+        return member._replace(serial=None)
+
+    def _device(self, one: _Found) -> ViessmannDevice:
+        if one.key not in self._devices and self._table is not None:
+            self._devices[one.key] = ViessmannDevice(
+                self.device if one.key == self._main else f"{self.device}-{one.part}",
+                str(one.config.device_model or "Viessmann"),
+                [str(role) for role in one.config.roles or ()],
+                self._table,
+                period_s=self._period_s,
+                stale_s=self._stale_s if one.is_heating else max(self._stale_s, _STALE_OTHERS_S),
+                wanted=self._wanted,
+            )
+        return self._devices[one.key]
+
+
+def _found(config: Any) -> _Found:
+    serial, own = str(config.accessor.serial), str(config.accessor.device_id)
+    return _Found(f"{serial}/{own}", part_of(serial, own), serial, config)
+
+
+def _told_apart(listed: Sequence[_Found]) -> list[_Found]:
+    """Each device once, each with a part of its own."""
+    found: dict[str, _Found] = {}
+    for one in listed:
+        alike = sum(other.part == one.part for other in found.values() if other.key != one.key)
+        found.setdefault(one.key, one._replace(part=f"{one.part}-{alike + 1}") if alike else one)
+    return list(found.values())
+
+
+def _names(kept: str | None) -> list[str]:
+    """What `_choose` kept, the configured device's first; nothing where it cannot be read."""
+    try:
+        names = json.loads(kept or "[]")
+    except ValueError:
+        return []
+    return [str(name) for name in names] if isinstance(names, list) else []
