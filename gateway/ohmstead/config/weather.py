@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, PlainValidator, WithJsonSchema
 
 from ohmstead.config.device import SourceConfig
+from ohmstead.config.values import Secret, Section
+from ohmstead.units import quantity
+
+
+def _peak(written: object) -> float:
+    watts = quantity(written, "W")
+    if watts <= 0:
+        raise ValueError("must be more than 0")
+    return watts
+
+
+def _web_address(written: object) -> str:
+    text = str(written)
+    if not text.startswith(("http://", "https://")) or not text.partition("://")[2].partition("/")[0]:
+        raise ValueError("not an address; write it like https://weather.example/v1/forecast")
+    return text
+
+
+class RoofSection(Section):
+    """How the modules lie, and how many there are."""
+
+    tilt: Annotated[float, Field(ge=0, le=90)] = Field(description="Degrees from flat (0) to upright (90).")
+    azimuth: Annotated[float, Field(ge=-180, le=180)] = Field(0.0, description="Where they face: 0 is south, -90 east, 90 west.")
+    peak: Annotated[float, PlainValidator(_peak), WithJsonSchema({"type": "string", "examples": ["9.8 kW"]})] | None = Field(
+        None, description="Their power under standard conditions, e.g. 9.8 kW; with it the plan knows how much sun to expect."
+    )
 
 
 class WeatherDevice(SourceConfig):
@@ -15,6 +42,12 @@ class WeatherDevice(SourceConfig):
     source: Literal["open-meteo"]
     latitude: Annotated[float, Field(ge=-90, le=90)]
     longitude: Annotated[float, Field(ge=-180, le=180)]
+    roof: RoofSection | None = Field(None, description="How the modules lie, e.g. {tilt: 35, azimuth: -20, peak: 9.8 kW}.")
+    url: Annotated[str, PlainValidator(_web_address), WithJsonSchema({"type": "string", "pattern": "^https?://"})] | None = Field(
+        None, description="Another server that speaks as Open-Meteo's does, e.g. one's own."
+    )
+    token: Secret | None = Field(None, repr=False, description="The key of a paid account.")
+    token_file: Path | None = Field(None, description="A file that holds the key.")
 
     @property
     def profile(self) -> str:
@@ -22,4 +55,4 @@ class WeatherDevice(SourceConfig):
 
     @property
     def address(self) -> str:
-        return "open-meteo.com"
+        return self.url.split("/")[2] if self.url else "open-meteo.com"

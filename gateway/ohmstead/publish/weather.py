@@ -1,0 +1,52 @@
+"""The weather's forecast on `ohm/<site>/weather/forecast`: JSON, retained, whenever a new one came.
+
+`hours` has columns of one length, `days` an object for each day; times are UTC seconds. `made` is when it was foreseen, and `stale` becomes
+true when that is too long ago.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from ohmstead.messages import Messenger
+from ohmstead.readings import Snapshot
+from ohmstead.weather import WeatherForecast
+
+
+class WeatherTopic:
+    """`show` takes each new forecast; the last one is sent again after each reconnection. `wall` is UTC seconds."""
+
+    def __init__(self, site: str, messenger: Messenger, wall: Callable[[], float]) -> None:
+        self.topic = f"ohm/{site}/weather/forecast"
+        self._messenger = messenger
+        self._wall = wall
+        self._forecast: WeatherForecast | None = None
+        self._stale = False
+
+    def start(self) -> None:
+        self._messenger.on_connect(self._send)
+
+    def show(self, forecast: WeatherForecast) -> None:
+        self._forecast = forecast
+        self._stale = forecast.is_stale(self._wall())
+        if self._messenger.connected:
+            self._send()
+
+    def _send(self) -> None:
+        if self._forecast is not None:
+            said = {"stale": self._stale, **self._forecast.as_columns()}
+            self._messenger.publish(self.topic, json.dumps(said, ensure_ascii=False, separators=(",", ":")), retain=True)
+
+    def take(self, snapshot: Snapshot) -> None:
+        """The forecast does not come with the readings."""
+
+    def tick(self, now: float) -> None:
+        """Says so when the forecast has become old."""
+        if self._forecast is not None and not self._stale and self._forecast.is_stale(self._wall()):
+            self._stale = True
+            if self._messenger.connected:
+                self._send()
+
+    def close(self) -> None:
+        """Nothing: a forecast says itself when it was made."""

@@ -1,0 +1,190 @@
+"""The weather of Open-Meteo: what it is like now, and its forecast by hours and days.
+
+One question every half hour (the service allows 10 000 a day). The last forecast is kept over a restart; how old it is, it says itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ohmstead.errors import NoAnswer, RateLimited, Refused, SourceError, Unauthorised, Unreachable, WrongAnswer
+from ohmstead.profiles.decode import Decoder
+from ohmstead.readings import Quality, Snapshot
+from ohmstead.sources.weather_answer import CURRENT, DAILY, FORECAST_DAYS, HOURLY, fields_of, forecast_of, parsed
+from ohmstead.weather import WeatherForecast, from_json
+
+if TYPE_CHECKING:
+    import httpx
+
+    from ohmstead.sources.polling import Memory
+
+URL = "https://api.open-meteo.com/v1/forecast"
+URL_WITH_KEY = "https://customer-api.open-meteo.com/v1/forecast"
+
+_SILENCE_S = 15.0
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+_MOST_BYTES = 2 << 20
+_LIMIT_PAUSES_S = (("daily", 6 * 3600.0), ("hourly", 3600.0), ("", 300.0))
+_LONGEST_PAUSE_S = 24 * 3600.0
+_REASON_LENGTH = 200
+
+
+class Place(NamedTuple):
+    """Where it is about, in degrees north and east, and how the roof lies: `tilt` (0 is flat) and `azimuth` (0 is south, -90 east) in
+    degrees, None where nothing is said of a roof. `zone` is the name of the home's time zone, by which days are told apart."""
+
+    latitude: float
+    longitude: float
+    zone: str
+    tilt: float | None = None
+    azimuth: float | None = None
+
+
+class OpenMeteoReader:
+    """`told` gets each new forecast, and at the start the one that `memory` still has. `url` and `key`: another server, a paid account."""
+
+    def __init__(
+        self,
+        device: str,
+        place: Place,
+        decoder: Decoder,
+        memory: Memory,
+        told: Callable[[WeatherForecast], None],
+        wall: Callable[[], float],
+        *,
+        url: str = "",
+        key: str = "",
+    ) -> None:
+        self._device = device
+        self._place = place
+        self._decoder = decoder
+        self._memory = memory
+        self._told = told
+        self._wall = wall
+        self._key = key
+        self._url = url or (URL_WITH_KEY if key else URL)
+        self._kept_as = f"open-meteo/{device}/forecast"
+
+    def start(self) -> None:
+        """Goes on with the forecast that was kept."""
+        kept = self._memory.read(self._kept_as)
+        if kept is None:
+            return
+        try:
+            forecast = from_json(kept)
+        except ValueError:
+            return  # of another version; the next one is half an hour away at most
+        self._told(forecast)
+
+    async def read(self) -> Sequence[Snapshot]:
+        """One question. Raises a SourceError, or RateLimited."""
+        body = await self._ask()
+        now = self._wall()
+        try:
+            answer = parsed(body, self._place.latitude, self._place.longitude)
+            forecast = forecast_of(answer, now)
+        except WrongAnswer as error:
+            raise WrongAnswer(f"{self._host}: {error}") from error
+        values = self._decoder.decode_fields(fields_of(answer, forecast, now))
+        self._told(forecast)
+        await asyncio.to_thread(self._memory.write, self._kept_as, forecast.as_json())
+        return [Snapshot(self._device, "weather", now, Quality.GOOD, values)]
+
+    async def close(self) -> None:
+        """Nothing: each question has a connection of its own."""
+
+    def _question(self) -> dict[str, str]:
+        place = self._place
+        on_roof = place.tilt is not None
+        question = {
+            "latitude": f"{place.latitude:.4f}",
+            "longitude": f"{place.longitude:.4f}",
+            "current": ",".join(
+                CURRENT.values() if on_roof else [name for name in CURRENT.values() if not name.startswith("global_tilted")]
+            ),
+            "hourly": ",".join(HOURLY.values() if on_roof else [name for name in HOURLY.values() if not name.startswith("global_tilted")]),
+            "daily": ",".join(DAILY.values()),
+            "forecast_days": str(FORECAST_DAYS),
+            "timeformat": "unixtime",
+            "timezone": place.zone,
+        }
+        if on_roof:
+            question |= {"tilt": f"{place.tilt:g}", "azimuth": f"{place.azimuth or 0.0:g}"}
+        return question | ({"apikey": self._key} if self._key else {})
+
+    async def _ask(self) -> bytes:
+        """The answer's body. No address in any error: it may hold a key."""
+        import httpx  # not for homes without weather
+
+        try:
+            # Certificates are read from the disk when a client is made. What is on this machine no proxy of the environment knows.
+            client = await asyncio.to_thread(
+                httpx.AsyncClient, timeout=_SILENCE_S, headers={"User-Agent": "ohmstead"}, trust_env=not self._host.startswith(_LOOPBACK)
+            )
+            async with client, client.stream("GET", self._url, params=self._question()) as response:
+                body = await _bounded(response)
+        except httpx.ConnectTimeout as error:
+            raise Unreachable(f"{self._host}: nobody took the connection within {_SILENCE_S:g} s") from error
+        except httpx.TimeoutException as error:
+            raise NoAnswer(f"{self._host}: silent for {_SILENCE_S:g} s") from error
+        except httpx.ConnectError as error:
+            raise Unreachable(f"{self._host}: cannot be reached") from error
+        except httpx.TransportError as error:
+            raise NoAnswer(f"{self._host}: broke off in the middle of its answer") from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise WrongAnswer(f"{self._host}: {type(error).__name__}") from error
+        if response.status_code != httpx.codes.OK:
+            raise _refusal(self._host, response, body)
+        return body
+
+    @property
+    def _host(self) -> str:
+        return self._url.split("/")[2]
+
+
+async def _bounded(response: httpx.Response) -> bytes:
+    parts: list[bytes] = []
+    length = 0
+    async for part in response.aiter_bytes():
+        parts.append(part)
+        length += len(part)
+        if length > _MOST_BYTES:
+            raise WrongAnswer(f"{response.url.host}: an answer of more than {_MOST_BYTES >> 20} MiB")
+    return b"".join(parts)
+
+
+def _refusal(host: str, response: httpx.Response, body: bytes) -> SourceError | RateLimited:
+    """What a status other than 200 means, with the service's own reason if it gives one."""
+    status, reason = response.status_code, _reason(body)
+    told = f": {reason}" if reason else ""
+    if status == 429:
+        return RateLimited(f"{host}: enough questions for now{told}", _pause(response.headers.get("Retry-After", ""), reason))
+    if status in (401, 403):
+        return Unauthorised(f"{host}: the token is not taken (HTTP {status}){told}; check it in ohmstead.yaml", status)
+    return Refused(f"{host}: HTTP {status}{told}", status)
+
+
+def _reason(body: bytes) -> str:
+    """`reason` of the service's error object, printable; empty for anything else, such as a web page."""
+    import json
+
+    try:
+        said: Any = json.loads(body)
+        reason = str(said["reason"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return "".join(sign for sign in reason if sign.isprintable())[:_REASON_LENGTH]
+
+
+def _pause(retry_after: str, reason: str) -> float:
+    """Seconds until the next question: as the service says, else by which of its limits was met."""
+    try:
+        seconds = float(retry_after)
+    except ValueError:
+        seconds = math.nan
+    if math.isfinite(seconds) and seconds > 0:
+        return min(seconds, _LONGEST_PAUSE_S)
+    return next(pause for word, pause in _LIMIT_PAUSES_S if word in reason.lower())

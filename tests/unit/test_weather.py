@@ -1,0 +1,252 @@
+"""The weather: asked for, checked, kept, and what it means for the sun on a roof."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from ohmstead.config import load
+from ohmstead.errors import NoAnswer, OhmsteadError, RateLimited, Refused, Unauthorised, Unreachable, WrongAnswer
+from ohmstead.profiles import library
+from ohmstead.profiles.decode import Decoder
+from ohmstead.readings import Value
+from ohmstead.sim import weather as sim
+from ohmstead.sources.weather import OpenMeteoReader, Place
+from ohmstead.sources.weather_answer import forecast_of, parsed
+from ohmstead.weather import HOUR_S, QUARTER_S, Day, Hour, Roof, WeatherForecast, from_json
+from tests.unit.homes import Write, mistakes, writer
+from tests.unit.test_config_schema import schema_complaints
+
+NOON = int(datetime(2026, 6, 21, 10, 0, tzinfo=UTC).timestamp())
+PLACE = Place(49.2, 16.6, "Europe/Prague", 35.0, -20.0)
+
+
+class Kept:
+    """A memory of a test."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, str] = {}
+
+    def read(self, key: str) -> str | None:
+        return self.held.get(key)
+
+    def write(self, key: str, value: str) -> None:
+        self.held[key] = value
+
+
+@pytest.fixture
+def service() -> Iterator[sim.OpenMeteo]:
+    with sim.OpenMeteo(wall=lambda: NOON) as running:
+        yield running
+
+
+class Asked:
+    """A reader and what it told."""
+
+    def __init__(self, service: sim.OpenMeteo, place: Place = PLACE, *, memory: Kept | None = None, key: str = "") -> None:
+        self.forecasts: list[WeatherForecast] = []
+        self.memory = memory or Kept()
+        decoder = Decoder(library.load("open-meteo"))
+        self.reader = OpenMeteoReader("weather", place, decoder, self.memory, self.forecasts.append, lambda: NOON, url=service.url, key=key)
+
+    async def values(self) -> dict[str, Value]:
+        (snapshot,) = await self.reader.read()
+        return dict(snapshot.values)
+
+
+# What it is like, and will be
+
+
+async def test_it_says_what_it_is_like_and_will_be(service: sim.OpenMeteo) -> None:
+    asked = Asked(service)
+    values = await asked.values()
+    assert len(values) == len(library.load("open-meteo").points)
+    assert values["weather"] in ("mainly clear", "overcast")
+    assert values["forecast_made"] == "2026-06-21T12:00:00+02:00"
+    assert str(values["sunrise_today"]).startswith("2026-06-21T0")
+    assert str(values["sunset_tomorrow"]).startswith("2026-06-22T")
+    (forecast,) = asked.forecasts
+    assert [day.day for day in forecast.days] == ["2026-06-21", "2026-06-22", "2026-06-23", "2026-06-24"]
+    assert len(forecast.hours) == 95
+    assert values["irradiation_today"] == forecast.days[0].irradiation
+
+
+async def test_an_hour_s_sun_is_that_of_the_hour_and_not_of_the_one_before(service: sim.OpenMeteo) -> None:
+    """The service tells the mean of the hour that ends; here it stands at the hour's begin."""
+    asked = Asked(service)
+    await asked.values()
+    hour = asked.forecasts[0].hour_at(NOON + 1)
+    assert hour is not None
+    assert hour.start == NOON
+    middle = sim._at("shortwave_radiation", NOON + HOUR_S / 2, PLACE.latitude, PLACE.longitude)
+    assert hour.irradiance == pytest.approx(middle, abs=0.01)
+    assert hour.temperature == pytest.approx(sim._at("temperature_2m", NOON, PLACE.latitude, PLACE.longitude), abs=0.01)
+
+
+async def test_without_a_roof_nothing_is_asked_or_said_of_one(service: sim.OpenMeteo) -> None:
+    asked = Asked(service, Place(49.2, 16.6, "Europe/Prague"))
+    values = await asked.values()
+    assert "irradiance_on_roof" not in values
+    assert "tilt" not in service.asked[0]
+    assert asked.forecasts[0].irradiance(NOON, 4) == [asked.forecasts[0].hours[12].irradiance] * 4
+
+
+async def test_the_last_forecast_is_kept_over_a_restart(service: sim.OpenMeteo) -> None:
+    asked = Asked(service)
+    await asked.values()
+    again = Asked(service, memory=asked.memory)
+    again.reader.start()
+    assert again.forecasts[0].as_json() == asked.forecasts[0].as_json()
+    assert not again.forecasts[0].is_stale(NOON + 3 * HOUR_S)
+    assert again.forecasts[0].is_stale(NOON + 3 * HOUR_S + 1)
+    assert again.forecasts[0].is_stale(NOON - 4 * HOUR_S)  # the clock was set back
+
+
+@pytest.mark.parametrize("kept", ["", "{}", "[]", '{"made": 1, "source": "", "hours": {"start": [1], "cheese": [2]}, "days": []}'])
+async def test_what_was_kept_by_another_version_is_nothing(service: sim.OpenMeteo, kept: str) -> None:
+    asked = Asked(service)
+    asked.memory.write("open-meteo/weather/forecast", kept)
+    asked.reader.start()
+    assert asked.forecasts == []
+
+
+# Unkind services
+
+
+@pytest.mark.parametrize(
+    ("kindness", "error", "said"),
+    [
+        (sim.DOWN, Refused, "HTTP 503"),
+        (sim.HTML, WrongAnswer, "a web page"),
+        (sim.HALF, NoAnswer, "broke off"),
+        (sim.LIMITED, RateLimited, "Minutely API request limit exceeded"),
+        (sim.DENIED, Unauthorised, "token is not taken"),
+        (sim.REDIRECTED, Refused, "HTTP 302"),
+        (sim.ELSEWHERE, WrongAnswer, "another place"),
+        (sim.YESTERDAY, WrongAnswer, "one of the clocks is wrong"),
+        (sim.GAP, WrongAnswer, "do not follow each other"),
+        (sim.SHORT, WrongAnswer, "96 times and 95 values of temperature_2m"),
+        (sim.HUGE, WrongAnswer, "more than 2 MiB"),
+    ],
+)
+async def test_an_unkind_service_gives_nothing_and_is_told(
+    service: sim.OpenMeteo, kindness: str, error: type[OhmsteadError], said: str
+) -> None:
+    service.kindness = kindness
+    asked = Asked(service, key="sesame")
+    with pytest.raises(error, match=said) as raised:
+        await asked.values()
+    assert "127.0.0.1" in str(raised.value)
+    assert "sesame" not in str(raised.value)
+    assert asked.forecasts == []
+    assert asked.memory.held == {}
+    service.kindness = ""
+    assert await asked.values()
+
+
+async def test_silence_ends(service: sim.OpenMeteo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ohmstead.sources.weather._SILENCE_S", 0.2)
+    service.kindness = sim.LATE
+    with pytest.raises(NoAnswer, match="silent for"):
+        await Asked(service).values()
+
+
+async def test_nobody_there() -> None:
+    service = sim.OpenMeteo()
+    with service:
+        asked = Asked(service)
+    with pytest.raises(Unreachable):
+        await asked.values()
+
+
+@pytest.mark.parametrize("kindness", [sim.NULLS, sim.ABSURD])
+async def test_what_is_not_said_or_cannot_be_is_absent_and_never_zero(service: sim.OpenMeteo, kindness: str) -> None:
+    service.kindness = kindness
+    asked = Asked(service)
+    values = await asked.values()
+    assert set(values) <= {"forecast_made", "weather", "sunrise_today", "sunset_today", "sunrise_tomorrow", "sunset_tomorrow"}
+    (forecast,) = asked.forecasts
+    assert all(value is None for hour in forecast.hours for value in hour[1:])
+    assert forecast.irradiance(NOON, 1) is None
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "reason", "pause"),
+    [("90", "", 90), ("", "Daily API request limit exceeded", 21_600), ("soon", "Hourly …", 3600), ("nan", "", 300), ("1e9", "", 86_400)],
+)
+def test_how_long_it_is_left_alone(retry_after: str, reason: str, pause: float) -> None:
+    from ohmstead.sources.weather import _pause
+
+    assert _pause(retry_after, reason) == pause
+
+
+async def test_an_answer_that_breaks_off_anywhere_is_no_forecast(service: sim.OpenMeteo) -> None:
+    body = json.dumps(service._forecast({"latitude": "49.2", "longitude": "16.6", "hourly": "temperature_2m", "daily": "sunrise"})).encode()
+    assert forecast_of(parsed(body, 49.2, 16.6), NOON).hours
+    for end in range(0, len(body), 7):
+        with pytest.raises(WrongAnswer):
+            parsed(body[:end], 49.2, 16.6)
+
+
+# What it means for the sun
+
+
+def forecast(*sun: float | None, temperature: float | None = 25.0) -> WeatherForecast:
+    hours = [Hour(at * HOUR_S, temperature=temperature, irradiance=each) for at, each in enumerate(sun)]
+    return WeatherForecast(0.0, "test", hours, [Day("1970-01-01")])
+
+
+def test_the_sun_of_each_quarter_hour() -> None:
+    assert forecast(100, 200).irradiance(2 * QUARTER_S, 4) == [100, 100, 200, 200]
+
+
+def test_a_part_is_not_taken_for_the_whole() -> None:
+    assert forecast(100, 200).irradiance(HOUR_S, 5) is None
+    assert forecast(100, None).irradiance(0, 8) is None
+    assert forecast(100, 200).irradiance(-QUARTER_S, 2) is None
+
+
+def test_modules_give_their_peak_under_standard_conditions_and_less_when_hot() -> None:
+    cold = forecast(1000, temperature=25 - 34.2).sun_kwh(0, 4, Roof(10_000, performance=1.0))
+    hot = forecast(1000, temperature=35).sun_kwh(0, 4, Roof(10_000, performance=1.0))
+    assert cold is not None
+    assert hot is not None
+    assert sum(cold) == pytest.approx(10.0)
+    assert 8.0 < sum(hot) < sum(cold)
+    assert forecast(0).sun_kwh(0, 1, Roof(10_000)) == [0.0]
+    assert forecast(None).sun_kwh(0, 1, Roof(10_000)) is None
+
+
+def test_a_forecast_comes_back_as_it_was() -> None:
+    told = forecast(100, None, 300)
+    assert from_json(told.as_json()) == told
+
+
+# Configuration
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    return writer(tmp_path)
+
+
+HOME = "devices:\n  weather: {source: open-meteo, latitude: 49.2, longitude: 16.6, %s}\n"
+
+
+def test_a_roof_in_the_configuration(write: Write) -> None:
+    config = load(write(HOME % "roof: {tilt: 35, azimuth: -20, peak: 9.8 kW}"))
+    chosen = config.devices["weather"]
+    assert chosen.roof.peak == 9800
+    assert config.periods("weather")["now"] == 1800
+
+
+def test_what_cannot_be_is_told(write: Write) -> None:
+    told = mistakes(write(HOME % "roof: {tilt: 135, azimuth: south, peak: 9}, url: weather"))
+    assert len(told) == 4
+    assert all("ohmstead.yaml:2: devices.weather." in mistake for mistake in told)
+    assert schema_complaints(HOME % "roof: {tilt: 135}") != []
+    assert schema_complaints(HOME % "roof: {tilt: 35, peak: 9.8 kW}") == []
