@@ -90,7 +90,7 @@ class Bus:
         probed = False
         streak = 0
         try:
-            line = self._open()
+            line = self._open(waiter)
             self.opened += 1
             while True:
                 ward.beat()
@@ -122,7 +122,7 @@ class Bus:
             if line is not None:
                 line.close()
 
-    def _open(self) -> "AnyLine":
+    def _open(self, waiter: Waiter) -> "AnyLine":
         spec = self._port
         if self._form is None:
             from ohmnode.tcpline import TcpLine  # memory that a node on serial lines need not spend
@@ -133,7 +133,7 @@ class Bus:
 
         baud, parity, stop = self._form
         self._outbox.log(self.name, f"opened {spec['port']} at {baud} baud 8{parity}{stop}")
-        return Line(self.hal, self.hal.uart(spec), self._form)
+        return Line(self.hal, self.hal.uart(spec), self._form, waiter)
 
     def _quiet_ms(self) -> int:
         """How long nothing is due; the first such time after a read is used to tidy up."""

@@ -5,6 +5,7 @@ from ohmcore.errors import FrameError, PackError
 from ohmcore.frames import parse_command
 from ohmcore.pack import unpack
 from ohmcore.seal import unseal
+from ohmnode import overlay
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ _FILE = "command.counter"
 _AHEAD = const(64)
 _OFTEN_MS = const(60000)
 _IDS = const(32)
+_TURNS = const(10)
 
 
 class Command:
@@ -34,6 +36,7 @@ class Commands:
     """`key`: the node's own. `context`: what a command is sealed for. `read_only`: devices that nothing is ever written to.
 
     `system`: commands to the node itself, by name; each takes id and words, and returns why it is rejected or an empty text.
+    Before `accept`, `unseal` and `remember` comes `wake`; when nothing has come for a while `rest` gives their memory back.
     """
 
     def __init__(self, hal: "Hal", outbox: "Outbox", key: bytes, context: bytes, guard: "Guard | None", read_only: "list[str]") -> None:
@@ -50,6 +53,18 @@ class Commands:
         self._ids: "list[int | str]" = []
         self.last = self._reserved = self._stored()
         self._stored_at: "int | None" = None
+        self._turns = 0
+
+    def wake(self) -> None:
+        """Somebody commands. MemoryError where there is none for that now."""
+        self._turns = _TURNS
+        overlay.lay("authority")
+
+    def rest(self) -> None:
+        """To be called now and then."""
+        self._turns -= 1
+        if not self._turns:
+            overlay.lift("authority")
 
     def accept(self, sealed: bytes) -> None:
         """Takes a message from `down/command`; hands it to the guard or refuses it. Raises nothing."""

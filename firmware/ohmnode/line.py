@@ -12,12 +12,12 @@ import asyncio
 
 from ohmcore import const, pdu, rtu
 from ohmcore.errors import ModbusCrcError, ModbusError, ModbusException, ModbusTimeout, ModbusWrongReply
-from ohmnode.waiter import Waiter
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
     from hal import Hal, Uart
     from ohmnode.schedule import Device, Form
+    from ohmnode.waiter import Waiter
 
 _GAP_MS = const(40)  # a USB adapter hands over what it has every 16 ms: a shorter silence within a frame is no end
 _LAPSE_MS = const(3000)
@@ -27,9 +27,12 @@ _HEAD = const(3)  # unit, function, byte count: enough to know the length of an 
 
 
 class Line:
-    """`form`: what `uart` is set to. The request's PDU goes into `tx` from `rtu.PDU_START`. `late_unit`: who answered late at last."""
+    """`form`: what `uart` is set to. `waiter`: of the task that asks. The request's PDU goes into `tx` from `rtu.PDU_START`.
 
-    def __init__(self, hal: "Hal", uart: "Uart", form: "Form") -> None:
+    `late_unit`: who answered late at last.
+    """
+
+    def __init__(self, hal: "Hal", uart: "Uart", form: "Form", waiter: "Waiter") -> None:
         self.tx = bytearray(_BUFFER)
         self.rx = bytearray(_BUFFER)
         self.late_bytes = 0
@@ -38,7 +41,7 @@ class Line:
         self._head = self._rx[:_HEAD]
         self._hal = hal
         self._uart = uart
-        self._waiter = Waiter()
+        self._waiter = waiter
         self._take_times(form)
         self._free_at = hal.ticks_ms()
         self._answered = False  # by the unit that was asked, be it with a refusal or with a wrong checksum
@@ -52,7 +55,6 @@ class Line:
         self._gap_ms = _GAP_MS + self._silence_ms
 
     def close(self) -> None:
-        self._waiter.close()
         self._uart.close()
 
     def ambiguous(self, unit: int, function: int, size: int) -> bool:
@@ -179,7 +181,9 @@ class Line:
 
     async def _frame(self, first_ms: int) -> int:
         """Collects one frame into `rx`, no byte more than its length says; returns how many came before the line fell silent."""
+        self._waiter.deaf = True  # its owner is woken when there is something to write, which comes after this
         await self._waiter.readable(self._uart.stream, max(first_ms, 0))
+        self._waiter.deaf = False
         view = self._head
         wanted = _HEAD
         n = silent = 0

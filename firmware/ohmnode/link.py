@@ -108,6 +108,7 @@ class Link:
             while not self._hal.network_ready():
                 await self._rest(ward, _STEP_MS)
             ward.beat()
+            self.node.pause()
             overlay.lay("join")
             address = self._hal.address(await self._address(host, waiter), port)
             session = Session(self._hal, self, ward, waiter)
@@ -117,6 +118,10 @@ class Link:
         except (OSError, MQTTException) as failure:
             self.log(f"{host}:{port}: {failure}")
             self._found.pop(host, None)
+        except MemoryError:
+            if self.connected:
+                raise
+            self.outbox.spool.put_off()  # signing in is tried again anyway
         finally:
             overlay.lift("join")
             overlay.lift("fetch")

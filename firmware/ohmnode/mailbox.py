@@ -45,6 +45,11 @@ class Mailbox:
             elif self.commands is None:
                 self._outbox.refuse("rejected", "", "unauthorised", {"detail": "this node has no key"})
             else:
+                try:
+                    self.commands.wake()
+                except MemoryError:
+                    self._outbox.spool.put_off()
+                    self.commands.wake()
                 self.commands.accept(body)
         elif name == b"down/config" or name == b"down/update":
             if self.transfer is None:

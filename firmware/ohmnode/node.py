@@ -91,12 +91,24 @@ class Node:
         self._supervisor.leave = outcome
 
     def _transfer(self, kind: str, message: bytes) -> None:
-        if self._transfers is None and self._commands is not None:
-            from ohmnode.transfer import Transfers  # memory that is spent by whoever gets one
+        try:
+            if self._transfers is None and self._commands is not None:
+                from ohmnode.transfer import Transfers  # memory that is spent by whoever gets one
 
-            self._transfers = Transfers(self._hal, self._outbox, self._commands, self._root, self._update_key, self._life.slot, self.leave)
-        if self._transfers is not None:
-            self._transfers.take(kind, message)
+                self._transfers = Transfers(
+                    self._hal, self._outbox, self._commands, self._root, self._update_key, self._life.slot, self.leave
+                )
+                overlay.room(overlay.SPARE)
+            if self._transfers is not None:
+                self._transfers.take(kind, message)
+        except MemoryError:  # whoever sends it sends it again
+            self.pause()
+            self._outbox.spool.put_off()
+
+    def pause(self) -> None:
+        """What is coming down goes on with the next offer of it, from where it is."""
+        if self._transfers is not None and self._transfers.pause():
+            self._transfers = None
 
     async def run(self) -> "int | str":
         """Until it is to be left, see `leave`; or an exit code where the machine has somebody to give up to."""
@@ -170,22 +182,27 @@ class Node:
             self._outbox.tend()
             if self._transfers is not None and self._transfers.idle():
                 self._transfers = None
-            if not proven:
-                if proof is None:  # now, when what the start takes has been given back
-                    from ohmnode.proof import Proof  # memory that is given back when all is proven
+            if self._commands is not None:
+                self._commands.rest()
+            try:
+                if not proven:
+                    if proof is None:  # now, when what the start takes has been given back
+                        from ohmnode.proof import Proof  # memory that is given back when all is proven
 
-                    proof = Proof(self._hal, self._life, began)
-                outcome = proof.step(self._link.connected, self._supervisor.restarts())
-                if outcome is not None:
-                    self.leave(outcome)
-                if proof.done():
-                    proven = True
-                    proof = None
-            if now >= due:
-                due += self._report_ms * ((now - due) // self._report_ms + 1)
-                overlay.lay("report")
-                self._report_counters()
-                overlay.lift("report")
+                        proof = Proof(self._hal, self._life, began)
+                    outcome = proof.step(self._link.connected, self._supervisor.restarts())
+                    if outcome is not None:
+                        self.leave(outcome)
+                    if proof.done():
+                        proven = True
+                        proof = None
+                if now >= due:
+                    overlay.lay("report", overlay.SPARE)
+                    self._report_counters()
+                    due += self._report_ms * ((now - due) // self._report_ms + 1)
+            except MemoryError:  # the next turn is soon
+                self._outbox.spool.put_off()
+            overlay.lift("report")
 
     def _report_counters(self) -> None:
         """Not while nobody takes them: they only grow, and would push out of the spool what happened."""
@@ -208,6 +225,7 @@ class Node:
             "restarts": self._supervisor.restarts(),
             "lag_max_ms": lag_ms,
             "memory_free": hal.memory_free(),
+            "postponed": spool.postponed,
             "stack": hal.stack(),
             "flash_writes": hal.flash_writes,
             "flash_bytes": hal.flash_bytes,

@@ -63,7 +63,7 @@ class Outbox:
         try:
             from ohmnode.flash import Flash
 
-            overlay.lay("flash")  # memory that a node without an outage need not spend
+            overlay.lay("flash", overlay.SPARE)  # memory that a node without an outage need not spend
             flash = Flash(self._hal, self._most, self.boot, self._view)
             flash.thinned, flash.dropped, flash.failures = spool.lost
             spool.flash = flash
@@ -150,11 +150,12 @@ class Outbox:
             return 0
         found = 0
         try:
-            overlay.lay("fetch")
+            overlay.lay("fetch", overlay.SPARE)
             found = flash.replay(self, now_s)
         except MemoryError:
             spool.put_off()
             flash.replay_s = now_s + _LATER_S
+            found = 0
         if not found:
             overlay.lift("fetch")
         return found

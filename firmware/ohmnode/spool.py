@@ -160,8 +160,11 @@ class Spool:
             self.away = True
         if self.away and self.fresh and (urgent or waited >= _WAIT_S or (waited >= _PAUSE_S and self.fresh >= _BATCH)):
             self._store()
-        elif self.flash is not None:
-            self.flash.tidy()
+        elif self.flash is not None and now_s >= self.retry_s:
+            try:
+                self.flash.tidy()
+            except MemoryError:
+                self.put_off()
 
     def _store(self) -> None:
         """Frames that are not on flash yet go there."""
@@ -169,16 +172,16 @@ class Spool:
             self.opener()
         if self.flash is not None and self.now_s >= self.retry_s:
             try:
-                overlay.lay("shelve")
+                overlay.lay("shelve", overlay.SPARE)
                 self.flash.store(self)
             except MemoryError:
                 self.put_off()
-                self.retry_s = self.now_s + _RETRY_S
             overlay.lift("shelve")
 
     def put_off(self) -> None:
         """Something that can wait found no memory, and is tried again later."""
         self.postponed += 1
+        self.retry_s = self.now_s + _RETRY_S
         gc.collect()
 
     def crowded(self) -> bool:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _MESSAGE = const(1024)
 _TELL = const(3072)  # bytes between two words about the progress, which are also what a power cut may cost
 _LINGER_MS = const(1000)  # for the last word to get out
+_TRIES = const(20)  # where there is no memory to look at what has come
+_RETRY_MS = const(1000)
 _MOST_CONFIG = const(8192)
 _MOST_UPDATE = const(524288)
 
@@ -60,6 +62,11 @@ class Transfers:
         """Whether nothing is under way."""
         return self._file is None and (self._task is None or self._task.done())
 
+    def pause(self) -> bool:
+        """Ends what is coming, unless all of it is here. Whether nothing is under way then."""
+        self._close()
+        return self.idle()
+
     def take(self, kind: str, message: bytes) -> None:
         """A message from `down/<kind>`. Raises nothing."""
         try:
@@ -74,6 +81,7 @@ class Transfers:
             self._drop(f"no storage: {failure}")
 
     def _offer(self, kind: str, sealed: bytes) -> None:
+        self._commands.wake()
         try:
             body = self._commands.unseal(f"{self._root}{kind}".encode(), sealed)
         except FrameError:
@@ -150,13 +158,20 @@ class Transfers:
     async def _finish(self, kind: str) -> None:
         """Everything is there: what it is worth is found out in pieces, so that nothing else has to wait."""
         outcome = ""
-        try:
-            reason = await self._refusal(kind)
-            if not reason and kind == "config":
-                self._hal.rename(kind + ".part", configuration.NEXT)
-                outcome = configuration.NEXT
-        except Exception as failure:  # noqa: BLE001 - whatever it was: it is told, and the node stays what it is
-            reason = repr(failure)
+        reason = "no memory"
+        for _ in range(_TRIES):
+            try:
+                reason = await self._refusal(kind)
+                if not reason and kind == "config":
+                    self._hal.rename(kind + ".part", configuration.NEXT)
+                    outcome = configuration.NEXT
+            except MemoryError:
+                self._outbox.spool.put_off()
+                await asyncio.sleep_ms(_RETRY_MS)
+                continue
+            except Exception as failure:  # noqa: BLE001 - whatever it was: it is told, and the node stays what it is
+                reason = repr(failure)
+            break
         if reason:
             self._drop(reason)
             return
@@ -173,9 +188,13 @@ class Transfers:
         if await digest_of(path, 0, self._total) != self._digest:
             return "damaged on the way"
         if kind == "config":
-            from ohmnode import check
+            try:
+                from ohmnode import check
 
-            return check.refusal(self._hal.read(kind + ".part") or b"")
+                return check.refusal(self._hal.read(kind + ".part") or b"")
+            except MemoryError:  # a start has more; where the file makes no node, what runs now runs again
+                self._outbox.spool.put_off()
+                return ""
         from ohmnode import update
 
         return await update.install(self._hal, path, self._total, self._update_key or b"")

@@ -17,11 +17,14 @@ _FOR_EVER = 100_000_000  # ms; less than half the range of ticks
 
 
 class Waiter:
-    """For one task. `timed_out` and `woken` tell how the last wait ended; neither: the stream is ready."""
+    """For one task. `timed_out` and `woken` tell how the last wait ended; neither: the stream is ready. While it is `deaf` a `wake` ends
+    no wait; it counts for the next `pause`.
+    """
 
     def __init__(self) -> None:
         self.timed_out = False
         self.woken = False
+        self.deaf = False
         self._task = None
         self._yield = False
         self._wake_at_once = False
@@ -45,7 +48,7 @@ class Waiter:
 
     def wake(self) -> None:
         """Ends the wait, or the next `pause` if there is none at the moment."""
-        if self._waits():
+        if self._waits() and not self.deaf:
             self.woken = True
             self._release()
         else:
@@ -58,7 +61,9 @@ class Waiter:
         """For `Task.cancel`, which asks whatever the task waits for to let go of it."""
 
     def _wait(self, ms: int) -> "Waiter":
-        self.timed_out = self.woken = self._wake_at_once = False
+        self.timed_out = self.woken = False
+        if not self.deaf:
+            self._wake_at_once = False
         self._task = core.cur_task
         self._yield = True
         core._task_queue.remove(self._alarm)

@@ -31,10 +31,7 @@ TARGET = REPOSITORY / "build" / "node-image"
 PARTS: dict[str, tuple[str, ...]] = {
     "node": ("ohmnode.start", "ohmnode.flash"),
     "wires": ("ohmnode.line", "ohmnode.session", "umqtt.simple"),
-    "commands": (
-        *("ohmcore.seal", "ohmnode.commands", "ohmcore.frames:parse_command", "ohmcore.frames:fields", "ohmcore.frames:array"),
-        *("ohmcore.frames:text", "ohmcore.frames:name"),
-    ),
+    "commands": (*("ohmcore.seal", "ohmnode.commands", "ohmcore.frames:fields", "ohmcore.frames:array"),),
     "control": ("ohmcore.limits", "ohmnode.writes", "ohmnode.keep", "ohmnode.leases", "ohmnode.guard"),
     "unpack": ("ohmcore.pack:unpack", "ohmcore.pack:_Reader"),
     "hal_unix": ("hal.common", "hal.unix"),
@@ -87,6 +84,11 @@ OVERLAYS = {
         "ohmcore.limits": "refusal ramped",
         "ohmnode.keep": "save",
         "ohmcore.pdu": "build_write_single build_write_multiple_registers",
+    },
+    "authority": {
+        "ohmnode.commands:Commands": "accept admit remember unseal",
+        "ohmcore.seal": "hmac_sha256 unseal",
+        "ohmcore.frames": "parse_command text name",
     },
     "join": {
         "ohmnode.session:Session": "__init__ join _connect _sign_in _announce _hello _flush _answer _ready",

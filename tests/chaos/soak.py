@@ -289,6 +289,13 @@ class Soak:
         reported = [event.detail["memory_free"] for event in [*self.gateway.heard("link"), *self.gateway.heard("bus", "")]]
         return min(reported, default=None)
 
+    def postponed(self) -> int:
+        """How often something that can wait was put off for want of memory, as each life of the node counts it."""
+        most: dict[int, int] = {}
+        for event in self.gateway.heard("link"):
+            most[event.boot] = max(most.get(event.boot, 0), event.detail["postponed"])
+        return sum(most.values())
+
     def lag_ms(self) -> int:
         return max((event.detail["lag_max_ms"] for event in self.gateway.heard("link")), default=0)
 
@@ -324,6 +331,7 @@ def rows(plan: Plan) -> list[Row]:
     faults = sum(number for name, number in soak.done.items() if name not in ("update installed", "configuration taken"))
     free = soak.free()
     smallest = "no report of its heap" if free is None else f"smallest free heap {free:,} bytes"
+    smallest += f"; {soak.postponed():,} times something that can wait was put off, and done later"
     where = f"node in {plan.heap}"
     calm = f"{soak.for_room()} in order to begin a new configuration; longest wait of a task {soak.lag_ms()} ms"
     return [
