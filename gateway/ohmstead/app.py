@@ -39,7 +39,7 @@ from ohmstead.observe.latest import Latest
 from ohmstead.observe.overview import Overview
 from ohmstead.profiles.decode import Decoder
 from ohmstead.publish.bridge import Bridge
-from ohmstead.publish.device import DeviceOutlets, battery_outlets, device_outlets, members, node_outlets, retired_devices
+from ohmstead.publish.device import DeviceOutlets, alerts, battery_outlets, device_outlets, members, node_outlets, retired_devices
 from ohmstead.publish.home_assistant import bridge_topic
 from ohmstead.publish.node_diagnostics import Told
 from ohmstead.publish.outlet import Outlet
@@ -49,6 +49,7 @@ from ohmstead.sources.growatt_mqtt import GrowattMqtt
 from ohmstead.sources.polling import Member
 from ohmstead.store.changes import Changes
 from ohmstead.store.lock import StoreLock
+from ohmstead.store.notes import Notes
 from ohmstead.store.protocol import Store
 from ohmstead.store.sqlite import SqliteStore
 from ohmstead.store.writer import Writer
@@ -58,6 +59,8 @@ if TYPE_CHECKING:
     from ohmstead.control.plan.model import Wish
     from ohmstead.loxone import Loxone
     from ohmstead.planning import Planning
+    from ohmstead.publish.weather import WeatherTopic
+    from ohmstead.weather import WeatherForecast
 
 log = structlog.get_logger(service="app")
 
@@ -99,6 +102,7 @@ class Gateway:
         self._units = {device: profile.units() for device, profile in self.profiles.items()}
         self.store = self._open_store()
         self.writer = Writer(self.store, flush=config.store.flush)
+        self.notes = Notes(self.store, clock.wall)
         self._kept = Changes(self.writer.record, {device for device, profile in self.profiles.items() if profile.reader in TALKATIVE})
         self.stream = Stream(_subscriber_failed)
         self.mqtt = MqttClient(_address(config), bridge_topic(config.site))
@@ -116,11 +120,12 @@ class Gateway:
             wall=clock.wall,
         )
         memory = StoreMemory(self.store)
+        self.weather = self._weather()
         self.sources = {
             device: source_of(
                 device,
                 self.decoders[device],
-                Surroundings(config, self.mqtt, self._emit, partial(self._adopt, device), memory, clock),
+                Surroundings(config, self.mqtt, self._emit, partial(self._adopt, device), memory, clock, self._foresee),
             )
             for device, chosen in config.devices.items()
             if chosen.via.node is None
@@ -147,13 +152,18 @@ class Gateway:
             plan=lambda: self.planning.planner.plan if self.planning else None,
             loxone=lambda: self.loxone.figures() if self.loxone else {},
             audit_trouble=lambda: self.batteries.arbiter.audit.trouble,
+            standing=lambda: self.alerts.standing(),
         )
         self.outlets: list[Outlet] = [*(outlet for device in self.devices.values() for outlet in device.outlets), self._bridge()]
         self.outlets += node_outlets(config, self.mqtt, self._told)
         self.outlets += battery_outlets(config, self.mqtt, self.batteries.arbiter)
         self.outlets.append(self.members)
+        self.alerts = alerts(config, self.roster, self.mqtt, self.notes.note, self._known)
+        self.outlets.append(self.alerts)
         if self.planning is not None:
             self.outlets.append(self.planning.topic)
+        if self.weather is not None:
+            self.outlets.append(self.weather)
         self.loxone = self._loxone()
         self.outlets += self.loxone.outlets if self.loxone is not None else []
         self.outlets.append(retired_devices(config, self.mqtt, self.outlets))
@@ -248,7 +258,27 @@ class Gateway:
             return None
         from ohmstead.planning import planning
 
-        return planning(self.config, self.mqtt, self.store.plans, self.store.history, wall=self.clock.wall, mono=self.clock.mono)
+        return planning(
+            self.config,
+            self.mqtt,
+            self.store.plans,
+            self.store.history,
+            wall=self.clock.wall,
+            mono=self.clock.mono,
+            weather=lambda: self.weather.forecast if self.weather is not None else None,
+        )
+
+    def _weather(self) -> WeatherTopic | None:
+        """The forecast's topic, at a home that asks for one."""
+        if not any(profile.reader == "open-meteo" for profile in self.profiles.values()):
+            return None
+        from ohmstead.publish.weather import WeatherTopic
+
+        return WeatherTopic(self.config.site, self.mqtt, self.clock.wall)
+
+    def _foresee(self, forecast: WeatherForecast) -> None:
+        if self.weather is not None:
+            self.weather.show(forecast)
 
     def _loxone(self) -> Loxone | None:
         """A Miniserver, at a home that has one."""
@@ -272,9 +302,9 @@ class Gateway:
         return await asyncio.to_thread(count)
 
     def _outlets(self) -> dict[str, DeviceOutlets]:
-        known: dict[str, dict[str, Value]] = {}
+        self._known: dict[str, dict[str, Value]] = {}
         for latest in self.store.latest():
-            known.setdefault(latest.device, {})[latest.point] = latest.value
+            self._known.setdefault(latest.device, {})[latest.point] = latest.value
         return {
             device: device_outlets(
                 self.config,
@@ -282,7 +312,7 @@ class Gateway:
                 self.mqtt,
                 self.entrance.request,
                 period_s=min(self.periods[device].values()),
-                known=known.get(device),
+                known=self._known.get(device),
             )
             for device in self.config.devices
         }
@@ -433,6 +463,7 @@ class Gateway:
         await self.mqtt.close()
         await self._ended("web", 1.0)
         await self._cancel("")
+        await self.notes.close(_LAST_COMMIT_S)
         await asyncio.to_thread(self.store.close)
         self._lock.release()
 

@@ -10,6 +10,7 @@ import pytest
 
 from ohmstead import config
 from ohmstead.app import Gateway
+from ohmstead.readings import Quality, Snapshot
 from ohmstead.web.api import MOST_STREAMS, PAGE, Live, make_app
 from tests.conftest import free_port
 
@@ -151,3 +152,23 @@ async def test_asked_to_end_it_ends_within_five_seconds_though_nothing_answers(g
     await asyncio.wait_for(gateway.mqtt.tried.wait(), 5)
     stop.set()
     assert await asyncio.wait_for(running, 5) == 0
+
+
+async def test_an_alert_is_told_everywhere_and_kept(tmp_path: Path) -> None:
+    file = tmp_path / "ohmstead.yaml"
+    file.write_text(
+        """
+store: {path: test.db}
+devices:
+  mtec: {profile: mtec-energybutler, via: "tcp://127.0.0.1", points: {pv: {above: 9800}}}
+"""
+    )
+    gateway = Gateway(config.load(file))
+    assert gateway.overview.health()["alerts"] == []
+    assert "ohmstead_alert{" not in (await asked(gateway, "/metrics")).text
+    gateway.stream.publish(Snapshot("mtec", "now-base", gateway.clock.wall(), Quality.GOOD, {"pv": 9900.0}))
+    assert (await asked(gateway, "/health")).json()["alerts"] == ["mtec pv is above 9800 W"]
+    assert 'ohmstead_alert{device="mtec",point="pv"} 1.0' in (await asked(gateway, "/metrics")).text
+    await gateway.notes.close(20)
+    (event,) = gateway.store.events()
+    assert (event.node, event.device, event.kind, event.detail["value"]) == ("", "mtec", "alert", 9900.0)

@@ -106,6 +106,8 @@ class _Gateway(Collector):
         yield _gauge("ohmstead_source_breaker", "1 for the state of an endpoint's circuit breaker.", breakers, ("device", "state"))
         opened = [((device,), breaker.opened) for device, breaker in overview.breakers()]
         yield _counter("ohmstead_source_breaker_opened", "How often it opened.", opened, ("device",))
+        alerts = [((one.device, one.point), float(bool(one.on))) for one in overview.alerts()]
+        yield _gauge("ohmstead_alert", "1 while a value is beyond a limit of its owner's.", alerts, ("device", "point"))
         bus = [((device, kind), count) for device in devices for kind, count in _bus(overview.counters(device))]
         yield _counter("ohmstead_bus_requests", "Requests to a device by what came of them.", bus, ("device", "kind"))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -22,6 +22,19 @@ from ohmstead.store.writer import Writer
 _STALE_PERIODS = 3
 
 State = Literal["ok", "stale", "offline", "waiting"]
+
+
+class Standing(Protocol):
+    """An alert: on, off, or None while nothing is known; and the limit that the value is beyond."""
+
+    @property
+    def device(self) -> str: ...
+    @property
+    def point(self) -> str: ...
+    @property
+    def on(self) -> bool | None: ...
+    @property
+    def text(self) -> str: ...
 
 
 class Source(Protocol):
@@ -56,6 +69,8 @@ class Overview:
     """The newest plan by price."""
     loxone: Callable[[], Mapping[str, int]] = dict
     """What was counted of a Miniserver's commands and UDP; nothing at a home without one."""
+    standing: Callable[[], Iterable[Standing]] = tuple
+    """The alerts that the owner wants."""
     audit_trouble: Callable[[], str] = lambda: ""
     """Why nothing is commanded at the moment; empty while all is well."""
 
@@ -116,6 +131,10 @@ class Overview:
             return said
         return {"ok": Health.HEALTHY, "stale": Health.DEGRADED, "offline": Health.UNHEALTHY, "waiting": Health.UNKNOWN}[self.state(device)]
 
+    def alerts(self) -> Iterator[Standing]:
+        """The alerts that are known; not those of a device whose readings are old."""
+        return (one for one in self.standing() if one.on is not None and self.state(one.device) == "ok")
+
     def not_ready(self) -> str:
         """What the start still waits for, empty once it is over: the broker's first answer, or that there is none. (The page is up last:
         store and sources are there before it.)"""
@@ -138,6 +157,7 @@ class Overview:
             "nodes": {name: _node_health(node) for name, node in self.fleet.nodes.items()},
             "devices": states,
             "components": self.components(),
+            "alerts": [f"{one.device} {one.point} is {one.text}" for one in self.alerts() if one.on],
         }
 
     def components(self) -> dict[str, str]:

@@ -16,6 +16,7 @@ from ohmstead.control.arbitration import Arbitration
 from ohmstead.control.topics import Request
 from ohmstead.messages import Messenger
 from ohmstead.profiles.model import Profile
+from ohmstead.publish.alerts import Alerts, Noted
 from ohmstead.publish.announcement import Discovery
 from ohmstead.publish.battery import BatteryTopic
 from ohmstead.publish.home_assistant import HomeAssistantDevice, bridge_topic
@@ -27,6 +28,7 @@ from ohmstead.publish.outlet import Outlet
 from ohmstead.publish.retired import RetiredDevices
 from ohmstead.publish.values import DeviceValues, online_topic
 from ohmstead.readings import Value
+from ohmstead.roster import Roster
 
 
 class DeviceOutlets(NamedTuple):
@@ -82,9 +84,24 @@ def battery_outlets(config: Config, messenger: Messenger, arbiter: Arbitration) 
     return [BatteryTopic(config.site, view, arbiter, messenger, discovery, longest_s) for view in arbiter.devices.values()]
 
 
+def alerts(config: Config, roster: Roster, messenger: Messenger, noted: Noted, known: Mapping[str, Mapping[str, Value]]) -> Alerts:
+    """The alerts of all devices, on the devices that Home Assistant has already. `known` are their values as the store has them."""
+    settings = config.home_assistant
+    discovery = Discovery(settings.prefix, settings.birth_topic, settings.grace) if settings.enabled else None
+    joined: dict[str, str] = {}
+    for device, chosen in config.devices.items():
+        contract = config.profile(device).contracts.get(str(chosen.contract))
+        if contract is not None and settings.entities == "contract":
+            joined[device] = contract.device_name
+    wanted = {device: chosen.points for device, chosen in config.devices.items()}
+    return Alerts(config.site, roster, wanted, messenger, discovery, noted, joined=joined, known=known)
+
+
 def retired_devices(config: Config, messenger: Messenger, outlets: Iterable[Outlet]) -> RetiredDevices:
     """Whoever takes back what none of these publishers announces any more."""
+    outlets = list(outlets)
     announced = [outlet.topic for outlet in outlets if isinstance(outlet, HomeAssistantDevice | NodeDiagnostics | BatteryTopic)]
+    announced += [topic for outlet in outlets if isinstance(outlet, Alerts) for topic in outlet.topics()]
     parents = [device for device in config.devices if config.profile(device).reader != "registers"]
     excluded = [serial for device in config.devices.values() for serial in device.exclude]
     return RetiredDevices(config.site, config.home_assistant.prefix, messenger, announced, parents, excluded)

@@ -192,6 +192,10 @@ class Store(Protocol):
         """A point from `start` (included) to `end` (excluded), in spans of `bucket` seconds; empty spans are absent."""
         ...
 
+    def append_event(self, event: StoredEvent) -> None:
+        """Notes something that the gateway itself has to tell (its `node` is empty), durable before it returns."""
+        ...
+
     def events(self, limit: int = 100) -> list[StoredEvent]:
         """The newest events, newest first."""
         ...

@@ -31,6 +31,7 @@ from ohmstead.store.protocol import (
     Bucket,
     Frame,
     Latest,
+    NodeEvent,
     StoredEvent,
     StoreError,
 )
@@ -198,7 +199,7 @@ class SqliteStore:
             elif event is None:
                 rows.extend(self._rows(connection, device, time, values))
             else:
-                _add_event(connection, frame)
+                _insert_event(connection, time, node, device, event)
                 if event.kind == "dropped":
                     key = (node, event.detail.get("boot", number))  # what is gone may be of an earlier boot
                     boot = touched[key] = self._boot(connection, key, received)
@@ -278,6 +279,10 @@ class SqliteStore:
     def write_meta(self, key: str, value: str) -> None:
         with self._transaction() as connection:
             connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
+
+    def append_event(self, event: StoredEvent) -> None:
+        with self._transaction() as connection:
+            _insert_event(connection, round(event.time * 1000), event.node, event.device, NodeEvent(event.kind, event.detail))
 
     # Reading
 
@@ -365,14 +370,10 @@ def _fits(value: Value) -> bool:
     return isinstance(value, int) and -(2**63) <= value < 2**63
 
 
-def _add_event(connection: sqlite3.Connection, frame: Frame) -> None:
-    event = frame.event
-    if event is None:
-        return
+def _insert_event(connection: sqlite3.Connection, time_ms: int, node: str, device: str, event: NodeEvent) -> None:
     detail = json.dumps(event.detail, default=_plain)
     connection.execute(
-        "INSERT INTO events (time, node, device, kind, detail) VALUES (?, ?, ?, ?, ?)",
-        (frame.time_ms, frame.node, frame.device, event.kind, detail),
+        "INSERT INTO events (time, node, device, kind, detail) VALUES (?, ?, ?, ?, ?)", (time_ms, node, device, event.kind, detail)
     )
 
 

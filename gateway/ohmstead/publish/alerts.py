@@ -1,0 +1,261 @@
+"""Alerts that an owner asked for (`points: {x: {above: …, below: …}}`): `ohm/<site>/device/<device>/alert/<point>`, retained.
+
+`ON` while the value is beyond its limit, else `OFF`. An alert is over when the value is inside by a margin, so that a value at its limit is
+one alert and not a hundred: 2 % of the limit (0.05 % for a frequency), and never more than a quarter of the way from `below` to `above`.
+What was not read changes nothing. Home Assistant has each as a problem of its device, unavailable with the device. What an owner wants of
+a device is wanted of what is found behind it as well, where that has such a point.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
+
+import structlog
+
+import ohmstead
+from ohmstead.messages import Message, Messenger
+from ohmstead.profiles.model import Profile
+from ohmstead.profiles.point import Point
+from ohmstead.publish.announcement import Announcement, Configuration, Discovery
+from ohmstead.publish.home_assistant import bridge_topic
+from ohmstead.publish.nameplate import Nameplate
+from ohmstead.publish.numbers import plain
+from ohmstead.publish.values import device_topic, online_topic
+from ohmstead.readings import Snapshot, Value
+from ohmstead.roster import Listed, Roster
+
+log = structlog.get_logger(service="publish")
+
+_MARGIN = 0.02
+_MARGIN_OF_FREQUENCY = 0.0005
+_MOST_OF_THE_WAY = 0.25
+
+
+class Limits(Protocol):
+    """What an owner wants to be told of a point, in its unit."""
+
+    @property
+    def above(self) -> float | None: ...
+    @property
+    def below(self) -> float | None: ...
+
+
+Wanted = Mapping[str, Mapping[str, Limits]]
+"""Device → point → limits."""
+
+Noted = Callable[[str, str, Mapping[str, object]], None]
+"""Keeps what happened: device, kind of event, detail."""
+
+
+class Alert:
+    """One point of one device with its limits. `on` is None before its first value."""
+
+    def __init__(self, device: str, point: Point, limits: Limits) -> None:
+        self.device = device
+        self.point = point
+        self.on: bool | None = None
+        self.text = ""
+        """The limit that it is beyond, for people; empty while it is not."""
+        self._above = limits.above
+        self._below = limits.below
+        share = _MARGIN_OF_FREQUENCY if point.unit == "Hz" else _MARGIN
+        room = float("inf") if limits.above is None or limits.below is None else _MOST_OF_THE_WAY * (limits.above - limits.below)
+        self._margins = [min(share * abs(end), room) if end is not None else 0.0 for end in (limits.above, limits.below)]
+
+    def judge(self, value: float) -> bool:
+        """Takes a value; True if that changed the alert."""
+        above, below = self._above, self._below
+        over, under = self._margins if self.on else (0.0, 0.0)
+        was = self.on
+        if above is not None and value > above - over:
+            self.on, self.text = True, self._said("above", above)
+        elif below is not None and value < below + under:
+            self.on, self.text = True, self._said("below", below)
+        else:
+            self.on, self.text = False, ""
+        return self.on is not was
+
+    def _said(self, where: str, limit: float) -> str:
+        return f"{where} {plain(None)(float(limit))} {self.point.unit}".rstrip()
+
+
+class Standing(NamedTuple):
+    """How an alert stands; `on` is None where nothing is known."""
+
+    device: str
+    point: str
+    on: bool | None
+    text: str
+
+
+class Alerts:
+    """All alerts of the home. `wanted` has the devices of the configuration; `joined` those whose entities are on the device of their
+    contract, known by its serial number, and what it is called there. `known` are values of the store: the serial number is read seldom.
+    `noted` keeps each change."""
+
+    def __init__(
+        self,
+        site: str,
+        roster: Roster,
+        wanted: Wanted,
+        messenger: Messenger,
+        discovery: Discovery | None,
+        noted: Noted,
+        *,
+        joined: Mapping[str, str] = MappingProxyType({}),
+        known: Mapping[str, Mapping[str, Value]] | None = None,
+    ) -> None:
+        self._site = site
+        self._messenger = messenger
+        self._prefix = "" if discovery is None else discovery.prefix
+        self._noted = noted
+        self._wanted = {device: {name: one for name, one in points.items() if _limits(one)} for device, points in wanted.items()}
+        self._alerts: dict[str, dict[str, Alert]] = {}
+        self._titles: dict[str, str] = {}
+        self._nameplates: dict[str, Nameplate] = {}
+        self._joined = joined
+        self._known = known or {}
+        self._announcement = None if discovery is None else Announcement(messenger, discovery, self._configurations)
+        for listed in roster:
+            self._list(listed)
+        roster.on_change(self._list)
+
+    def standing(self) -> Iterator[Standing]:
+        """Each alert that there is."""
+        for alerts in self._alerts.values():
+            for alert in alerts.values():
+                yield Standing(alert.device, alert.point.id, alert.on, alert.text)
+
+    def topics(self) -> list[str]:
+        """Where those of the configuration's devices are announced to Home Assistant, also of points that are yet to be learned."""
+        return [self._topic(device, point) for device, points in self._wanted.items() for point in points] if self._prefix else []
+
+    def start(self) -> None:
+        self._messenger.subscribe(self._state_topic("+", "+"), self._on_states)
+        self._messenger.on_connect(self._publish_all)
+        if self._announcement is not None:
+            self._announcement.start()
+
+    def take(self, snapshot: Snapshot) -> None:
+        nameplate = self._nameplates.get(snapshot.device)
+        if nameplate is not None and nameplate.read(snapshot.values) and self._announcement is not None:
+            self._announcement.again()
+        alerts = self._alerts.get(snapshot.device)
+        if alerts is None or not snapshot.live:
+            return
+        for name, alert in alerts.items():
+            value = snapshot.values.get(name)
+            if isinstance(value, int | float):
+                before = alert.on, alert.text
+                if alert.judge(value):
+                    self._changed(alert, value, before)
+
+    def tick(self, now: float) -> None:
+        if self._announcement is not None:
+            self._announcement.tick(now)
+
+    def close(self) -> None:
+        """Nothing: the bridge's own `offline` covers them."""
+
+    def _list(self, listed: Listed) -> None:
+        """Finds the alerts of a device that is known from now on, or known better; what is known of them stays."""
+        wanted = self._wanted.get(listed.parent or listed.device, {})
+        before = self._alerts.get(listed.device, {})
+        alerts = {name: before.get(name) or Alert(listed.device, point, wanted[name]) for name, point in _numbers(listed.profile, wanted)}
+        if not alerts:
+            return
+        self._alerts[listed.device] = alerts
+        self._titles[listed.device] = self._joined.get(listed.device) or listed.title
+        if listed.device in self._joined and listed.device not in self._nameplates:
+            self._nameplates[listed.device] = Nameplate(listed.profile, self._known.get(listed.device, {}))
+        if self._announcement is not None and alerts.keys() != before.keys():
+            self._announcement.again()
+
+    def _changed(self, alert: Alert, value: float, before: tuple[bool | None, str]) -> None:
+        self._publish(alert)
+        was, text = before
+        detail = {"point": alert.point.id, "value": value, "unit": alert.point.unit, "limit": alert.text or text}
+        if alert.on:
+            log.warning("alert", device=alert.device, **detail)
+            self._noted(alert.device, "alert", {**detail, "on": True})
+        elif was:
+            log.info("alert is over", device=alert.device, **detail)
+            self._noted(alert.device, "alert", {**detail, "on": False})
+
+    def _publish(self, alert: Alert) -> None:
+        if alert.on is not None:
+            self._messenger.publish(self._state_topic(alert.device, alert.point.id), "ON" if alert.on else "OFF", retain=True)
+
+    def _publish_all(self) -> None:
+        for alerts in self._alerts.values():
+            for alert in alerts.values():
+                self._publish(alert)
+
+    def _state_topic(self, device: str, point: str) -> str:
+        return f"{device_topic(self._site, device)}/alert/{point}"
+
+    def _on_states(self, messages: Sequence[Message]) -> None:
+        """Takes back what the broker keeps of alerts that nobody wants any more. What is behind a device may still be found."""
+        for message in messages:
+            device, _, point = message.topic.split("/")[-3:]
+            wanted = any(point in points for parent, points in self._wanted.items() if device == parent or device.startswith(f"{parent}-"))
+            if not message.retain or not message.payload or wanted:
+                continue
+            self._messenger.publish(message.topic, "", retain=True)
+            if self._prefix and device not in self._wanted:  # was found behind a device; nobody else knows of its entity
+                self._messenger.publish(self._topic(device, point), "", retain=True)
+
+    # Home Assistant
+
+    def _topic(self, device: str, point: str) -> str:
+        return f"{self._prefix}/device/{self._id(device, point)}/config"
+
+    def _id(self, device: str, point: str) -> str:
+        return f"{self._site}_{device}_{point}_alert"
+
+    def _configurations(self) -> Sequence[Configuration] | None:
+        """Each alert is a discovery message of its own: one that is wanted no more is taken back alone."""
+        found = [
+            self._configuration(alert, identity)
+            for device, alerts in self._alerts.items()
+            if (identity := self._identity(device)) is not None
+            for alert in alerts.values()
+        ]
+        return found if found or not self._alerts else None
+
+    def _identity(self, device: str) -> str | None:
+        nameplate = self._nameplates.get(device)
+        return f"{self._site}_{device}" if nameplate is None else nameplate.serial
+
+    def _configuration(self, alert: Alert, identity: str) -> Configuration:
+        body = {
+            "dev": {"identifiers": [identity], "name": self._titles[alert.device]},
+            "o": {"name": "ohmstead", "sw_version": ohmstead.__version__},
+            "availability": [{"topic": bridge_topic(self._site)}, {"topic": online_topic(self._site, alert.device)}],
+            "availability_mode": "all",
+            "cmps": {
+                "alert": {
+                    "p": "binary_sensor",
+                    "unique_id": self._id(alert.device, alert.point.id),
+                    "name": f"{alert.point.name}: alert",
+                    "state_topic": self._state_topic(alert.device, alert.point.id),
+                    "device_class": "problem",
+                }
+            },
+        }
+        return Configuration(self._topic(alert.device, alert.point.id), json.dumps(body, ensure_ascii=False))
+
+
+def _limits(wanted: Limits) -> bool:
+    return wanted.above is not None or wanted.below is not None
+
+
+def _numbers(profile: Profile, wanted: Mapping[str, Limits]) -> Iterator[tuple[str, Point]]:
+    """The points that limits are wanted for, as far as the profile has them as numbers."""
+    for name in wanted:
+        point = profile.points.get(name)
+        if point is not None and not point.is_text:
+            yield name, point
