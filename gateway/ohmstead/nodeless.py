@@ -6,12 +6,14 @@ What a home does not have is not loaded: each reader is imported where it is mad
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ohmstead.clock import Clock
 from ohmstead.config.luxtronik import LuxtronikDevice
 from ohmstead.config.model import Config
 from ohmstead.config.shelly import ShellyDevice
+from ohmstead.config.vicare import VicareDevice
+from ohmstead.config.weather import WeatherDevice
 from ohmstead.config.wishes import fulfilled
 from ohmstead.control.dispatch import Actuator, DirectActuator, FieldActuator
 from ohmstead.control.guarded import Ended, GuardedActuator, watches
@@ -24,9 +26,13 @@ from ohmstead.sources.modbus import Endpoint, ModbusSource
 from ohmstead.sources.polling import Adopt, Memory, PolledSource, Reader
 from ohmstead.store.protocol import Store
 
+if TYPE_CHECKING:
+    from ohmstead.weather import WeatherForecast
+
 Source = ModbusSource | GrowattMqtt | PolledSource
 
 _LONGEST_POLL_S = 30.0
+_LONGEST_CLOUD_POLL_S = 180.0
 
 
 class StoreMemory:
@@ -43,7 +49,7 @@ class StoreMemory:
 
 
 class Surroundings(NamedTuple):
-    """What a source may be given. `emit` takes its snapshots, `adopt` what it finds behind the device."""
+    """What a source may be given. `emit` takes its snapshots, `adopt` what it finds behind the device, `foresee` the weather's forecast."""
 
     config: Config
     messenger: Messenger
@@ -51,6 +57,7 @@ class Surroundings(NamedTuple):
     adopt: Adopt
     memory: Memory
     clock: Clock
+    foresee: Callable[[WeatherForecast], None] = lambda _: None
 
 
 def source_of(device: str, decoder: Decoder, around: Surroundings) -> Source:
@@ -106,9 +113,29 @@ def _reader(device: str, decoder: Decoder, around: Surroundings, period_s: float
     chosen = around.config.devices[device]
     if isinstance(chosen, LuxtronikDevice):
         return _luxtronik(device, chosen, decoder, around), min(period_s, _LONGEST_POLL_S)
+    if isinstance(chosen, WeatherDevice):
+        return _weather(device, chosen, decoder, around), _LONGEST_POLL_S
     if isinstance(chosen, ShellyDevice):
         return _shelly(device, chosen, around, period_s), min(period_s, _LONGEST_POLL_S)
+    if isinstance(chosen, VicareDevice):
+        return _vicare(device, chosen, around, period_s), _LONGEST_CLOUD_POLL_S
     raise NotImplementedError(around.config.profile(device).reader)
+
+
+def _weather(device: str, chosen: WeatherDevice, decoder: Decoder, around: Surroundings) -> Reader:
+    from ohmstead.sources.weather import OpenMeteoReader, Place
+
+    roof = chosen.roof
+    place = Place(
+        chosen.latitude,
+        chosen.longitude,
+        around.config.timezone,
+        None if roof is None else roof.tilt,
+        None if roof is None else roof.azimuth,
+    )
+    return OpenMeteoReader(
+        device, place, decoder, around.memory, around.foresee, around.clock.wall, url=chosen.url or "", key=chosen.token or ""
+    )
 
 
 def _luxtronik(device: str, chosen: LuxtronikDevice, decoder: Decoder, around: Surroundings) -> Reader:
@@ -136,4 +163,35 @@ def _shelly(device: str, chosen: ShellyDevice, around: Surroundings, period_s: f
         period_s=period_s,
         wanted=lambda profile: fulfilled(chosen.points, profile),
         wall=around.clock.wall,
+    )
+
+
+def _vicare(device: str, chosen: VicareDevice, around: Surroundings, period_s: float) -> Reader:
+    from ohmstead.sources.vicare import VicareReader
+    from ohmstead.sources.vicare_budget import Allowance, Budget
+    from ohmstead.sources.vicare_cloud import Account, Cloud
+    from ohmstead.sources.vicare_login import Endpoints
+    from ohmstead.sources.vicare_token import TokenFile
+
+    granted, wall = chosen.requests, around.clock.wall
+    cloud = Cloud(
+        Account(chosen.client_id, chosen.user or "", chosen.password or ""),
+        TokenFile(chosen.token_path(device, around.config.store.path)),
+        Budget(Allowance(granted.day, granted.ten_minutes, granted.margin), around.memory, f"vicare/{device}/requests", wall),
+        around.memory,
+        f"vicare/{device}",
+        endpoints=Endpoints.of(chosen.cloud),
+        wall=wall,
+    )
+    return VicareReader(
+        device,
+        cloud,
+        around.adopt,
+        around.memory,
+        zone=around.config.zone,
+        period_s=period_s,
+        stale_s=chosen.stale,
+        one_by_one=chosen.each_device,
+        wanted=lambda profile: fulfilled(chosen.points, profile),
+        wall=wall,
     )

@@ -32,6 +32,7 @@ class Commands(LazyGroup):
         "simulate": "ohmstead.sim.cli:simulate",
         "smoke": "ohmstead.sim.cli:smoke",
         "status": "ohmstead.cli.status:status",
+        "vicare": "ohmstead.cli.vicare:vicare",
         "why": "ohmstead.cli.audit:why",
     }
 

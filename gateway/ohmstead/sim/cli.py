@@ -27,6 +27,7 @@ from .registers import RegisterImage, Registers, read_image
 from .serve import serve
 from .shelly_cli import shelly
 from .station import Station
+from .vicare_cli import vicare
 
 PROFILE = "mtec-energybutler"
 
@@ -41,6 +42,7 @@ simulate.add_command(growatt_mqtt)
 simulate.add_command(luxtronik)
 simulate.add_command(meter)
 simulate.add_command(shelly)
+simulate.add_command(vicare)
 
 
 def _quiet() -> None:

@@ -30,8 +30,10 @@ class Endpoints(NamedTuple):
     token: str = TOKEN_URL
 
     @classmethod
-    def below(cls, url: str) -> Endpoints:
-        """Those of a cloud at `url` with the usual paths."""
+    def of(cls, url: str | None) -> Endpoints:
+        """Those of a cloud at `url` with the usual paths; None: Viessmann's own."""
+        if url is None:
+            return cls()
         base = url.rstrip("/")
         return cls(base + "/iot/v2", base + "/idp/v3/authorize", base + "/idp/v3/token")
 
