@@ -13,9 +13,10 @@ from ohmstead.config.model import Config
 from ohmstead.config.prices import Plan as PlanSection
 from ohmstead.config.prices import Prices as PriceSection
 from ohmstead.config.prices import planned_device
+from ohmstead.config.weather import WeatherDevice
 from ohmstead.control.plan import outlook as foresight
 from ohmstead.control.plan.author import RuleAuthor
-from ohmstead.control.plan.model import Battery
+from ohmstead.control.plan.model import Battery, Forecast
 from ohmstead.control.plan.outlook import HOUSE_DAYS, OUTSIDE_DAYS, SUN_DAYS, Measured
 from ohmstead.control.plan.planner import Outlook, Planner
 from ohmstead.control.plan.settings import ChargeRules, Place, Settings
@@ -30,6 +31,7 @@ from ohmstead.sources.prices_rate import ExchangeRates
 from ohmstead.sources.prices_services import Awattar, EnergyCharts, EntsoE, Ote, PriceFile, Service, Web
 from ohmstead.store.plans import PlanStore, StoredPlan
 from ohmstead.store.protocol import Bucket, StoreError
+from ohmstead.weather import Roof, WeatherForecast
 
 log = structlog.get_logger(service="plan")
 
@@ -40,6 +42,8 @@ _WEB: dict[str, Callable[[Web], Service]] = {"ote": Ote, "energy-charts": Energy
 
 History = Callable[[str, str, float, float, float], list[Bucket]]
 """`Store.history`."""
+
+Weather = Callable[[], WeatherForecast | None]
 
 
 class Planning(NamedTuple):
@@ -60,8 +64,9 @@ def planning(
     wall: Callable[[], float] = time.time,
     mono: Callable[[], float] = time.monotonic,
     ask: Ask | None = None,
+    weather: Weather = lambda: None,
 ) -> Planning | None:
-    """All of it, or None at a home without `prices`. Reads the store: raises StoreError."""
+    """All of it, or None at a home without `prices`. `weather` gives the newest forecast. Reads the store: raises StoreError."""
     section = config.prices
     if section is None:
         return None
@@ -93,7 +98,7 @@ def planning(
         config.zone,
         tariff=lambda rate: tariff(section, rate),
         soc=soc.percent,
-        outlook=lambda start, quarters: _outlook(config, plan, device, history, start, quarters),
+        outlook=lambda start, quarters: _outlook(config, plan, device, history, weather, start, quarters),
         told=topic.show,
         keep=lambda made: kept.keep_plan(StoredPlan(made.device, made.made, made.as_json())),
         wall=wall,
@@ -162,27 +167,42 @@ def _state_of_charge(config: Config, device: str, mono: Callable[[], float]) -> 
     return StateOfCharge(device, point, max(_OLD_S, _OLD_PERIODS * min(config.periods(device).values())), mono)
 
 
-def _outlook(config: Config, plan: PlanSection, device: str, history: History, start: int, quarters: int) -> Outlook:
-    """What the last days say of the ones to come. Blocks; what the store cannot say is unknown."""
+def _outlook(config: Config, plan: PlanSection, device: str, history: History, weather: Weather, start: int, quarters: int) -> Outlook:
+    """What the weather and the last days say of the ones to come. Blocks; what the store cannot say is unknown."""
     try:
-        forecast = outside = None
-        if device and quarters:
-            profile = config.profile(device)
-            sun, house = _point(profile, "pv"), _point(profile, "house")
-            if sun and house:
-                forecast = foresight.as_before(
-                    _measured(history(device, sun, start - SUN_DAYS * _DAY_S, start, QUARTER_S)),
-                    _measured(history(device, house, start - HOUSE_DAYS * _DAY_S, start, QUARTER_S)),
-                    start,
-                    quarters,
-                    config.zone,
-                )
+        forecast = _forecast(config, device, history, weather, start, quarters) if device and quarters else None
+        outside = None
         if plan.outside is not None:
             outside = foresight.mean_outside(_measured(history(*plan.outside, start - OUTSIDE_DAYS * _DAY_S, start, 3600)))
         return Outlook(forecast, outside)
     except StoreError as error:
         log.warning("what the last days were like is not known", reason=str(error))
         return Outlook()
+
+
+def _forecast(config: Config, device: str, history: History, weather: Weather, start: int, quarters: int) -> Forecast | None:
+    """With the sun by the weather where that is foreseen and the modules are known, else as in the last days."""
+    profile = config.profile(device)
+    sun, house = _point(profile, "pv"), _point(profile, "house")
+    if house is None:
+        return None
+    house_w = _measured(history(device, house, start - HOUSE_DAYS * _DAY_S, start, QUARTER_S))
+    foreseen = _sun_by_weather(config, weather(), start, quarters)
+    if foreseen is not None:
+        return foresight.by_weather(foreseen, house_w, start, config.zone)
+    if sun is None:
+        return None
+    sun_w = _measured(history(device, sun, start - SUN_DAYS * _DAY_S, start, QUARTER_S))
+    return foresight.as_before(sun_w, house_w, start, quarters, config.zone)
+
+
+def _sun_by_weather(config: Config, weather: WeatherForecast | None, start: int, quarters: int) -> list[float] | None:
+    """kWh of each quarter hour; None where nobody knows, also when the forecast is of another day."""
+    roofs = [chosen.roof for chosen in config.devices.values() if isinstance(chosen, WeatherDevice) and chosen.roof is not None]
+    peak_w = next((roof.peak for roof in roofs if roof.peak is not None), None)
+    if weather is None or peak_w is None or abs(start - weather.made) > _DAY_S:
+        return None
+    return weather.sun_kwh(start, quarters, Roof(peak_w))
 
 
 def _measured(buckets: list[Bucket]) -> list[Measured]:

@@ -19,23 +19,24 @@ class WeatherTopic:
 
     def __init__(self, site: str, messenger: Messenger, wall: Callable[[], float]) -> None:
         self.topic = f"ohm/{site}/weather/forecast"
+        self.forecast: WeatherForecast | None = None
+        """The newest."""
         self._messenger = messenger
         self._wall = wall
-        self._forecast: WeatherForecast | None = None
         self._stale = False
 
     def start(self) -> None:
         self._messenger.on_connect(self._send)
 
     def show(self, forecast: WeatherForecast) -> None:
-        self._forecast = forecast
+        self.forecast = forecast
         self._stale = forecast.is_stale(self._wall())
         if self._messenger.connected:
             self._send()
 
     def _send(self) -> None:
-        if self._forecast is not None:
-            said = {"stale": self._stale, **self._forecast.as_columns()}
+        if self.forecast is not None:
+            said = {"stale": self._stale, **self.forecast.as_columns()}
             self._messenger.publish(self.topic, json.dumps(said, ensure_ascii=False, separators=(",", ":")), retain=True)
 
     def take(self, snapshot: Snapshot) -> None:
@@ -43,7 +44,7 @@ class WeatherTopic:
 
     def tick(self, now: float) -> None:
         """Says so when the forecast has become old."""
-        if self._forecast is not None and not self._stale and self._forecast.is_stale(self._wall()):
+        if self.forecast is not None and not self._stale and self.forecast.is_stale(self._wall()):
             self._stale = True
             if self._messenger.connected:
                 self._send()

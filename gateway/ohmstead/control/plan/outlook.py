@@ -1,12 +1,12 @@
 """What sun and house will do, from what they did: the mean of the last days at the same time of day.
 
 Nothing is known of a quarter hour that none of those days has; then there is no forecast at all, because a part of one would be
-taken for the whole. A forecast of the weather is better at the sun, and fits the same `Forecast`.
+taken for the whole. A forecast of the weather is better at the sun, where there is one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from statistics import fmean
 from typing import NamedTuple
@@ -35,6 +35,16 @@ def as_before(sun_w: Iterable[Measured], house_w: Iterable[Measured], start: int
     if any(at not in sun or at not in house for at in wanted):
         return None
     return Forecast(start, [sun[at] for at in wanted], [house[at] for at in wanted], "the last days")
+
+
+def by_weather(sun_kwh: Sequence[float], house_w: Iterable[Measured], start: int, zone: ZoneInfo) -> Forecast | None:
+    """The forecast with the sun that the weather promises, in kWh of each quarter hour from `start` on, and the house as it was; None where
+    a time of day of the house is missing."""
+    house = _by_time_of_day(house_w, zone)
+    wanted = [_time_of_day(start + at * QUARTER_S, zone) for at in range(len(sun_kwh))]
+    if any(at not in house for at in wanted):
+        return None
+    return Forecast(start, list(sun_kwh), [house[at] for at in wanted], "the weather")
 
 
 def mean_outside(measured: Iterable[Measured]) -> float | None:
