@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -250,3 +255,17 @@ def test_what_cannot_be_is_told(write: Write) -> None:
     assert all("ohmstead.yaml:2: devices.weather." in mistake for mistake in told)
     assert schema_complaints(HOME % "roof: {tilt: 135}") != []
     assert schema_complaints(HOME % "roof: {tilt: 35, peak: 9.8 kW}") == []
+
+
+# On the command line
+
+
+def test_a_simulated_service_answers_until_it_is_told_to_end() -> None:
+    command = [sys.executable, "-m", "ohmstead", "simulate", "weather", "--port", "0", "--unkind", "limited"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().removeprefix("Weather: ").strip()
+        with pytest.raises(urllib.error.HTTPError, match="429"):
+            urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=60)
+        process.terminate()
+        assert process.wait(60) == 0
