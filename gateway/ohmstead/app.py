@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -70,21 +70,21 @@ TALKATIVE = ("luxtronik",)
 """Readers whose devices say far more than changes: of those only the changes are stored."""
 
 
-def run(config: Config) -> int:
-    """Runs a gateway until SIGTERM or SIGINT; the exit code. Logging is configured by then."""
+def run(config: Config, make: Callable[[Config], Gateway] | None = None) -> int:
+    """Runs a gateway, or what `make` makes in its place, until SIGTERM or SIGINT; the exit code. Logging is configured by then."""
     try:
-        return asyncio.run(_run(config))
+        return asyncio.run(_run(config, make or Gateway))
     except OhmsteadError as error:
         log.critical("cannot start", reason=str(error))
         return 1
 
 
-async def _run(config: Config) -> int:
+async def _run(config: Config, make: Callable[[Config], Gateway]) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for ending in (signal.SIGTERM, signal.SIGINT):  # said explicitly: as PID 1 there is no default for them
         loop.add_signal_handler(ending, stop.set)
-    return await Gateway(config).run(stop)
+    return await make(config).run(stop)
 
 
 class Gateway:
@@ -105,7 +105,7 @@ class Gateway:
         self.notes = Notes(self.store, clock.wall)
         self._kept = Changes(self.writer.record, {device for device, profile in self.profiles.items() if profile.reader in TALKATIVE})
         self.stream = Stream(_subscriber_failed)
-        self.mqtt = MqttClient(_address(config), bridge_topic(config.site))
+        self.mqtt = self._client()
         self.fleet = Fleet({node: config.devices_of(node) for node in config.nodes})
         self.ingest = Ingest(
             site=config.site,
@@ -181,6 +181,9 @@ class Gateway:
             self.stream.subscribe(self.planning.soc.take)
 
     # Construction
+
+    def _client(self) -> MqttClient:
+        return MqttClient(broker_of(self.config), bridge_topic(self.config.site))
 
     def _open_store(self) -> Store:
         return SqliteStore(
@@ -479,7 +482,8 @@ class Gateway:
         self._tasks.difference_update(ending)
 
 
-def _address(config: Config) -> BrokerAddress:
+def broker_of(config: Config) -> BrokerAddress:
+    """Where the broker is, and who we are there."""
     mqtt = config.mqtt
     return BrokerAddress(mqtt.host, mqtt.port, mqtt.tls, mqtt.user, mqtt.password, config.client_id)
 
@@ -487,11 +491,3 @@ def _address(config: Config) -> BrokerAddress:
 def _subscriber_failed(subscriber: Subscriber, snapshot: Snapshot, error: Exception) -> None:
     name = getattr(subscriber, "__qualname__", repr(subscriber))
     log.error("a subscriber failed", subscriber=name, device=snapshot.device, group=snapshot.group, exc_info=error)
-
-
-def secrets(config: Config) -> list[str | bytes | None]:
-    """What must never turn up in a log."""
-    found: list[str | bytes | None] = [config.mqtt.password, config.prices.token if config.prices else None, config.web.token]
-    for node in config.nodes.values():
-        found += [node.key, node.mqtt.password, node.wifi.password if node.wifi else None]
-    return found

@@ -61,11 +61,11 @@ class _Waiting(NamedTuple):
 class MqttClient:
     """A `Messenger` over one broker connection; `run` keeps it up until it is cancelled, `close` says goodbye.
 
-    `online_topic` is retained: `online` after each connection, `offline` as the last will and at `close`.
+    `online_topic` is retained: `online` after each connection, `offline` as the last will and at `close`. None: nobody is told of us.
     `keepalive_s` bounds how long a connection that carries nothing goes unnoticed: at most two of them.
     """
 
-    def __init__(self, address: BrokerAddress, online_topic: str, *, keepalive_s: int = 10) -> None:
+    def __init__(self, address: BrokerAddress, online_topic: str | None, *, keepalive_s: int = 10) -> None:
         self.address = address
         self.tried = asyncio.Event()
         """Set once the first attempt to connect has succeeded or failed."""
@@ -101,7 +101,8 @@ class MqttClient:
         client = Client(CallbackAPIVersion.VERSION2, client_id=address.client_id, clean_session=True)
         client.connect_timeout = _CONNECT_TIMEOUT_S
         client.max_queued_messages_set(_QUEUE_MESSAGES)
-        client.will_set(self._online_topic, "offline", qos=0, retain=True)
+        if self._online_topic is not None:
+            client.will_set(self._online_topic, "offline", qos=0, retain=True)
         if address.user is not None:
             client.username_pw_set(address.user, None if address.password is None else str(address.password))
         if address.tls:
@@ -166,7 +167,7 @@ class MqttClient:
     async def close(self) -> None:
         """Says `offline`, hands out what still waits (for a second at most) and disconnects."""
         self._closing = True
-        if self._connected:
+        if self._connected and self._online_topic is not None:
             self.publish(self._online_topic, "offline", retain=True)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_GOODBYE_S):
@@ -233,7 +234,8 @@ class MqttClient:
             return
         self._connected = True
         self._standing = {}
-        self._client.publish(self._online_topic, "online", 0, retain=True)
+        if self._online_topic is not None:
+            self._client.publish(self._online_topic, "online", 0, retain=True)
         self._subscribe_all()
         if not self._standing:
             self._loop.call_soon(self._stand)
