@@ -28,6 +28,7 @@ from .serve import serve
 from .shelly_cli import shelly
 from .station import Station
 from .vicare_cli import vicare
+from .weather_cli import weather
 
 PROFILE = "mtec-energybutler"
 
@@ -43,6 +44,7 @@ simulate.add_command(luxtronik)
 simulate.add_command(meter)
 simulate.add_command(shelly)
 simulate.add_command(vicare)
+simulate.add_command(weather)
 
 
 def _quiet() -> None:
