@@ -141,7 +141,7 @@ class Batteries:
             wall=clock.wall,
             clock_text=lambda moment: datetime.fromtimestamp(moment, config.zone).strftime("%H:%M"),
         )
-        self.grid = GridInput(config.site, messenger, config.control.grid.words, self._feed_all)
+        self.grid = GridInput(config.site, messenger, config.control.grid.words, self._feed_all, clock.mono)
         judge = self.arbiter
         self.plan = PlanAuthor(self._planned, judge.devices, judge.state, judge.next_identity, judge.feed)
 

@@ -65,9 +65,10 @@ def take(device: "Device", event: "Event", said: "list[Decision]") -> "Refusal |
     unknown = stale(device, effect) if effect else ""
     if unknown:
         return "stale", unknown
-    if not admit(device, who, value == control.safe):
-        return "rate limit", "author"
     rank = setup.authors[who].rank
+    held = desk.wishes[rank]
+    if not admit(device, who, value == control.safe and (held is None or held.value != value)):
+        return "rate limit", "author"
     wish = Wish(author, rank, value, device.now - age_ms + lease_ms, device.next(), words)
     _enter(device, desk, wish, said)
     return None

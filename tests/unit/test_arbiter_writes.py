@@ -1,11 +1,13 @@
-"""What the arbiter lets be written: the owner's range, and the writes of a day."""
+"""What the arbiter lets be written: the owner's range, the writes of a day, and a flood's part of the audit."""
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
+from ohmcore import events
 from ohmstead.control.dispatch import Outcome
-from ohmstead.control.replay import replay
+from ohmstead.control.replay import replay, same_end
 from ohmstead.errors import Reason
 from tests.unit.battery_house import HOME, House
 from tests.unit.test_arbiter import kinds, run
@@ -68,5 +70,44 @@ def test_what_is_refused_costs_no_write(tmp_path: Path) -> None:
             house.hand.outcome = Outcome("done")
             await house.wish("loxone", "charge", 60)
             assert house.hand.last("charge") == 60, "the day's writes are not used up"
+
+    run(story())
+
+
+def test_a_flood_is_answered_but_does_not_fill_the_audit(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with House(tmp_path) as house:
+            house.read()
+            await house.settled()
+
+            def records() -> int:
+                return len(house.store.trail.last(10_000, silent=True))
+
+            before = records()
+            said: Counter[str] = Counter()
+            for number in range(600):
+                for raw in (20 + number % 50, 0):
+                    identity = house.arbiter.next_identity("growatt", "mqtt")
+                    decided = await house.arbiter.submit("growatt", events.wish("mqtt", "charge", raw, identity))
+                    said[decided[-1].kind] += 1
+                await house.arbiter.submit("growatt", events.stop(0))
+                await house.arbiter.submit("growatt", ("wish", "nonsense"))
+            await house.settled()
+            assert said["rejection"] >= 1100, "each of them was answered"
+            assert records() - before < 300
+            assert house.arbiter.explain("growatt", "charge").wanted == 0, "off is heard to the last"
+            refused = await house.arbiter.submit("growatt", events.wish("mqtt", "charge", 60, 10**6))
+            assert [one.reason for one in refused] == ["rate limit"]
+            said_again = replay(house.store.trail, "growatt")
+            assert said_again.difference is None
+            assert same_end(house.store.trail, said_again)
+            house.mono += 100
+            house.wall += 100
+            house.read()
+            before = records()
+            assert [one.reason for one in await house.wish("api", "charge", 200)] == ["out of range"]
+            assert records() > before, "what is no flood is on record"
+            await house.tell(events.stop(1))
+            assert house.hand.last("charge") == 0
 
     run(story())

@@ -38,6 +38,9 @@ _PRUNE_S = 3600.0
 _SETTLE_S = 2.0
 """A reading that was taken less than this after a command may still be the one before."""
 
+_REFUSALS, _REFUSAL_MS = 60, 1000
+"""So many refusals of a device are on record at once, and one more in so long a time."""
+
 _NODE = "node: "
 """How the latch of a node is called among the trips."""
 
@@ -60,6 +63,7 @@ class _Seat:
     checkpoint_at: float = float("-inf")
     read: dict[str, int] = field(default_factory=dict)
     again: list[Event] = field(default_factory=list)
+    refusals: tuple[int, int] = (0, 0)
 
 
 class Arbiter:
@@ -171,10 +175,26 @@ class Arbiter:
     def _decide(self, device: str, seat: _Seat, event: Event, done: asyncio.Future[None] | None) -> list[Decision]:
         now = self._now()
         state, decisions = decide(seat.state, event, now)
-        if decisions or done is not None or event[0] != "tick":  # one that decides nothing changes nothing but the time
+        needless = self._needless(seat, state, decisions, now)
+        if not needless:
             seat.state = state
-            self.audit.add(Entry(device, now, self._wall(), event, decisions, seat.state, done))
+        if decisions or done is not None or not needless:
+            self.audit.add(Entry(device, now, self._wall(), event, decisions, seat.state, done, not needless))
         return decisions
+
+    def _needless(self, seat: _Seat, state: State, decisions: Sequence[Decision], now: int) -> bool:
+        """Whether an event is forgotten, as if it had never been: it changes nothing but the time, or it is one more of a flood of those
+        that are refused. Of these the audit has the first ones, and one a second; all are answered."""
+        if not decisions:
+            return bool(state[2:] == seat.state[2:])
+        if any(decision.kind != "rejection" for decision in decisions):
+            return False
+        used, at = seat.refusals
+        used = max(0, used - (now - at))
+        if used > (_REFUSALS - 1) * _REFUSAL_MS:
+            return True
+        seat.refusals = (used + _REFUSAL_MS, now)
+        return False
 
     def tick(self) -> None:
         """Time passes: call it once a second or so."""

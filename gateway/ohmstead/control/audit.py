@@ -27,7 +27,9 @@ _PAUSE_S = 1.0
 
 
 class Entry(NamedTuple):
-    """An event of a device at `now` (ms), what was decided, and the state after it. `done` is told when that is durable, or lost."""
+    """An event of a device at `now` (ms), what was decided, and the state after it. `done` is told when that is durable, or lost.
+
+    Not `recorded`: it changed nothing, and only waits for what was before it."""
 
     device: str
     now: int
@@ -36,6 +38,7 @@ class Entry(NamedTuple):
     decisions: Sequence[Decision]
     state: State
     done: asyncio.Future[None] | None = None
+    recorded: bool = True
 
 
 class Audit:
@@ -104,7 +107,8 @@ class Audit:
         if not group:
             return True
         try:
-            await asyncio.to_thread(self._write, group, self._checkpoints())
+            if kept := [entry for entry in group if entry.recorded]:
+                await asyncio.to_thread(self._write, kept, self._checkpoints())
         except OhmsteadError as error:
             if str(error) != self.trouble:
                 log.error("nothing is decided, the audit cannot be kept", reason=str(error))
@@ -117,11 +121,12 @@ class Audit:
             if not self._closing:
                 await asyncio.sleep(_PAUSE_S)
             return False
-        if self.trouble:
-            log.info("the audit is kept again")
-        self.trouble = ""
-        self.commits += 1
-        self.entries += len(group)
+        if kept:
+            if self.trouble:
+                log.info("the audit is kept again")
+            self.trouble = ""
+            self.commits += 1
+            self.entries += len(kept)
         for entry in group:
             self._committed(entry)
             if entry.done is not None and not entry.done.done():

@@ -8,6 +8,7 @@ a live message, whatever it says.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 import structlog
@@ -20,6 +21,9 @@ log = structlog.get_logger(service="control")
 
 _MOST_BYTES = 64
 _MOST_KW = 1e6
+_BEATS_S = 0.5
+"""Heartbeats that come faster are one."""
+
 _FREE = ("none", "")
 
 
@@ -27,11 +31,20 @@ class GridInput:
     """Hands each statement to `feed`, and whether it is fresh. `named`: the home's words for limits, W or None for no limit. `refused`
     counts what is no limit."""
 
-    def __init__(self, site: str, messenger: Messenger, named: Mapping[str, float | None], feed: Callable[[Event, bool], None]) -> None:
+    def __init__(
+        self,
+        site: str,
+        messenger: Messenger,
+        named: Mapping[str, float | None],
+        feed: Callable[[Event, bool], None],
+        mono: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._root = f"ohm/{site}/grid"
         self._messenger = messenger
         self._named = named
         self._feed = feed
+        self._mono = mono
+        self._beat = -math.inf
         self.refused = 0
         self.retained = 0
 
@@ -56,7 +69,8 @@ class GridInput:
     def _beats(self, messages: Sequence[Message]) -> None:
         live = [message for message in messages if not message.retain]
         self.retained += len(messages) - len(live)
-        if live:
+        if live and self._mono() - self._beat >= _BEATS_S:
+            self._beat = self._mono()
             self._feed(events.heartbeat(), True)
 
 
