@@ -47,10 +47,10 @@ Examples:
     callback=_answer,
     help="A recorded answer, JSON; its times are moved to now.",
 )
-@click.option("--unkind", "kindness", default="", type=click.Choice(Kindness.ALL[1:]), help="What it does to those who ask.")
+@click.option("--unkind", "kindness", type=click.Choice(Kindness.ALL[1:]), help="What it does to those who ask.")
 @click.option("--day-limit", default=1450, show_default=True, type=click.IntRange(1), help="Requests that it takes in 24 hours.")
 @click.option("--token", "token_s", default=3600.0, show_default=True, type=click.FloatRange(1), help="Seconds that a token is good for.")
-def vicare(port: int, equipment: list[Equipment] | None, kindness: str, day_limit: int, token_s: float) -> None:
+def vicare(port: int, equipment: list[Equipment] | None, kindness: str | None, day_limit: int, token_s: float) -> None:
     """Viessmann's cloud: logging in, tokens, limits, and the features of an account. A browser that comes by is taken for the owner."""
     ended = threading.Event()
     for ending in (signal.SIGINT, signal.SIGTERM):
@@ -60,7 +60,7 @@ def vicare(port: int, equipment: list[Equipment] | None, kindness: str, day_limi
     except OSError as error:
         raise click.ClickException(f"port {port}: {error.strerror}") from None
     cloud.start()
-    cloud.be(kindness)
+    cloud.be(kindness or Kindness.KIND)
     click.echo(f"Viessmann's cloud: {cloud.url}, {len(cloud.equipment)} devices{f', {kindness}' if kindness else ''}")
     click.echo(_CONFIGURATION.format(client=CLIENT_ID, user=USER, password=PASSWORD, url=cloud.url))
     click.echo("Ctrl-C ends it.")

@@ -26,7 +26,7 @@ LONGEST_TEXT = 255
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 PERIODS = ("day", "week", "month", "year")
-CONSTRAINTS = {"min": "min", "max": "max", "stepping": "step", "enum": "options", "modes": "options"}
+CONSTRAINTS = {"min": "min", "max": "max", "stepping": "step", "enum": "options", "modes": "options", "defaultMode": "default"}
 _OWN = ("tcu.", "gateway.", "device.")
 """Features in which a gateway speaks of itself and of the account: that they are new says nothing of the heating."""
 
@@ -126,6 +126,8 @@ def _constraints(name: str, commands: Mapping[str, Any], properties: Mapping[str
                 called = f"{name}:{command}.{param}.{word}"
                 if isinstance(limit, list):
                     yield Field(called, text(", ".join(str(choice) for choice in limit if isinstance(choice, str | int | float))))
+                elif isinstance(limit, str):
+                    yield Field(called, text(limit))
                 elif isinstance(limit, int | float) and _is_number(limit):
                     yield Field(called, limit, _unit_of(str(param), properties))
 

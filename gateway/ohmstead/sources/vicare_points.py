@@ -18,12 +18,14 @@ from ohmstead.sources.vicare_names import full_id, point_id, spoken
 
 _NUMBER = re.compile(r"\.\d+(?=[.:]|$)")
 
-_UNITS = {
+UNITS = {
     "celsius": "°C", "kelvin": "K", "percent": "%", "kilowattHour": "kWh", "wattHour": "Wh", "kilowattHour/year": "kWh/a", "watt": "W",
     "kilowatt": "kW", "hour": "h", "hours": "h", "minute": "min", "minutes": "min", "second": "s", "seconds": "s", "day": "d", "bar": "bar",
     "degree": "°", "liter": "L", "liter/hour": "L/h", "liter/minute": "L/min", "cubicMeter": "m³", "cubicMeter/hour": "m³/h", "meter": "m",
     "revolutionsPerSecond": "1/s", "ampere": "A", "volt": "V", "hertz": "Hz", "gram": "g", "kilogram": "kg", "ppm": "ppm", "dBm": "dBm",
 }  # fmt: skip
+"""The cloud's words, and ours."""
+
 _CLASSES = {
     "°C": "temperature", "kWh": "energy", "Wh": "energy", "W": "power", "kW": "power", "h": "duration", "min": "duration", "s": "duration",
     "bar": "pressure", "L/h": "volume_flow_rate", "L/min": "volume_flow_rate", "m³/h": "volume_flow_rate", "A": "current", "V": "voltage",
@@ -129,7 +131,7 @@ def _numberless(field: str) -> str:
 def _converted(field: Field, point: Point) -> int | float | str | None:
     if isinstance(field.value, str | bool) or point.is_text:
         return field.value
-    told = _UNITS.get(field.unit, field.unit)
+    told = UNITS.get(field.unit, field.unit)
     if told == "W" and 0 < abs(field.value) < _LEAST_HEAT_W and _HEAT_OUTPUT.fullmatch(field.name):
         told = "kW"  # see the doubt in the table
     if told in ("", point.unit) or not point.unit or (told, point.unit) in _MEANT:
@@ -163,7 +165,7 @@ def _point(field: Field, id_: str) -> Point:
 
 
 def _number(field: Field, prop: str, is_limit: bool) -> dict[str, Any]:
-    unit = _UNITS.get(field.unit, field.unit)
+    unit = UNITS.get(field.unit, field.unit)
     if unit == "°C" and is_limit and prop.endswith(".step"):
         unit = "K"
     said: dict[str, Any] = {"unit": unit} if unit else {}
