@@ -197,7 +197,7 @@ async def test_a_wrong_answer_gives_nothing(mood: Mood, said: str) -> None:
 async def test_nobody_there() -> None:
     async with LuxtronikPump() as pump:
         reader = reader_of(pump)
-    with pytest.raises(Unreachable, match=rf"127\.0\.0\.1:{pump.port}"):
+    with pytest.raises(Unreachable, match=rf"127\.0\.0\.1:{pump.port}: connection refused"):
         await reader.read()
 
 

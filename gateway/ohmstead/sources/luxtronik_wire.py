@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import socket
 import struct
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -129,4 +131,7 @@ async def connected(endpoint: Endpoint) -> AsyncIterator[Conversation]:
 
 
 def _reason(error: OSError | UnicodeError) -> str:
-    return (error.strerror or type(error).__name__).lower() if isinstance(error, OSError) else "no such name"
+    """The system's word for it."""
+    if isinstance(error, socket.gaierror | UnicodeError):
+        return "there is no such name"
+    return os.strerror(error.errno).lower() if error.errno else "cannot be reached"
