@@ -98,15 +98,22 @@ class ViessmannCloud:
         self._issued = 0
         self._lock = threading.Lock()
         self._kind_again = threading.Event()
+        self._listen(port)
+
+    def _listen(self, port: int) -> None:
         self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="vicare-cloud", daemon=True)
+        self.port = int(self._server.server_address[1])
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> ViessmannCloud:
+        """Serves; on the same port as before after a `stop`, and with the same tokens."""
+        if self._thread.ident is not None:
+            self._listen(self.port)
         self._thread.start()
         return self
 

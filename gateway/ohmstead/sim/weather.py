@@ -32,16 +32,23 @@ class OpenMeteo:
         self.asked: list[dict[str, str]] = []
         self._wall = wall
         self._kind_again = threading.Event()
-        self._server = ThreadingHTTPServer((host, port), self._handler())
+        self._host = host
+        self._listen(port)
+
+    def _listen(self, port: int) -> None:
+        self._server = ThreadingHTTPServer((self._host, port), self._handler())
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="weather", daemon=True)
+        self.port = int(self._server.server_address[1])
 
     @property
     def url(self) -> str:
-        host, port = self._server.server_address[:2]
-        return f"http://{host if isinstance(host, str) else host.decode()}:{port}/v1/forecast"
+        return f"http://{self._host}:{self.port}/v1/forecast"
 
     def start(self) -> OpenMeteo:
+        """Serves; on the same port as before after a `stop`."""
+        if self._thread.ident is not None:
+            self._listen(self.port)
         self._thread.start()
         return self
 
