@@ -53,22 +53,35 @@ def main() -> None:
     """One appliance for a home's energy: reads inverters and meters, keeps and shows what they say, and decides who may command."""
 
 
-@main.command(epilog="\b\nExample:\n  ohmstead run -c /etc/ohmstead/ohmstead.yaml")
+@main.command(
+    epilog="""\b
+Examples:
+  ohmstead run -c /etc/ohmstead/ohmstead.yaml
+  ohmstead run --dry-run                  what would be read, a line for each reading; the home does not notice
+"""
+)
 @CONFIGURATION
-def run(file: Path) -> None:
+@click.option("--dry-run", "dry", is_flag=True, help="Reads and shows; publishes and writes nothing, and keeps nothing.")
+def run(file: Path, dry: bool) -> None:
     """The gateway, until SIGTERM or Ctrl-C."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the loop takes it: as PID 1 there is no default for it
 
     def start(config: Config) -> None:
         must_have_a_device(config, file)
-        from ohmstead import app
         from ohmstead.config.redacted import secrets
         from ohmstead.observe import logs
         from ohmstead.observe.logfile import LogFile
 
-        said = config.log
+        said, hidden = config.log, secrets(config)
+        if dry:
+            from ohmstead import dryrun
+
+            logs.configure(said.format, said.level, config.zone, hidden, sys.stderr, levels=said.levels)
+            sys.exit(dryrun.run(config))
+        from ohmstead import app
+
         kept = None if said.file is None else LogFile(said.file, said.size, said.keep)
-        logs.configure(said.format, said.level, config.zone, secrets(config), levels=said.levels, file=kept)
+        logs.configure(said.format, said.level, config.zone, hidden, levels=said.levels, file=kept)
         sys.exit(app.run(config))
 
     configured(start, file)
