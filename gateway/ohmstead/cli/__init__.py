@@ -25,6 +25,7 @@ class Commands(LazyGroup):
     later: ClassVar[dict[str, str]] = {
         "audit": "ohmstead.cli.audit:audit",
         "demo": "ohmstead.sim.cli:demo",
+        "export": "ohmstead.cli.export:export",
         "keys": "ohmstead.cli.keys:keys",
         "loxone": "ohmstead.cli.loxone:loxone",
         "node": "ohmstead.cli.node:node",

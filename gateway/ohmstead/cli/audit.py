@@ -8,20 +8,17 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ohmstead.cli.common import CONFIGURATION, configured, many
+from ohmstead.cli.common import CONFIGURATION, configured, many, opened_store
 
 if TYPE_CHECKING:
     from ohmstead.config.model import Config
     from ohmstead.control.setup import Battery
-    from ohmstead.store.protocol import Store
     from ohmstead.store.trail import StoredRecord
 
 _DAY = click.DateTime(["%Y-%m-%d"])
@@ -49,7 +46,7 @@ def audit(file: Path, number: int, device: str, day: datetime | None, silent: bo
         if device:
             _must_have(batteries, device, file)
         since, until = _span(config, day)
-        with _store(config) as store:
+        with opened_store(config) as store:
             found = store.trail.last(number, device=device, silent=silent, since=since, until=until)
         for stored in reversed(found):
             click.echo(_as_json(stored) if as_json else _line(stored, config, batteries))
@@ -84,7 +81,7 @@ def replay(file: Path, day: datetime | None, device: str) -> None:
         failed = False
         for name in [device] if device else list(batteries):
             try:
-                with _store(config) as store:
+                with opened_store(config) as store:
                     said = replayed(store.trail, name, since, until)
             except (StoreError, ValueError) as error:
                 click.echo(f"{name}: cannot be replayed: {error}", err=True)
@@ -130,7 +127,7 @@ def why(what: str, file: Path) -> None:
         if control and view is None:
             click.echo(f"{device} has no control {control!r}; it has {', '.join(views)}", err=True)
             sys.exit(2)
-        with _store(config) as store:
+        with opened_store(config) as store:
             kept = store.trail.standing(device)
         if kept is None:
             click.echo(f"Nothing was decided about {device} yet: the gateway has not run with it.")
@@ -159,30 +156,6 @@ def _must_have(batteries: dict[str, Battery], device: str, file: Path) -> None:
     if device not in batteries:
         click.echo(f"{file}: there is no battery {device!r} that is commanded; there is {', '.join(batteries) or 'none'}", err=True)
         sys.exit(2)
-
-
-@contextmanager
-def _store(config: Config) -> Iterator[Store]:
-    import logging
-
-    import structlog
-
-    from ohmstead.store.protocol import StoreError
-    from ohmstead.store.sqlite import SqliteStore
-
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    if not config.store.path.is_file():
-        click.echo(f"{config.store.path}: there is no store yet; the gateway makes it at its first start", err=True)
-        sys.exit(1)
-    try:
-        store = SqliteStore(config.store.path)
-    except StoreError as error:
-        click.echo(str(error), err=True)
-        sys.exit(1)
-    try:
-        yield store
-    finally:
-        store.close()
 
 
 def _span(config: Config, day: datetime | None) -> tuple[int, int]:

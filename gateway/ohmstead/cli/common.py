@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -13,6 +14,7 @@ import click
 
 if TYPE_CHECKING:
     from ohmstead.config.model import Config
+    from ohmstead.store.protocol import Store
 
 FILE = Path("ohmstead.yaml")
 
@@ -74,6 +76,31 @@ def must_have_a_device(config: Config, file: Path) -> None:
     if not config.devices:
         click.echo(_NOTHING_TO_RUN.format(file=file), err=True)
         sys.exit(2)
+
+
+@contextmanager
+def opened_store(config: Config) -> Iterator[Store]:
+    """The home's store, also beside a running gateway; ends the command with exit code 1, and with advice, where there is none."""
+    import logging
+
+    import structlog
+
+    from ohmstead.store.protocol import StoreError
+    from ohmstead.store.sqlite import SqliteStore
+
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    if not config.store.path.is_file():
+        click.echo(f"{config.store.path}: there is no store yet; the gateway makes it at its first start", err=True)
+        sys.exit(1)
+    try:
+        store = SqliteStore(config.store.path)
+    except StoreError as error:
+        click.echo(str(error), err=True)
+        sys.exit(1)
+    try:
+        yield store
+    finally:
+        store.close()
 
 
 def must_know(config: Config, node: str, file: Path) -> None:

@@ -14,6 +14,7 @@ from ohmstead.readings import Snapshot, Value
 
 if TYPE_CHECKING:
     from ohmstead.store.plans import PlanStore
+    from ohmstead.store.samples import Samples
     from ohmstead.store.trail import Trail
 
 
@@ -147,6 +148,11 @@ class Store(Protocol):
     @property
     def trail(self) -> Trail:
         """What the arbiter was told and decided."""
+        ...
+
+    @property
+    def samples(self) -> Samples:
+        """What was measured, as it was."""
         ...
 
     def commit(self, batch: Batch) -> Acknowledgements:

@@ -35,6 +35,7 @@ from ohmstead.store.protocol import (
     StoredEvent,
     StoreError,
 )
+from ohmstead.store.samples import SqliteSamples
 from ohmstead.store.schema import migrate
 from ohmstead.store.trail import SqliteTrail
 from ohmstead.store.trouble import REOPEN, UNFIT, as_store_error, code_of
@@ -95,6 +96,8 @@ class SqliteStore:
         """Prices, the exchange rate and plans."""
         self.trail = SqliteTrail(self._transaction, self._read)
         """What the arbiter was told and decided."""
+        self.samples = SqliteSamples(self._read)
+        """What was measured, as it was."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
