@@ -17,6 +17,7 @@ from ohmstead.control.arbiter import Arbiter
 from ohmstead.control.desk import Answer, Desk
 from ohmstead.control.dispatch import Actuator
 from ohmstead.control.entrance import Entrance
+from ohmstead.control.guarded import GuardedActuator
 from ohmstead.control.operator import GridInput
 from ohmstead.control.plan.model import Wish
 from ohmstead.control.planned import PlanAuthor
@@ -123,6 +124,7 @@ class Batteries:
     ) -> None:
         self._config = config
         self._messenger = messenger
+        self._actuators = actuators
         self._clock = clock
         self._found = batteries(config, known)
         self._house = {device: house for device in self._found if (house := _house(config, device)) is not None}
@@ -215,10 +217,12 @@ class Batteries:
                 self.arbiter.feed(device, event)
 
     def _relay(self, device: str, level: int) -> None:
-        """The emergency stop goes to the node as well, which obeys it without us."""
-        node = self._node(device)
+        """The emergency stop goes to the node as well, or to the guard in its place, which obey it without us."""
+        node, actuator = self._node(device), self._actuators[device]
         if node is not None:
             self._messenger.publish(f"ohm/{self._config.site}/node/{node}/stop", str(level), retain=True)
+        elif level and isinstance(actuator, GuardedActuator):
+            actuator.stop()
 
     def _node(self, device: str) -> str | None:
         chosen = self._config.devices.get(device)

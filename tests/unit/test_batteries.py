@@ -1,18 +1,39 @@
-"""The arbiter as a home puts it together: what a network operator's box says, and what was said before."""
+"""The arbiter as a home puts it together: what a network operator's box says, and who hears of a stop."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
+from ohmcore import events
 from ohmcore.records import State
 from ohmcore.standing import Device
 from ohmstead.batteries import Batteries, targets_of
 from ohmstead.clock import Clock
+from ohmstead.store.protocol import StoreError
 from ohmstead.store.sqlite import SqliteStore
+from ohmstead.store.trail import Trail
 from tests.publishing import Recorder
 from tests.unit.battery_house import HOME, START, Hand, configuration
+
+
+class NoRoom:
+    """A trail that takes nothing once `full`."""
+
+    def __init__(self, trail: Trail) -> None:
+        self.full = False
+        self._trail = trail
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._trail, name)
+
+    def commit(self, *parts: Any) -> int:
+        if self.full:
+            raise StoreError("the disk is full")
+        return self._trail.commit(*parts)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -57,6 +78,39 @@ def test_a_failsafe_is_not_ended_by_what_a_broker_kept(tmp_path: Path) -> None:
         assert Device(state()).failsafe
         say("limit", b"none")
         assert not Device(state()).failsafe
+        await home.close()
+        await asyncio.wait_for(running, 20)
+        store.close()
+
+    asyncio.run(story())
+
+
+def test_a_stop_is_obeyed_below_even_while_the_audit_cannot_be_kept(tmp_path: Path) -> None:
+    more = 'nodes: {cellar: {bus: {pins: {tx: 17, rx: 16, de: 4}}}}\nmqtt: {url: "mqtt://nas"}\n'
+    node = HOME.replace("via: growatt-mqtt:energy/solar", "via: cellar") + more
+    config, broker = configuration(tmp_path, node), Recorder()
+
+    async def story() -> None:
+        store = SqliteStore(tmp_path / "ohm.db")
+        trail, known = NoRoom(store.trail), {"growatt": targets_of(config, "growatt")}
+        home = Batteries(
+            config, known, {"growatt": Hand()}, cast(Trail, trail), broker, lambda device: True, lambda wall, watts: [], Clock()
+        )
+        running = asyncio.create_task(home.run())
+        await home.start()
+        await until(lambda: not home.arbiter.audit.waiting)
+        trail.full = True
+        home.arbiter.feed("growatt", events.stop(1))
+        await until(lambda: home.arbiter.audit.trouble != "")
+        assert [sent[:3] for sent in broker.take()] == [("ohm/test/node/cellar/stop", "1", True)]
+        trail.full = False
+
+        def stopped() -> bool:
+            home.tick(time.monotonic())
+            return home.arbiter.mode("growatt") == "stopped"
+
+        await until(stopped)
+        assert [sent[:2] for sent in broker.take()] == [("ohm/test/node/cellar/stop", "1")], "and once more when it is on record"
         await home.close()
         await asyncio.wait_for(running, 20)
         store.close()

@@ -136,6 +136,14 @@ async def test_one_that_nobody_renews_is_taken_back(house: House) -> None:
     assert house.ended == [("charge", "nobody renewed it")]
 
 
+async def test_a_stop_takes_back_at_once_whoever_holds_it(house: House) -> None:
+    await house.command(CHARGE, 60)
+    house.actuator.stop()
+    await house.actuator.step()
+    assert not house.charging
+    assert house.ended == [("charge", "stop")]
+
+
 async def test_the_way_back_is_tried_until_it_reads_back_with_pauses_up_to_30_s(house: House) -> None:
     await house.command(CHARGE, 60, lease_s=10)
     house.inverter.lost = 12

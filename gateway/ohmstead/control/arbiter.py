@@ -307,13 +307,15 @@ class Arbiter:
                 log.exception("a subscriber of the arbiter failed", device=device)
 
     def _lost(self, entries: Sequence[Entry], error: OhmsteadError) -> None:
-        """Back to what is durable: nothing of it was done."""
+        """Back to what is durable: nothing of it was done. But whoever stands before the device hears of a stop, and obeys it."""
         for entry in entries:
             seat = self._seats[entry.device]
             seat.state = seat.durable
             seat.checkpoint_at = float("-inf")
             if entry.event[0] in _MUST_BE_HEARD and entry.event not in seat.again:
                 seat.again.append(entry.event)
+                if entry.event == ("stop", 1):
+                    self._relay(entry.device, 1)
         for device in {entry.device for entry in entries}:
             self._tell(device, ())
 

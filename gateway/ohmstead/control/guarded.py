@@ -188,6 +188,11 @@ class GuardedActuator:
                 watch.rule.see(round(value / watch.scale))
         self._interlock()
 
+    def stop(self) -> None:
+        """The emergency stop, as a node would obey it: what must end is taken back now, whoever holds it."""
+        for name in [name for name, held in self._held.items() if held.target.lease_required]:
+            self._end(name, "stop")
+
     def let_go(self) -> None:
         """The gateway ends: sends what takes back everything that must end and is or may be in force, as far as it gets out."""
         known = {name: held.stands for name, held in self._held.items()}
