@@ -119,6 +119,8 @@ def _reader(device: str, decoder: Decoder, around: Surroundings, period_s: float
         return _shelly(device, chosen, around, period_s), min(period_s, _LONGEST_POLL_S)
     if isinstance(chosen, VicareDevice):
         return _vicare(device, chosen, around, period_s), _LONGEST_CLOUD_POLL_S
+    if around.config.profile(device).reader == "sunspec":
+        return _sunspec(device, around, period_s), _LONGEST_POLL_S  # its first poll has to find out what there is
     raise NotImplementedError(around.config.profile(device).reader)
 
 
@@ -194,4 +196,23 @@ def _vicare(device: str, chosen: VicareDevice, around: Surroundings, period_s: f
         one_by_one=chosen.each_device,
         wanted=lambda profile: fulfilled(chosen.points, profile),
         wall=wall,
+    )
+
+
+def _sunspec(device: str, around: Surroundings, period_s: float) -> Reader:
+    from ohmstead.sources.sunspec import SunSpecReader
+    from ohmstead.sources.sunspec_line import Endpoint as Place
+    from ohmstead.sources.sunspec_line import RegisterLine
+
+    place = Place(*_endpoint(around.config, device))
+    return SunSpecReader(
+        device,
+        RegisterLine(place),
+        around.config.profile(device),
+        around.adopt,
+        around.memory,
+        period_s=period_s,
+        wanted=lambda profile: fulfilled(around.config.devices[device].points, profile),
+        wall=around.clock.wall,
+        mono=around.clock.mono,
     )

@@ -39,6 +39,14 @@ def find(name: str, *folders: Path) -> Path | None:
     return next((path for path in _files(*folders) if path.stem == name), None)
 
 
+def beside(name: str) -> Path:
+    """A file that comes with ohmstead's own models, `sunspec/models.yaml`. Raises FileNotFoundError."""
+    for folder in _OWN:
+        if (folder / name).is_file():
+            return folder / name
+    raise FileNotFoundError(name)
+
+
 def available(*folders: Path) -> list[str]:
     """The names of all profiles."""
     return sorted({path.stem for path in _files(*folders)})

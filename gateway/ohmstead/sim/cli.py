@@ -27,6 +27,7 @@ from .registers import RegisterImage, Registers, read_image
 from .serve import serve
 from .shelly_cli import shelly
 from .station import Station
+from .sunspec_cli import sunspec
 from .vicare_cli import vicare
 from .weather_cli import weather
 
@@ -43,6 +44,7 @@ simulate.add_command(growatt_mqtt)
 simulate.add_command(luxtronik)
 simulate.add_command(meter)
 simulate.add_command(shelly)
+simulate.add_command(sunspec)
 simulate.add_command(vicare)
 simulate.add_command(weather)
 
