@@ -215,7 +215,8 @@ class Gateway:
             if own:
                 self.devices[parent].learn(profile)
             else:
-                self.members.list(listed)
+                by_contract = self.config.devices[parent].contract is not None and self.config.home_assistant.entities == "contract"
+                self.members.list(listed, announce=not by_contract)
 
     def _emit(self, snapshot: Snapshot) -> None:
         self._kept.record(snapshot)

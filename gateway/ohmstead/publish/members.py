@@ -28,8 +28,8 @@ class Members:
         """Each member and its plain topics."""
         return list(self._values.items())
 
-    def list(self, listed: Listed) -> None:
-        """Publishes a device from now on, with the points that it has now."""
+    def list(self, listed: Listed, *, announce: bool = True) -> None:
+        """Publishes a device from now on, with the points that it has now; `announce`: to Home Assistant as well."""
         known = self._values.get(listed.device)
         if known is not None:
             known.learn(listed.profile)
@@ -42,7 +42,7 @@ class Members:
         values.start()
         if messenger.connected:
             values.introduce()
-        if self._discovery is not None:
+        if announce and self._discovery is not None:
             self._entities[listed.device] = entity = HomeAssistantDevice(
                 site, listed.device, listed.title, listed.profile, messenger, self._discovery, behind=listed.parent, serial=listed.serial
             )
