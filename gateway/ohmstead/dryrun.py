@@ -18,6 +18,7 @@ import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -95,7 +96,7 @@ class DryGateway(app.Gateway):
 
     def __init__(self, config: Config, home: Path, clock: Clock | None = None, out: TextIO | None = None) -> None:
         super().__init__(config, clock)
-        for key, value in _kept_by_sources(home):
+        for key, value in kept_by_sources(home):
             self.store.write_meta(key, value)
         self.stream.subscribe(Show(self.roster, config, out or sys.stdout))
 
@@ -141,18 +142,30 @@ class Show:
             yield f"{name} {text_of(value)} {point.unit}".rstrip()
 
 
-def _kept_by_sources(store: Path) -> list[tuple[str, str]]:
-    """What sources keep in a store that may be another gateway's. Nothing is written, no file appears beside it."""
-    if not store.is_file():
-        return []
-    in_use = store.with_name(store.name + "-wal").exists()
-    address = f"{store.resolve().as_uri()}?mode=ro{'' if in_use else '&immutable=1'}"
+def kept_by_sources(store: Path) -> list[tuple[str, str]]:
+    """What sources keep over restarts in a store, under its keys there (`source/…`); nothing where that cannot be read."""
     try:
-        connection = sqlite3.connect(address, uri=True, timeout=2.0)
-        try:
+        with read_only(store) as connection:
+            if connection is None:
+                return []
             return [(str(key), str(value)) for key, value in connection.execute("SELECT key, value FROM meta WHERE key LIKE 'source/%'")]
-        finally:
-            connection.close()
     except sqlite3.Error as error:
         log.warning("what sources keep over restarts cannot be read; they begin anew", store=str(store), reason=str(error))
         return []
+
+
+@contextmanager
+def read_only(store: Path) -> Iterator[sqlite3.Connection | None]:
+    """A store that may be another gateway's: nothing is written, no file appears beside it. None where there is none.
+
+    Raises sqlite3.Error, also from what is done with it.
+    """
+    if not store.is_file():
+        yield None
+        return
+    in_use = store.with_name(store.name + "-wal").exists()
+    connection = sqlite3.connect(f"{store.resolve().as_uri()}?mode=ro{'' if in_use else '&immutable=1'}", uri=True, timeout=2.0)
+    try:
+        yield connection
+    finally:
+        connection.close()

@@ -61,18 +61,18 @@ def test_a_token_is_lent_without_what_would_renew_it(write: Write, tmp_path: Pat
 
 def test_what_sources_keep_is_borrowed_also_from_a_store_in_use(tmp_path: Path) -> None:
     path = tmp_path / "home.db"
-    assert dryrun._kept_by_sources(path) == []
+    assert dryrun.kept_by_sources(path) == []
     store = SqliteStore(path)
     store.write_meta("source/vicare/heating/requests", "17")
     store.write_meta("command-counter/cellar", "4")
     borrowed = [("source/vicare/heating/requests", "17")]
-    assert dryrun._kept_by_sources(path) == borrowed, "while a gateway runs"
+    assert dryrun.kept_by_sources(path) == borrowed, "while a gateway runs"
     store.close()
     before = sorted(tmp_path.iterdir())
-    assert dryrun._kept_by_sources(path) == borrowed
+    assert dryrun.kept_by_sources(path) == borrowed
     assert sorted(tmp_path.iterdir()) == before
     path.write_bytes(b"no database at all, but long enough to look like one" * 100)
-    assert dryrun._kept_by_sources(path) == []
+    assert dryrun.kept_by_sources(path) == []
     with pytest.raises(sqlite3.DatabaseError):
         sqlite3.connect(path).execute("SELECT * FROM meta")
 

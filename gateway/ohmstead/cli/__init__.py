@@ -25,9 +25,11 @@ class Commands(LazyGroup):
     later: ClassVar[dict[str, str]] = {
         "audit": "ohmstead.cli.audit:audit",
         "demo": "ohmstead.sim.cli:demo",
+        "dump": "ohmstead.cli.dump:dump",
         "export": "ohmstead.cli.export:export",
         "keys": "ohmstead.cli.keys:keys",
         "loxone": "ohmstead.cli.loxone:loxone",
+        "migrate": "ohmstead.cli.migrate:migrate",
         "node": "ohmstead.cli.node:node",
         "replay": "ohmstead.cli.audit:replay",
         "simulate": "ohmstead.sim.cli:simulate",

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
+import json
+import math
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from pydantic import BaseModel
 
@@ -16,6 +21,25 @@ HIDDEN = "•••"
 _SECRET = ("password", "passwd", "secret", "token", "key", "authorization")
 _PERSONAL = ("user", "client_id", "ssid", "email")
 _PLACE = ("latitude", "longitude")
+_OF_PERSONS = (
+    *_PERSONAL,
+    "username",
+    "mail",
+    "street",
+    "housenumber",
+    "zip",
+    "city",
+    "phone",
+    "phonenumber",
+    "mobilenumber",
+    "firstname",
+    "lastname",
+)
+"""What answers of clouds and devices call what names a person or a place."""
+_ANYBODY = ("ohmstead", "admin", "root", "mqtt", "user", "guest", "homeassistant", "home", "loxone", "node")
+"""Names of users that name nobody, and would be missed in every text."""
+_SHORTEST = 4
+_MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 
 
 def is_secret(name: str) -> bool:
@@ -60,6 +84,43 @@ def redacted(value: Any, name: str = "") -> Any:
     return host(str(value)) if name == "host" else str(value)
 
 
+class Scrubber:
+    """Takes whatever secrets and names of a configuration turn up in other texts out of them. Secrets of less than four characters are
+    only hidden where the key says what they are: they would take half of every text with them."""
+
+    def __init__(self, section: BaseModel) -> None:
+        found = {spelled: HIDDEN for secret in secrets(section) for spelled in spellings(secret)}
+        found |= {name: masked(name) for name in personal(section) if len(name) >= _SHORTEST and name.lower() not in _ANYBODY}
+        found |= {name: host(name) for key, name in _hosts(section) if host(name) != name}
+        self._texts = sorted(found.items(), key=lambda one: len(one[0]), reverse=True)
+
+    def __call__(self, value: Any, name: str = "") -> Any:
+        """The same of plain values (maps, lists, texts, numbers), without them."""
+        if isinstance(value, Mapping):
+            return {self._text(str(key)): self(one, str(key)) for key, one in value.items()}
+        if isinstance(value, list | tuple):
+            return [self(one, name) for one in value]
+        if isinstance(value, bytes):
+            return self._text(value.hex())
+        if value is None or isinstance(value, bool | int | float):
+            return None if isinstance(value, float) and not math.isfinite(value) else HIDDEN if value and is_secret(name) else value
+        text = str(value)
+        return HIDDEN if text and is_secret(name) else masked(text) if text and name.lower() in _OF_PERSONS else self._text(text)
+
+    def _text(self, text: str) -> str:
+        for found, put in self._texts:
+            if found in text:
+                text = text.replace(found, put)
+        return _MAIL.sub(lambda match: masked(match[0]), text)
+
+
+def spellings(secret: str | bytes) -> list[str]:
+    """How a secret may turn up in a text."""
+    if isinstance(secret, bytes):
+        return [secret.hex(), secret.hex().upper(), base64.b64encode(secret).decode(), repr(secret)[2:-1]] if secret else []
+    return list(dict.fromkeys((secret, quote(secret, safe=""), json.dumps(secret)[1:-1]))) if len(secret) >= _SHORTEST else []
+
+
 def masked(text: str) -> str:
     """The first letter and nothing else; also how long it was is nobody's business."""
     return text[:1] + HIDDEN
@@ -72,6 +133,14 @@ def host(name: str) -> str:
     except ValueError:
         return name if "." not in name or name.endswith((".lan", ".local", ".home", ".internal", ".home.arpa")) else "a public name"
     return name if address.is_private or address.is_loopback or address.is_unspecified else "a public address"
+
+
+def _hosts(section: BaseModel) -> Iterator[tuple[str, str]]:
+    for name, value in _fields(section):
+        if isinstance(value, BrokerAddress) or (isinstance(value, Via) and value.host is not None):
+            yield name, str(value.host)
+        elif name == "host" and isinstance(value, str):
+            yield name, value
 
 
 def _members(section: BaseModel) -> Iterator[tuple[str, Any]]:

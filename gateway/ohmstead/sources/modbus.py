@@ -150,6 +150,10 @@ class ModbusSource:
         finally:
             self._client.close()
 
+    def close(self) -> None:
+        """Hangs up, for who reads without `run`."""
+        self._client.close()
+
     async def write(self, function: int, address: int, words: Sequence[int]) -> list[int]:
         """Writes registers (function 6 or 16) and returns what they read back as. Raises `ModbusError`."""
         unit = self.endpoint.unit

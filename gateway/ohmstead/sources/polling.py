@@ -81,6 +81,15 @@ class FieldWriter(Protocol):
         ...
 
 
+@runtime_checkable
+class Dumper(Protocol):
+    """A reader that can show what the other end says as it says it, for support."""
+
+    async def dump(self) -> object:
+        """The answers of one poll as JSON can carry them (octets as hexadecimal digits), no passwords, no tokens. Raises SourceError."""
+        ...
+
+
 class PolledSource:
     """Polls one endpoint and hands each snapshot to `emit`. `run` until cancelled.
 
