@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -15,7 +17,7 @@ from ohmstead.profiles.decode import Decoder
 from ohmstead.profiles.luxtronik import called, entries, extended
 from ohmstead.profiles.model import Profile
 from ohmstead.readings import Snapshot, Value
-from ohmstead.sim.luxtronik import LuxtronikPump, Mood, Vectors, made_up
+from ohmstead.sim.luxtronik import LuxtronikPump, Mood, Vectors, made_up, read_dump
 from ohmstead.sources.luxtronik import LuxtronikReader
 from ohmstead.sources.luxtronik_wire import Endpoint
 from ohmstead.sources.polling import PolledSource
@@ -151,6 +153,18 @@ async def test_an_electrical_power_that_cannot_be_is_absent() -> None:
 async def test_garbage_in_the_version_is_no_version() -> None:
     async with LuxtronikPump(small(C82=-5)) as pump:
         assert "firmware" not in await live(reader_of(pump))
+
+
+async def test_a_dump_can_be_served_again_and_has_no_addresses(tmp_path: Path) -> None:
+    async with LuxtronikPump(wall=lambda: NOON) as pump:
+        said = await reader_of(pump).dump()
+        values = await live(reader_of(pump))
+    path = tmp_path / "dump.json"
+    path.write_text(json.dumps({"device": "pump", "raw": said}))
+    vectors = read_dump(path)
+    assert vectors.calculations[91:95] == [0, 0, 0, 0]
+    async with LuxtronikPump(vectors) as again:
+        assert await live(reader_of(again)) == values
 
 
 # What an unkind one leads to

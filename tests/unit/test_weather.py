@@ -119,6 +119,14 @@ async def test_what_was_kept_by_another_version_is_nothing(service: sim.OpenMete
     assert asked.forecasts == []
 
 
+async def test_a_dump_has_question_and_answer_and_no_key(service: sim.OpenMeteo) -> None:
+    said = json.loads(json.dumps(await Asked(service, key="sesame").reader.dump()))
+    assert said["asked"]["tilt"] == "35"
+    assert len(said["answer"]["hourly"]["time"]) == 96
+    assert "sesame" not in json.dumps(said)
+    assert service.asked[0]["apikey"] == "sesame"
+
+
 # Unkind services
 
 

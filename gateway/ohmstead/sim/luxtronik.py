@@ -1,6 +1,7 @@
 """A Luxtronik controller on TCP: serves a dump, or a heat pump that is made up, and can be unkind.
 
-A dump is a JSON object with the lists `params`, `calcs` and `visis` of raw integers and, if need be, `calc_stat`.
+A dump is a JSON object with the lists `params`, `calcs` and `visis` of raw integers and, if need be, `calc_stat`; what `ohmstead dump` writes of
+a controller is one as well.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ def read_dump(path: Path) -> Vectors:
     """The vectors in a file. Raises ValueError that says what is wrong with it."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
+        found = found.get("raw", found)
+        found = found.get("answers", found)
         lists = [found[key] for key in ("params", "calcs", "visis")]
         status = int(found.get("calc_stat", 0))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

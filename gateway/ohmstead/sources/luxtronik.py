@@ -35,6 +35,9 @@ OPTIONAL = frozenset(
 )
 """Sensors that a pump may do without; those of flow, return, hot gas and outside air every pump has."""
 
+ADDRESSES = {"C": (91, 92, 93, 94), "P": (750, 751, 752, 753, 861)}
+"""The controller's own network addresses, and that of the maker's server."""
+
 _VERSION_REST = range(VERSION_AT + 1, VERSION_AT + 10)
 """Calculations that are the version's further characters."""
 
@@ -80,6 +83,17 @@ class LuxtronikReader:
         if further:
             snapshots.append(Snapshot(self._device, FURTHER, now, Quality.GOOD, further))
         return snapshots
+
+    async def dump(self) -> object:
+        """The three blocks raw, as `ohmstead simulate luxtronik --dump` serves them; network addresses are left out."""
+        async with connected(self._endpoint) as conversation:
+            blocks = await conversation.blocks()
+        parameters, calculations = list(blocks.parameters), list(blocks.calculations)
+        for numbers, hidden in ((parameters, ADDRESSES["P"]), (calculations, ADDRESSES["C"])):
+            for number in hidden:
+                if number < len(numbers):
+                    numbers[number] = 0
+        return {"params": parameters, "calcs": calculations, "visis": list(blocks.visibilities)}
 
     async def close(self) -> None:
         """Nothing: each poll closes what it opened."""

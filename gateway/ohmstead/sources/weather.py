@@ -93,6 +93,17 @@ class OpenMeteoReader:
         await asyncio.to_thread(self._memory.write, self._kept_as, forecast.as_json())
         return [Snapshot(self._device, "weather", now, Quality.GOOD, values)]
 
+    async def dump(self) -> object:
+        """The answer as it came, and what was asked but the key."""
+        import json
+
+        body = await self._ask()
+        try:
+            answer: object = json.loads(body)
+        except ValueError:
+            answer = body[:4096].decode(errors="replace")
+        return {"asked": {key: value for key, value in self._question().items() if key != "apikey"}, "answer": answer}
+
     async def close(self) -> None:
         """Nothing: each question has a connection of its own."""
 
