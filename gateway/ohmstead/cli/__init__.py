@@ -30,7 +30,6 @@ class Commands(LazyGroup):
         "keys": "ohmstead.cli.keys:keys",
         "loxone": "ohmstead.cli.loxone:loxone",
         "migrate": "ohmstead.cli.migrate:migrate",
-        "migrate": "ohmstead.cli.migrate:migrate",
         "node": "ohmstead.cli.node:node",
         "replay": "ohmstead.cli.audit:replay",
         "simulate": "ohmstead.sim.cli:simulate",
