@@ -1,7 +1,7 @@
 """A Luxtronik controller on TCP: serves a dump, or a heat pump that is made up, and can be unkind.
 
-A dump is a JSON object with the lists `params`, `calcs` and `visis` of raw integers and, if need be, `calc_stat`; what `ohmstead dump` writes of
-a controller is one as well.
+A dump is a JSON object with the lists `params`, `calcs` and `visis` of raw integers and, if need be, `calc_stat`. What `ohmstead dump`
+writes of a controller is one as well.
 """
 
 from __future__ import annotations
