@@ -17,7 +17,7 @@ import secrets
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -136,10 +136,11 @@ class Show:
         profile = self._roster[snapshot.device].profile if snapshot.device in self._roster else None
         for name, value in snapshot.values.items():
             point = profile.points.get(name) if profile is not None else None
-            if profile is None or point is None or point.clock:
-                continue
-            text_of: Callable[..., str] = plain(decimals(profile, point))
-            yield f"{name} {text_of(value)} {point.unit}".rstrip()
+            if profile is None or point is None:
+                if "." not in name:  # one of the decoder's own
+                    yield f"{name} {value}"
+            elif not point.clock:
+                yield f"{name} {plain(decimals(profile, point))(value)} {point.unit}".rstrip()
 
 
 def kept_by_sources(store: Path) -> list[tuple[str, str]]:

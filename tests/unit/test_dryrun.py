@@ -86,9 +86,11 @@ def test_each_snapshot_is_a_line_with_its_first_values(write: Write) -> None:
     show(Snapshot("mtec", "10s", 1_781_953_509.0, Quality.GOOD, {"equipment.raw": "30 07", **{point.id: 1.0 for point in points}}))
     show(Snapshot("mtec", "1h", 1_781_953_510.0, Quality.PARTIAL, {"serial_no": "MTEC1"}))
     show(Snapshot("mtec", "1h", 1_781_953_511.0, Quality.PARTIAL, {}))
-    first, second, third = out.getvalue().splitlines()
+    show(Snapshot("garage", "live", 1_781_953_512.0, Quality.GOOD, {"power": 5}))
+    first, second, third, unknown = out.getvalue().splitlines()
     assert first.startswith(f"13:05:09 mtec 10s: {points[0].id} 1 {points[0].unit}, ")
     assert first.endswith(", and 3 more")
     assert "raw" not in first
     assert second == "13:05:10 mtec 1h (in part): serial_no MTEC1"
     assert third == "13:05:11 mtec 1h (in part): nothing"
+    assert unknown == "13:05:12 garage live: power 5"
