@@ -1,91 +1,23 @@
-"""SunSpec: chains of models, values and scale factors, against devices that behave and devices that do not."""
+"""What SunSpec models say: values, scale factors, names and signs of points."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from ohmstead.config import load
-from ohmstead.errors import ConfigurationError, NoAnswer, Refused, SourceError, Unreachable, WrongAnswer
+from ohmstead.errors import ConfigurationError
 from ohmstead.profiles import library
 from ohmstead.profiles.sunspec import Model, profile_of, rows
-from ohmstead.readings import Quality, Snapshot, Value
+from ohmstead.readings import Quality
 from ohmstead.sim.cli import simulate
-from ohmstead.sim.faults import Faults
-from ohmstead.sim.station import Station
 from ohmstead.sim.sunspec import SunSpec, grid_meter, inverter, storage
 from ohmstead.sim.sunspec_cli import KINDS, day
-from ohmstead.sim.tcp import TcpServer
-from ohmstead.sources.polling import Member, PolledSource
-from ohmstead.sources.sunspec import SunSpecReader
-from ohmstead.sources.sunspec_line import Endpoint, RegisterLine
-from ohmstead.tasks import end
-from tests.conftest import free_port
+from tests.unit.sunspec_rig import NOON, rig_of
 
-NOON = 1_790_000_000.0
 HYBRID = (1, 103, 120, 123, 124)
-
-
-class Kept(dict[str, str]):
-    """A memory."""
-
-    def read(self, key: str) -> str | None:
-        return self.get(key)
-
-    def write(self, key: str, value: str) -> None:
-        self[key] = value
-
-
-class Rig:
-    """A device, its reader, and what came of it."""
-
-    def __init__(self, device: SunSpec, *, timeout_s: float = 20.0, retries: int = 0) -> None:
-        self.device = device
-        self.faults = Faults()
-        self.station = Station(device, self.faults, turnaround=0.0)
-        self.members: list[Member] = []
-        self.memory = Kept()
-        self.now = 0.0
-        self.port = 0
-        self._patience = timeout_s, retries
-
-    def reader(self) -> SunSpecReader:
-        line = RegisterLine(Endpoint("127.0.0.1", self.port, 1, *self._patience))
-        base = library.load("sunspec")
-        reader = SunSpecReader("roof", line, base, self.members.append, self.memory, wall=lambda: NOON, mono=lambda: self.now)
-        reader.start()
-        return reader
-
-    async def poll(self, reader: SunSpecReader) -> dict[str, Value]:
-        (snapshot,) = await reader.read()
-        return dict(snapshot.values)
-
-    @property
-    def points(self) -> set[str]:
-        return set(self.members[-1].profile.points)
-
-
-@asynccontextmanager
-async def rig_of(device: SunSpec, *, timeout_s: float = 20.0, retries: int = 0) -> AsyncIterator[tuple[Rig, SunSpecReader]]:
-    rig = Rig(device, timeout_s=timeout_s, retries=retries)
-    async with TcpServer({1: rig.station}) as server:
-        rig.port = server.port
-        reader = rig.reader()
-        try:
-            yield rig, reader
-        finally:
-            await reader.close()
-
-
-async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - any condition can be waited for
-            await asyncio.sleep(0.005)
 
 
 @pytest.mark.parametrize("base", [40000, 0, 50000])
@@ -280,173 +212,6 @@ async def test_a_meter_of_a_production_is_not_the_grid_s() -> None:
     async with rig_of(SunSpec((1, 103, 1, 203), said)) as (rig, reader):
         assert (await rig.poll(reader))["production_power"] == 900.0
     assert not [point for point in rig.points if point.startswith("grid")]
-
-
-# What a chain may be like
-
-
-async def test_models_that_nobody_knows_are_passed_over() -> None:
-    async with rig_of(SunSpec((1, (64000, 300), 103, (11, 13), (203, 10)), inverter())) as (rig, reader):
-        values = await rig.poll(reader)
-        polled = rig.device.reads[-2:]
-    assert values["inverter_power"] == 2830.0
-    assert "grid_power" not in values, "a model shorter than the standard's ends where it ends"
-    unknown = rig.device.chain[1]
-    assert not [address for address, _ in polled if unknown.address <= address < unknown.end]
-
-
-async def test_a_device_that_is_silent_where_it_has_nothing_is_found_all_the_same() -> None:
-    async with rig_of(SunSpec((1, 103), inverter(), base=50000), timeout_s=0.5) as (rig, reader):
-        rig.faults.on("no-answer@0..45000")
-        assert (await until_read(rig, reader))["inverter_power"] == 2830.0
-
-
-async def test_a_chain_without_an_end_is_taken_as_far_as_it_goes() -> None:
-    device = SunSpec((1, 103), inverter())
-    for address in (device.chain[-1].end, device.chain[-1].end + 1):
-        del device.words[address]
-    async with rig_of(device) as (rig, reader):
-        assert (await rig.poll(reader))["inverter_power"] == 2830.0
-
-
-@pytest.mark.parametrize(
-    ("spoil", "says"),
-    [
-        ({40001: 0}, "there is no mark at 40000, 0, 50000"),
-        ({40002: 0xFFFF}, "has no model that is known"),
-        ({40003: 0xFFFF}, "no chain of models"),
-        ({40002: 7}, "has no model that is known here (it has 7)"),
-    ],
-)
-async def test_what_is_no_chain_is_told(spoil: Mapping[int, int], says: str) -> None:
-    device = SunSpec((1,), {"1.1.Mn": "Acme"})
-    device.words |= spoil
-    async with rig_of(device) as (rig, reader):
-        with pytest.raises(WrongAnswer) as wrong:
-            await reader.read()
-    assert says in str(wrong.value)
-    assert rig.members == []
-
-
-async def test_a_chain_that_goes_on_for_ever_ends() -> None:
-    device = SunSpec([1, 103, *[(9999, 0)] * 500], inverter())
-    async with rig_of(device) as (rig, reader):
-        assert (await rig.poll(reader))["inverter_power"] == 2830.0
-    assert len(device.reads) < 80
-
-
-async def test_a_model_that_moved_is_not_believed_and_the_chain_is_walked_anew() -> None:
-    async with rig_of(SunSpec((1, 103), inverter())) as (rig, reader):
-        await reader.read()
-        rig.station.registers = SunSpec((1, 120, 103), inverter())
-        with pytest.raises(WrongAnswer, match="looked for anew"):
-            await reader.read()
-        assert (await rig.poll(reader))["inverter_power"] == 2830.0
-
-
-async def test_the_common_model_is_read_once_an_hour() -> None:
-    async with rig_of(SunSpec((1, 103), inverter())) as (rig, reader):
-        await reader.read()
-        rig.device["1.1.Vr"] = "2.2"
-        rig.now = 3599.0
-        assert (await rig.poll(reader))["firmware_version"] == "2.1"
-        rig.now = 3600.0
-        assert (await rig.poll(reader))["firmware_version"] == "2.2"
-
-
-# Unkind devices
-
-
-@pytest.mark.parametrize(
-    ("fault", "error"),
-    [
-        ("no-answer", NoAnswer),
-        ("half", NoAnswer),
-        ("late=9s", NoAnswer),
-        ("wrong-function", SourceError),
-        ("exception=11", Refused),
-        ("exception=4", Refused),
-        ("exception=6", Refused),
-    ],
-)
-async def test_each_fault_is_its_own_error_and_gives_no_reading(fault: str, error: type[SourceError]) -> None:
-    async with rig_of(SunSpec((1, 103), inverter()), timeout_s=0.2) as (rig, reader):
-        rig.faults.on(fault)
-        with pytest.raises(error):
-            await reader.read()
-        rig.faults.clear()
-        await until_read(rig, reader)
-        rig.faults.on(fault)
-        with pytest.raises(error):
-            await reader.read()
-        rig.faults.clear()
-        assert (await until_read(rig, reader))["inverter_power"] == 2830.0
-
-
-async def until_read(rig: Rig, reader: SunSpecReader) -> dict[str, Value]:
-    """Polls until it succeeds: with 0.2 s for an answer a busy machine may need more than one."""
-    async with asyncio.timeout(30):
-        while True:
-            try:
-                return await rig.poll(reader)
-            except SourceError:
-                await asyncio.sleep(0.05)
-
-
-async def test_a_model_that_is_refused_is_absent_and_the_others_stay() -> None:
-    async with rig_of(SunSpec((1, 103, 203), inverter() | grid_meter(5.0))) as (rig, reader):
-        await reader.read()
-        meter = rig.device.chain[2]
-        rig.faults.on(f"exception=4@{meter.address}..{meter.end - 1}")
-        (snapshot,) = await reader.read()
-    assert snapshot.quality is Quality.PARTIAL
-    assert snapshot.values["inverter_power"] == 2830.0
-    assert "grid_power" not in snapshot.values
-
-
-async def test_one_lost_answer_is_asked_for_again() -> None:
-    async with rig_of(SunSpec((1, 103), inverter()), timeout_s=0.5, retries=20) as (rig, reader):
-        rig.faults.on("no-answerx1")
-        assert (await rig.poll(reader))["inverter_power"] == 2830.0
-
-
-async def test_nobody_there_is_unreachable() -> None:
-    rig = Rig(SunSpec((1, 103)))
-    rig.port = free_port()
-    with pytest.raises(Unreachable, match="no connection to 127"):
-        await rig.reader().read()
-
-
-async def test_a_poll_that_is_cancelled_leaves_no_answer_for_the_next() -> None:
-    async with rig_of(SunSpec((1, 103), inverter())) as (rig, reader):
-        await reader.read()
-        rig.faults.on("no-answer")
-        asked = rig.station.requests
-        task = asyncio.create_task(reader.read())
-        await until(lambda: rig.station.requests > asked)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        rig.faults.clear()
-        assert (await rig.poll(reader))["inverter_power"] == 2830.0
-
-
-async def test_through_the_common_source_it_goes_away_and_comes_back() -> None:
-    snapshots: list[Snapshot] = []
-    rig = Rig(SunSpec((1, 103), inverter()))
-    async with TcpServer({1: rig.station}) as server:
-        rig.port = server.port
-        source = PolledSource("roof", rig.reader(), snapshots.append, period_s=0.1, timeout_s=20.0)
-        task = asyncio.create_task(source.run())
-        try:
-            await until(lambda: snapshots)
-            await server.stop()
-            await until(lambda: source.online is False)
-            seen = len(snapshots)
-            await server.start()
-            await until(lambda: source.online is True and len(snapshots) > seen)
-        finally:
-            await end([task])
-    assert {snapshot.values["inverter_power"] for snapshot in snapshots} == {2830.0}
 
 
 def test_modules_are_as_many_as_fit() -> None:

@@ -8,10 +8,11 @@ What it says by itself is partial: what is absent there has not changed, it is n
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -29,8 +30,30 @@ _SUM = ".sum"
 _BROKEN = ("power_meter_failure", "ct_type_not_set")
 _OUT_OF_RANGE = "out_of_range:"
 _LARGEST = 1e12
+_WHO = ("mac", "name", "app", "model")
 _KINDS = (("em:", "", "shelly-em"), ("em1:", "", "shelly-em1"), ("pm1:", ".apower", "shelly-pm1"))
 """Component, what it has to say, and the profile of a device with such components; the first that fits."""
+
+
+class _Kept(NamedTuple):
+    """What a device was found to be: its profile's name, the fields it has a word for, and who it says it is. Kept over restarts, so that
+    its points are there before it answers."""
+
+    kind: str = ""
+    known: frozenset[str] = frozenset()
+    info: Mapping[str, str] = {}
+
+    def text(self) -> str:
+        return json.dumps({"kind": self.kind, "known": sorted(self.known), "info": self.info}, separators=(",", ":"))
+
+    @classmethod
+    def of(cls, text: str) -> _Kept:
+        """Raises ValueError, TypeError, KeyError or AttributeError where it is nothing that was kept."""
+        content = json.loads(text)
+        info = {str(key): str(said) for key, said in content["info"].items()}
+        if content["kind"] not in [kind for _, _, kind in _KINDS] or "mac" not in info:
+            raise ValueError(f"no Shelly that is known here: {content['kind']}")
+        return cls(content["kind"], frozenset(map(str, content["known"])), info)
 
 
 class ShellyReader:
@@ -62,29 +85,37 @@ class ShellyReader:
         self._wanted = wanted
         self._wall = wall
         self._sums = Sums(memory, f"shelly/{device}/energy", device, wall=wall)
+        self._memory = memory
+        self._key = f"shelly/{device}/model"
+        self._kept = _Kept()
         self._decoder: Decoder | None = None
         self._info: Mapping[str, Any] = {}
         self._uptime = math.inf
-        self._known: set[str] = set()
         self._met: set[str] = set()
         self._broken: frozenset[str] = frozenset()
         self._log = structlog.get_logger(service="shelly").bind(device=device)
 
     def start(self) -> None:
+        """What it was found to be last time it is until it says otherwise."""
+        text = self._memory.read(self._key)
+        try:
+            if text is not None:
+                self._learn(_Kept.of(text))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            self._log.warning("what was kept of its model is unreadable; it is asked again", reason=str(error))
         self._channel.start(self._notified)
 
     async def read(self) -> Sequence[Snapshot]:
         """One poll: its whole status. Raises SourceError."""
-        if self._decoder is None:
-            await asyncio.to_thread(self._sums.load)
         if not self._info:
+            await asyncio.to_thread(self._sums.load)
             self._info = await self._asked_who_it_is()
         status = await self._channel.call("Shelly.GetStatus")
         if self._is_new(status):
             self._info = await self._asked_who_it_is()
         self._broken = frozenset(_broken(status))
         fields = dict(_fields(status, self._broken))
-        decoder = self._learned(fields)
+        decoder = await self._learned(fields)
         fields |= {f"info.{key}": value for key, value in self._info.items()}
         values = decoder.decode_fields(fields | self._summed(decoder, fields))
         if self._sums.due:
@@ -114,23 +145,32 @@ class ShellyReader:
         self._uptime = uptime if isinstance(uptime, int | float) else self._uptime
         return restarted or (isinstance(mac, str) and mac != self._info["mac"])
 
-    def _learned(self, fields: Mapping[str, object]) -> Decoder:
-        """Decodes what this device says; a device that turns out to be something else, or to say more, is made known anew."""
+    async def _learned(self, fields: Mapping[str, object]) -> Decoder:
+        """Decodes what this device says; a device that turns out to be something else, or to say more, is made known anew, and kept."""
         kind = next((kind for component, key, kind in _KINDS if any(n.startswith(component) and n.endswith(key) for n in fields)), None)
         if kind is None:
             model = self._info.get("model", "this device")
             raise WrongAnswer(f"{self._channel.address}: {model} measures nothing (no em, em1 or pm1, no switch with a power)")
-        if self._decoder is not None and self._decoder.profile.id == kind and fields.keys() <= self._known:
-            return self._decoder
-        if self._decoder is not None and self._decoder.profile.id != kind:
-            self._log.info("it measures in another way now", was=self._decoder.profile.id, now=kind)
-            self._known, self._met = set(), set()
-        self._known |= fields.keys()
-        profile = _of_this_device(self._load(kind), self._known, self._info)
-        self._decoder = Decoder(self._wanted(profile))
-        name = self._info.get("name")
-        self._adopt(Member(self.device, str(name) if name else profile.name, profile, self._period_s, str(self._info["mac"])))
+        known = frozenset(fields)
+        if kind == self._kept.kind:
+            known |= self._kept.known
+        else:
+            self._met = set()
+            if self._kept.kind:
+                self._log.info("it measures in another way now", was=self._kept.kind, now=kind)
+        info = {key: str(said) for key in _WHO if (said := self._info.get(key)) is not None}
+        kept = _Kept(kind, known, info)
+        if self._decoder is None or kept != self._kept:
+            self._learn(kept)
+            await asyncio.to_thread(self._memory.write, self._key, kept.text())
+        assert self._decoder is not None  # noqa: S101 - `_learn` has made it
         return self._decoder
+
+    def _learn(self, kept: _Kept) -> None:
+        self._kept = kept
+        profile = _of_this_device(self._load(kept.kind), kept.known, kept.info)
+        self._decoder = Decoder(self._wanted(profile))
+        self._adopt(Member(self.device, kept.info.get("name", profile.name), profile, self._period_s, kept.info["mac"]))
 
     def _summed(self, decoder: Decoder, fields: Mapping[str, object]) -> dict[str, float]:
         """The sums of the counters among `fields`, as the profile calls them."""
@@ -143,7 +183,7 @@ class ShellyReader:
         return {name + _SUM: total for name, total in self._sums.add(counters, str(self._info["mac"])).items()} if counters else {}
 
     def _notified(self, changed: Mapping[str, Any]) -> None:
-        """What has changed, by the device's own account. Before the first poll nobody knows what it is."""
+        """What has changed, by the device's own account. Before the first poll nobody knows who it is."""
         if self._decoder is None or not self._info:
             return
         fields = dict(_fields(changed, self._broken | frozenset(_broken(changed))))
@@ -152,15 +192,14 @@ class ShellyReader:
             self._emit(Snapshot(self.device, GROUP, self._wall(), Quality.GOOD, values))
 
 
-def _of_this_device(profile: Profile, known: set[str], info: Mapping[str, Any]) -> Profile:
+def _of_this_device(profile: Profile, known: frozenset[str], info: Mapping[str, str]) -> Profile:
     """The points that this device has a word for."""
     points = {
         name: point
         for name, point in profile.points.items()
         if point.field is None or point.field.startswith("info.") or point.field.removesuffix(_SUM) in known
     }
-    model = info.get("app")
-    return profile.model_copy(update={"points": points, "model": str(model) if model else profile.model})
+    return profile.model_copy(update={"points": points, "model": info.get("app", profile.model)})
 
 
 def _component(name: str) -> str:

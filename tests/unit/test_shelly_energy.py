@@ -1,0 +1,96 @@
+"""Energy over the resets of a Shelly's counters."""
+
+from __future__ import annotations
+
+import pytest
+
+from ohmstead.sim.shelly import ShellyServer
+from ohmstead.sources.shelly_energy import Sums
+from tests.unit.shelly_rig import NOON, Kept, Rig, channel
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig()
+
+
+async def test_a_sum_goes_on_where_its_counter_begins_anew(rig: Rig) -> None:
+    rig.shelly.counts(1_000_000.0)
+    async with ShellyServer(rig.shelly) as server:
+        reader = rig.reader(channel(server))
+        await reader.read()
+        rig.shelly.reset()
+        first = await rig.poll(reader)
+        assert (first["energy_import"], first["counter_import"]) == (3000.0, 0.0)
+        rig.now += 3600
+        then = await rig.poll(reader)
+        assert (then["energy_import"], then["counter_import"]) == (3000.5, 0.5)
+        await reader.close()
+
+
+async def test_a_sum_survives_the_gateway_and_a_reset_meanwhile(rig: Rig) -> None:
+    rig.shelly.counts(1_000_000.0)
+    async with ShellyServer(rig.shelly) as server:
+        reader = rig.reader(channel(server))
+        await reader.read()
+        rig.shelly.reset()
+        await reader.read()
+        await reader.close()
+        rig.now += 7200
+        again = rig.reader(channel(server))
+        assert (await rig.poll(again))["energy_import"] == 3001.0, "what it counted meanwhile is in it"
+        rig.shelly.reset()
+        await again.close()
+        assert (await rig.poll(rig.reader(channel(server))))["energy_import"] == 3001.0
+
+
+def test_sums_never_fall_and_nothing_is_made_up() -> None:
+    now = NOON
+    sums = Sums(Kept(), "shelly/house/energy", "house", wall=lambda: now)
+    sums.load()
+    story = [
+        (1000.0, 1000.0),
+        (1010.0, 1010.0),
+        (0.0, 1010.0),  # for a moment it says 0 …
+        (1_000_000.0, 1010.0),  # … and then more than anybody can use in ten seconds
+        (1_000_020.0, 1030.0),
+        (1_000_015.0, 1030.0),  # a restart takes it back to what it had kept last
+        (1_000_025.0, 1040.0),
+    ]
+    for reading, total in story:
+        assert sums.add({"emdata:0.total_act": reading}, "AA") == {"emdata:0.total_act": pytest.approx(total)}
+        now += 10.0
+
+
+def test_another_device_in_its_place_begins_where_the_first_one_ended() -> None:
+    memory = Kept()
+    sums = Sums(memory, "key", "house", wall=lambda: NOON)
+    sums.load()
+    sums.add({"a": 5000.0}, "AA")
+    assert sums.add({"a": 5100.0}, "BB") == {"a": 5000.0}
+    assert sums.add({"a": 5150.0}, "BB") == {"a": 5050.0}
+
+
+def test_sums_are_kept_now_and_then_and_a_reset_at_once() -> None:
+    now, memory = NOON, Kept()
+    sums = Sums(memory, "key", "house", wall=lambda: now)
+    sums.load()
+    for reading in range(60):
+        sums.add({"a": float(reading)}, "AA")
+        if sums.due:
+            sums.save()
+        now += 10.0
+    assert memory.writes == 2, "600 s"
+    sums.add({"a": 3.0}, "AA")
+    assert sums.due
+    sums.save()
+    again = Sums(memory, "key", "house", wall=lambda: now)
+    again.load()
+    assert again.add({"a": 4.0}, "AA") == {"a": 60.0}
+
+
+@pytest.mark.parametrize("kept", ["", "[]", "{}", '{"serial":"A","counts":{"a":[1]}}', '{"serial":"A","counts":{"a":["x",1,1]}}', "\0"])
+def test_an_unreadable_memory_is_no_reason_to_stop(kept: str) -> None:
+    sums = Sums(Kept(key=kept), "key", "house", wall=lambda: NOON)
+    sums.load()
+    assert sums.add({"a": 7.0}, "AA") == {"a": 7.0}
