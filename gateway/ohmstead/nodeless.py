@@ -178,7 +178,7 @@ def _vicare(device: str, chosen: VicareDevice, around: Surroundings, period_s: f
     granted, wall = chosen.requests, around.clock.wall
     cloud = Cloud(
         Account(chosen.client_id, chosen.user or "", chosen.password or ""),
-        TokenFile(chosen.token_path(device, around.config.store.path)),
+        TokenFile(chosen.token_kept(device, around.config.store.path)),
         Budget(Allowance(granted.day, granted.ten_minutes, granted.margin), around.memory, f"vicare/{device}/requests", wall),
         around.memory,
         f"vicare/{device}",

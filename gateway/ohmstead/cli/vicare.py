@@ -107,7 +107,7 @@ def _log_in(config: Config, device: str, chosen: VicareDevice, flow: Flow, paste
     from ohmstead.sources.vicare_login import Endpoints
     from ohmstead.sources.vicare_token import TokenFile
 
-    endpoints, path = Endpoints.of(chosen.cloud), chosen.token_path(device, config.store.path)
+    endpoints, path = Endpoints.of(chosen.cloud), chosen.token_kept(device, config.store.path)
     forgetful = _Forgetful()
     budget = Budget(Allowance(), forgetful, "requests", time.time)
     cloud = Cloud(Account(flow.client_id), TokenFile(path), budget, forgetful, "login", endpoints=endpoints)

@@ -43,7 +43,7 @@ class VicareDevice(SourceConfig):
         None, repr=False, description="Sent once, for the first token; not needed after `ohmstead vicare login`."
     )
     password_file: Path | None = Field(None, description="A file that holds the password.")
-    token_file: Path | None = Field(
+    token_path: Path | None = Field(
         None, description="Where the token is kept; vicare-<device>.json unless given, relative to the folder of the store."
     )
     requests: Requests = Field(default_factory=Requests)
@@ -59,9 +59,9 @@ class VicareDevice(SourceConfig):
     def address(self) -> str:
         return self.cloud or "Viessmann's cloud"
 
-    def token_path(self, device: str, store: Path) -> Path:
+    def token_kept(self, device: str, store: Path) -> Path:
         """Where the token of `device` is kept; `store` is the file of the store."""
-        return store.parent / (self.token_file.expanduser() if self.token_file is not None else f"vicare-{device}.json")
+        return store.parent / (self.token_path.expanduser() if self.token_path is not None else f"vicare-{device}.json")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

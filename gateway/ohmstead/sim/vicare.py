@@ -103,7 +103,7 @@ class ViessmannCloud:
     def _listen(self, port: int) -> None:
         self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="vicare-cloud", daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, name="vicare-cloud", daemon=True)
         self.port = int(self._server.server_address[1])
 
     @property

@@ -20,7 +20,7 @@ import structlog
 from PyViCare.PyViCare import PyViCare
 from PyViCare.PyViCareServiceViaGateway import filter_features_for_device
 
-from ohmstead.errors import NoAnswer, RetryLater, SourceError, WrongAnswer
+from ohmstead.errors import NoAnswer, Refused, RetryLater, SourceError, WrongAnswer
 from ohmstead.profiles import library
 from ohmstead.profiles.decode import Decoder
 from ohmstead.profiles.model import Profile
@@ -144,13 +144,13 @@ class VicareReader:
         for asked in self._rounds():
             try:
                 features |= self._asked(asked)
-            except RetryLater as error:
+            except (RetryLater, SourceError) as error:
                 errors.append(error)
-                break
-            except SourceError as error:
-                errors.append(error)
+                if isinstance(error, Refused) and error.status == 404:
+                    self._listed_at = 0.0  # what is asked for may not be there any more
+                if isinstance(error, RetryLater) or (isinstance(error, Refused) and error.status == 401):
+                    break  # the next one would hear the same
         if errors and not features:
-            self._listed_at = 0.0 if len(errors) > 1 else self._listed_at
             raise errors[-1]
         return _Poll(features, errors, self.cloud.budget.used())
 
@@ -275,10 +275,13 @@ def _found(config: Any) -> _Found:
 
 def _told_apart(listed: Sequence[_Found]) -> list[_Found]:
     """Each device once, each with a part of its own."""
-    found: dict[str, _Found] = {}
-    for one in listed:
-        alike = sum(other.part == one.part for other in found.values() if other.key != one.key)
-        found.setdefault(one.key, one._replace(part=f"{one.part}-{alike + 1}") if alike else one)
+    found = {one.key: one for one in listed}
+    alike: dict[str, list[str]] = {}
+    for key in sorted(found):
+        alike.setdefault(found[key].part, []).append(key)
+    for part, keys in alike.items():
+        for number, key in enumerate(keys[1:], 2):
+            found[key] = found[key]._replace(part=f"{part}-{number}")
     return list(found.values())
 
 

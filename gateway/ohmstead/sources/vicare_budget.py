@@ -130,6 +130,6 @@ def _read(kept: str | None) -> tuple[dict[int, int], float]:
     try:
         banned, *counts = (kept or "0").split()
         minutes = {int(minute): int(count) for minute, _, count in (one.partition(":") for one in counts)}
-        return minutes, float(banned)
+        return minutes, float(int(banned))
     except ValueError:
         return {}, 0.0

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ohmstead.sources.polling import Memory
     from ohmstead.sources.vicare_budget import Budget
 
-log = structlog.get_logger(service="source")
+log = structlog.get_logger(service="vicare")
 
 TIMEOUT_S = 20.0
 """To connect, and the longest silence; an answer may take twice as long altogether."""
@@ -209,7 +209,7 @@ class Cloud:
         except Revoked as error:
             raise Unauthorised(f"{CLOUD} does not take its own code ({error}); check `client_id`, or {LOG_IN}", 400) from None
         self._memory.write(self._refused_key, "")
-        log.info("logged in by password", service="vicare")
+        log.info("logged in by password")
         return self._keep(granted(said, self._wall()))
 
     def _keep(self, token: Token) -> Token:

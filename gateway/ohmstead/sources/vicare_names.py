@@ -37,7 +37,7 @@ def point_id(field: str) -> str:
     """The id of a field's point. Two fields may come to the same one; then `full_id` tells them apart."""
     feature, _, prop = field.partition(":")
     words = "_".join([*_of_feature(feature.split(".")), *_of_property(prop)]).split("_")
-    return _fit("_".join(word for at, word in enumerate(words) if at == 0 or word != words[at - 1]))
+    return _fit("_".join(word for at, word in enumerate(words) if at == 0 or word != words[at - 1] or word.isdecimal()))
 
 
 def full_id(field: str) -> str:

@@ -55,6 +55,8 @@ class TokenFile:
         """None where there is no file. Raises Unauthorised, with advice, where it holds no token."""
         try:
             kept = json.loads(self.path.read_text())
+            if self.path.stat().st_mode & 0o077:
+                self.path.chmod(0o600)  # somebody has copied it here
             return Token(_text(kept["access_token"]), _text(kept.get("refresh_token") or ""), float(kept["expires_at"]))
         except FileNotFoundError:
             return None

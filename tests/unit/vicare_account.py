@@ -1,0 +1,107 @@
+"""A simulated account at Viessmann's cloud, and a reader of it, with clocks of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from ohmstead.profiles import library
+from ohmstead.readings import Snapshot, Value
+from ohmstead.sim.vicare import CLIENT_ID, PASSWORD, USER, ViessmannCloud
+from ohmstead.sim.vicare_home import Equipment
+from ohmstead.sources.polling import Member
+from ohmstead.sources.vicare import VicareReader
+from ohmstead.sources.vicare_budget import Allowance, Budget
+from ohmstead.sources.vicare_cloud import Account, Cloud
+from ohmstead.sources.vicare_login import Endpoints
+from ohmstead.sources.vicare_token import TokenFile
+
+NOON = 1_767_960_000.0
+"""2026-01-09 12:00 UTC."""
+
+HEATING, STAT, BOX = "house", "house-7571381000000001-zigbee-00158d0001abcdef", "house-7571381000000001-gateway"
+
+PROFILES = cache(library.load)
+"""Read once for all tests."""
+
+
+class Clock:
+    def __init__(self, now: float = NOON) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Kept:
+    """What a source keeps, over restarts of it."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+
+    def read(self, key: str) -> str | None:
+        return self.values.get(key)
+
+    def write(self, key: str, value: str) -> None:
+        self.values[key] = value
+
+
+class Home:
+    """An account and its reader; `restart` makes the reader anew, with what was kept. `user` empty: nobody has given a password."""
+
+    def __init__(
+        self,
+        folder: Path,
+        equipment: Sequence[Equipment] | None = None,
+        *,
+        user: str = USER,
+        password: str = PASSWORD,
+        allowance: Allowance | None = None,
+        timeout_s: float = 20.0,
+        one_by_one: bool = False,
+        day_limit: int = 1450,
+        short_limit: int = 120,
+    ) -> None:
+        self.clock = Clock()
+        self.kept = Kept()
+        self.tokens = TokenFile(folder / "token.json")
+        self.account = Account(CLIENT_ID, user, password if user else "")
+        self.allowance = allowance or Allowance()
+        self.timeout_s = timeout_s
+        self.one_by_one = one_by_one
+        self.members: dict[str, Member] = {}
+        self.cloud = ViessmannCloud(equipment, wall=self.clock, day_limit=day_limit, short_limit=short_limit).start()
+        self.restart()
+
+    def restart(self) -> None:
+        budget = Budget(self.allowance, self.kept, "vicare/house/requests", self.clock)
+        self.line = Cloud(
+            self.account,
+            self.tokens,
+            budget,
+            self.kept,
+            "vicare/house",
+            endpoints=Endpoints.of(self.cloud.url),
+            timeout_s=self.timeout_s,
+            wall=self.clock,
+        )
+        self.reader = VicareReader("house", self.line, self._adopt, self.kept, one_by_one=self.one_by_one, load=PROFILES, wall=self.clock)
+
+    def _adopt(self, member: Member) -> None:
+        self.members[member.device] = member
+
+    async def values(self) -> dict[str, dict[str, Value]]:
+        """One poll: the values of each device."""
+        return by_device(await self.reader.read())
+
+    async def close(self) -> None:
+        await self.reader.close()
+        self.cloud.stop()
+
+
+def by_device(snapshots: Sequence[Snapshot]) -> dict[str, dict[str, Value]]:
+    found: dict[str, dict[str, Value]] = {}
+    for snapshot in snapshots:
+        found.setdefault(snapshot.device, {}).update(snapshot.values)
+    return found
