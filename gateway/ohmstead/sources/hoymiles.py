@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import structlog
 
-from ohmstead.errors import NoAnswer, Refused, SourceError
+from ohmstead.errors import NoAnswer, Refused, SourceError, WrongAnswer
 from ohmstead.profiles.decode import Decoder
 from ohmstead.profiles.model import Profile
 from ohmstead.readings import Quality, Snapshot
@@ -194,7 +194,7 @@ class HoymilesReader:
             return []
         try:
             self._serial = serial_of(await self._line.registers(SERIAL_AT, SERIAL_REGISTERS))
-        except Refused as error:
+        except (Refused, WrongAnswer) as error:
             return [f"the DTU does not tell its serial number: {error}"]
         self._serial_due = self._serial is None
         return []
@@ -226,17 +226,20 @@ class HoymilesReader:
         listed = [record for record in found.records if record.serial not in excluded]
         unclear = doubled(listed)
         faults += [f"port {port} of {serial} is in the list twice and not the same" for serial, port in sorted(unclear)]
-        records = [record for record in listed if (record.serial, record.port) not in unclear]
+        inverters = by_inverter(record for record in listed if (record.serial, record.port) not in unclear)
+        records = [record for own in inverters.values() for record in own]
         complete = found.fault is None
         keys = {(record.serial, record.port) for record in listed}
         missing = self._production.missing(keys, now - _MISSED_S) if complete else []
         faults += [f"port {port} of {serial} is no longer in the list" for serial, port in missing]
+        if not found.records:
+            faults.append("the DTU lists no inverter")
         self._production.take(records, now, complete=complete and bool(listed))
         sure = complete and not missing and not unclear and bool(listed)
         self._tell(faults)
         snapshots = [self._of_plant(records, sure, Quality.PARTIAL if faults else Quality.GOOD, now)]
         night = complete and not any(record.awake for record in records)
-        for serial, own in by_inverter(records).items():
+        for serial, own in inverters.items():
             snapshots.append(self._of_inverter(serial, own, night, now))
         return snapshots
 

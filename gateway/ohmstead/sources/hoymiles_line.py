@@ -7,18 +7,16 @@ has on or off. A DTU that is asked too fast answers no more until it is switched
 from __future__ import annotations
 
 import asyncio
-from struct import pack
-from typing import NamedTuple, TypeVar
+from struct import pack, unpack
+from typing import NamedTuple
 
-from pymodbus.client import AsyncModbusTcpClient
-from pymodbus.exceptions import ConnectionException
-from pymodbus.exceptions import ModbusException as PymodbusError
-from pymodbus.pdu import ExceptionResponse, ModbusPDU
+from ohmcore import pdu, tcp
+from ohmcore.errors import ModbusError, ModbusException
+from ohmstead.errors import NoAnswer, Refused, SourceError, Unreachable, WrongAnswer
 
-from ohmcore.errors import ModbusException
-from ohmstead.errors import NoAnswer, Refused, Unreachable, WrongAnswer
-
-Answer = TypeVar("Answer", bound=ModbusPDU)
+_READ_HOLDING = 3
+_WRITE_COIL = 5
+_HEADER = tcp.PDU_START
 
 
 class Endpoint(NamedTuple):
@@ -32,56 +30,22 @@ class Endpoint(NamedTuple):
     gap_s: float = 0.01
 
 
-class _Registers(ModbusPDU):
-    """An answer to function 3: what follows the byte count, whatever that says."""
-
-    function_code = 3
-    octets = b""
-
-    def decode(self, data: bytes) -> None:
-        self.octets = data[1:]
-
-    def __str__(self) -> str:  # pymodbus makes the text of each answer for a debug log that is off
-        return "registers"
-
-
-class _Coil(ModbusPDU):
-    """Request and answer of function 5 with a number as the coil's value."""
-
-    function_code = 5
-    rtu_frame_size = 8
-
-    def __init__(self, dev_id: int = 1, transaction_id: int = 0, address: int = 0, number: int = 0) -> None:
-        super().__init__(dev_id=dev_id, transaction_id=transaction_id, address=address)
-        self.number = number
-        self.whole = False
-
-    def encode(self) -> bytes:
-        return pack(">HH", self.address, self.number)
-
-    def decode(self, data: bytes) -> None:
-        self.whole = len(data) == 4
-        self.address, self.number = int.from_bytes(data[:2], "big"), int.from_bytes(data[2:4], "big")
-
-
 class DtuLine:
     """The connection to one DTU. It is opened by the first request and after each failure by the next one. Not for two callers at once."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._client: AsyncModbusTcpClient | None = None
-        self._asked = False
-        self.connections = 0
-
-    @property
-    def connected(self) -> bool:
-        return self._client is not None and self._client.connected
+        self._where = f"{endpoint.host}:{endpoint.port}"
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._transaction = 0
 
     async def registers(self, address: int, count: int) -> bytes:
         """Holding registers, two bytes each. Asks again after silence or a wrong answer, over a new connection. Raises SourceError."""
         for left in reversed(range(self._endpoint.retries + 1)):
             try:
-                return await self._registers(address, count)
+                answer = await self._ask(pack(">BHH", _READ_HOLDING, address, count))
+                return self._content(answer, address, count)
             except (NoAnswer, WrongAnswer):
                 self.close()
                 if not left:
@@ -90,77 +54,77 @@ class DtuLine:
 
     async def write(self, address: int, number: int) -> int:
         """Function 5 with a number; the number that the DTU repeats. Never sent twice. Raises SourceError."""
-        client = await self._connected()
-        request = _Coil(dev_id=self._endpoint.unit, address=address, number=number)
-        answer = await self._ask(client.execute(False, request), _Coil)
-        if not answer.whole or answer.address != address:
+        answer = await self._ask(pack(">BHH", _WRITE_COIL, address, number))
+        if len(answer) != 5 or answer[1:3] != address.to_bytes(2, "big"):
             self.close()
             raise WrongAnswer(f"{self._where} does not repeat what was written to {address:#06x}")
-        return answer.number
+        return int.from_bytes(answer[3:5], "big")
 
     def close(self) -> None:
         """Ends the connection, if there is one. Whoever asks next opens another."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        if self._writer is not None:
+            self._writer.close()
+        self._reader = self._writer = None
 
-    @property
-    def _where(self) -> str:
-        return f"{self._endpoint.host}:{self._endpoint.port}"
-
-    async def _registers(self, address: int, count: int) -> bytes:
-        client = await self._connected()
-        unit = self._endpoint.unit
-        answer = await self._ask(client.read_holding_registers(address, count=count, device_id=unit), _Registers)
-        if len(answer.octets) != 2 * count:
-            came = f"{len(answer.octets)} bytes" if answer.octets else "nothing"
+    def _content(self, answer: bytes, address: int, count: int) -> bytes:
+        """What follows the byte count, whatever that says."""
+        octets = answer[2:]
+        if len(octets) != 2 * count:
+            came = f"{len(octets)} bytes" if octets else "nothing"
             raise WrongAnswer(f"{self._where} answers {came} for {count} registers from {address:#06x}")
-        return answer.octets
+        return octets
 
-    async def _connected(self) -> AsyncModbusTcpClient:
-        if self._client is not None and not self._client.connected:
-            self.close()  # it was closed from there, as many do with whoever says nothing for a while
-        if self._client is None:
-            self._client = client = self._new_client()
-            try:
-                connected = await client.connect()
-            except OSError as error:
-                self.close()
-                raise Unreachable(f"no connection to {self._where}: {error}") from error
-            except asyncio.CancelledError:
-                self.close()
-                raise
-            if not connected:
-                self.close()
-                raise Unreachable(f"no connection to {self._where}")
-            self.connections += 1
-        elif self._endpoint.gap_s:
-            await asyncio.sleep(self._endpoint.gap_s)
-        return self._client
-
-    def _new_client(self) -> AsyncModbusTcpClient:
-        endpoint = self._endpoint
-        client = AsyncModbusTcpClient(endpoint.host, port=endpoint.port, timeout=endpoint.timeout_s, retries=0, reconnect_delay=0)
-        client.register(_Registers)
-        client.register(_Coil)
-        return client
-
-    async def _ask(self, request: object, expected: type[Answer]) -> Answer:
-        """One answer of the expected kind, or the error as its type."""
+    async def _ask(self, request: bytes) -> bytes:
+        """The PDU that answers this one. After anything else there is no connection any more: a late answer would be taken for the next."""
         try:
-            answer = await request  # type: ignore[misc]  # pymodbus declares less than it returns
+            reader, writer = await self._connected()
+            async with asyncio.timeout(self._endpoint.timeout_s):
+                self._transaction = tcp.next_transaction(self._transaction)
+                writer.write(pack(">HHHB", self._transaction, 0, len(request) + 1, self._endpoint.unit) + request)
+                await writer.drain()
+                answer = await self._answer(reader)
+            pdu.check_function(answer, 0, len(answer), request[0])
+        except TimeoutError:
+            self.close()
+            raise NoAnswer(f"no answer from {self._where} within {self._endpoint.timeout_s:g} s") from None
+        except (asyncio.IncompleteReadError, OSError) as error:
+            self.close()
+            raise NoAnswer(f"{self._where} closed the connection instead of an answer") from error
+        except ModbusException as error:
+            raise Refused(f"{self._where}: {error}", error.code) from error
+        except ModbusError as error:
+            self.close()
+            raise WrongAnswer(f"{self._where}: {error}") from error
         except asyncio.CancelledError:
-            self.close()  # else the next one would get this one's answer
+            self.close()
             raise
-        except ConnectionException as error:
-            raise NoAnswer(f"{self._where} closed the connection") from error
-        except PymodbusError as error:
-            if not self.connected:
-                raise NoAnswer(f"{self._where} closed the connection instead of an answer") from error
-            raise NoAnswer(f"no answer from {self._where} within {self._endpoint.timeout_s:g} s") from error
-        if isinstance(answer, ExceptionResponse):
-            refusal = ModbusException(expected.function_code, answer.exception_code)
-            raise Refused(f"{self._where}: {refusal}", answer.exception_code)
-        if not isinstance(answer, expected):
-            raise WrongAnswer(f"{self._where} answers function {answer.function_code} to one of function {expected.function_code}")
         return answer
+
+    async def _answer(self, reader: asyncio.StreamReader) -> bytes:
+        header = await reader.readexactly(_HEADER)
+        length = tcp.expected_length(header, _HEADER)
+        answer = await reader.readexactly(length - _HEADER)
+        transaction, _, _, unit = unpack(">HHHB", header)
+        pdu.same("transaction", transaction, self._transaction)
+        pdu.same("unit", unit, self._endpoint.unit)
+        return answer
+
+    async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._reader is not None and (self._reader.at_eof() or self._reader.exception() is not None):
+            self.close()  # it was closed from there, as many do with whoever says nothing for a while
+        if self._reader is not None and self._writer is not None:
+            if self._endpoint.gap_s:
+                await asyncio.sleep(self._endpoint.gap_s)
+            return self._reader, self._writer
+        try:
+            async with asyncio.timeout(self._endpoint.timeout_s):
+                self._reader, self._writer = await asyncio.open_connection(self._endpoint.host, self._endpoint.port)
+        except TimeoutError:
+            raise _nobody(self._where, f"it did not come about within {self._endpoint.timeout_s:g} s") from None
+        except OSError as error:
+            raise _nobody(self._where, error.strerror or str(error)) from error
+        return self._reader, self._writer
+
+
+def _nobody(where: str, why: str) -> SourceError:
+    return Unreachable(f"no connection to {where}: {why}")

@@ -1,0 +1,463 @@
+"""A DTU is read over a real socket: what comes of a good list, of one that is cut short, and of everything a DTU can do wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import structlog
+
+from ohmstead.errors import NoAnswer, Refused, SourceError, Unreachable, WrongAnswer
+from ohmstead.readings import Quality, Snapshot
+from ohmstead.sim.hoymiles import Dtu, Mood
+from ohmstead.sim.hoymiles_plant import Plant, Roof, moment, record
+from ohmstead.sources.hoymiles import Wishes
+from ohmstead.sources.polling import FieldWriter, PolledSource
+from tests.hoymiles_rig import NOON, PRAGUE, House, Remembered
+
+HM4, MI2, HM2, HM1 = (serial for serial, _ in Roof().inverters)
+FRAME = 9 + 40
+"""Bytes of an answer with a record."""
+
+
+@asynccontextmanager
+async def roof(now: float = NOON, **settings: Any) -> AsyncIterator[tuple[Dtu, House]]:
+    """A DTU at noon and who reads it; the roof lives by the reader's clock."""
+    holder: list[House] = []
+    dtu = Dtu(Plant(Roof(), now), clock=lambda: holder[0].now if holder else now)
+    async with dtu:
+        house = House(dtu, now=now, **settings)
+        holder.append(house)
+        yield dtu, house
+        await house.reader.close()
+
+
+def quiet(snapshot: Snapshot) -> set[str]:
+    return {key for key in snapshot.values if key.endswith("pv_power")}
+
+
+async def test_the_plant_first_and_then_each_inverter_in_the_order_of_the_list() -> None:
+    async with roof() as (dtu, house):
+        read = await house.poll()
+
+    assert list(read) == ["roof", *(f"roof-{serial}" for serial in (HM4, MI2, HM2, HM1))]
+    assert all(snapshot.quality is Quality.GOOD for snapshot in read.values())
+    plant = read["roof"].values
+    assert plant["serial_no"] == "10f8a1b2c3d4"
+    assert plant["pv_power"] == pytest.approx(sum(float(snapshot.values["pv_power"]) for name, snapshot in read.items() if name != "roof"))
+    assert plant["total_production"] == sum(int(snapshot.values["total_production"]) for name, snapshot in read.items() if name != "roof")
+    assert dtu.requests == 11  # the serial number, nine ports, the end
+
+
+async def test_the_current_is_right_for_mi_and_hm_alike() -> None:
+    async with roof() as (_, house):
+        read = await house.poll()
+
+    for serial in (MI2, HM2):
+        values = read[f"roof-{serial}"].values
+        watts = float(values["port_1_pv_voltage"]) * float(values["port_1_pv_current"])
+        assert watts == pytest.approx(float(values["port_1_pv_power"]), rel=0.05)
+
+
+async def test_each_inverter_becomes_a_device_once_and_again_only_with_another_port() -> None:
+    async with roof(wishes=Wishes(names={HM2: "Garage"})) as (dtu, house):
+        dtu.mood.leave_out = frozenset({(HM4, 4)})
+        await house.poll()
+        await house.poll()
+        assert [member.device for member in house.adopted] == [f"roof-{serial}" for serial in (HM4, MI2, HM2, HM1)]
+        dtu.mood.leave_out = frozenset()
+        await house.poll()
+
+    assert house.adopted[4].device == f"roof-{HM4}"
+    assert "port_4_pv_power" in house.adopted[4].profile.points
+    assert (house.members[f"roof-{HM2}"].name, house.members[f"roof-{HM2}"].serial) == ("Garage", HM2)
+
+
+async def test_an_excluded_inverter_is_nowhere() -> None:
+    async with roof(wishes=Wishes(exclude=frozenset({HM2}))) as (_, house):
+        read = await house.poll()
+
+    assert f"roof-{HM2}" not in read
+    assert f"roof-{HM2}" not in house.members
+    assert read["roof"].values["total_production"] == sum(
+        int(snapshot.values["total_production"]) for name, snapshot in read.items() if name != "roof"
+    )
+
+
+async def test_who_asks_seldom_lets_go_in_between_and_who_asks_often_stays() -> None:
+    async with roof(period_s=60.0) as (dtu, house):
+        for _ in range(3):
+            await house.poll()
+        assert (dtu.connections, dtu.most_at_once) == (3, 1)
+    async with roof(period_s=1.0) as (dtu, house):
+        for _ in range(3):
+            await house.poll()
+        assert (dtu.connections, dtu.most_at_once) == (1, 1)
+
+
+@pytest.mark.parametrize("fault", [{"refuse_at": {4: 4}}, {"close_at": frozenset({4})}, {"refuse_at": {4: 6}}])
+async def test_an_error_in_mid_list_keeps_what_was_read(fault: dict[str, Any]) -> None:
+    async with roof() as (dtu, house):
+        whole = await house.poll()
+        dtu.mood = Mood(**fault)
+        read = await house.poll()
+        dtu.mood = Mood()
+        again = await house.poll()
+
+    assert list(read) == ["roof", f"roof-{HM4}"]
+    plant = read["roof"]
+    assert plant.quality is Quality.PARTIAL
+    assert "pv_power" not in plant.values
+    assert "alarm_flag" not in plant.values
+    assert int(plant.values["total_production"]) >= int(whole["roof"].values["total_production"])
+    assert len(again) == 5
+    assert again["roof"].quality is Quality.GOOD
+
+
+async def test_a_list_that_is_cut_short_at_first_has_no_sum_of_any_kind() -> None:
+    async with roof() as (dtu, house):
+        dtu.mood.refuse_at = {4: 4}
+        read = await house.poll()
+
+    assert set(read["roof"].values) == {"serial_no"}
+
+
+async def test_an_address_that_is_not_mapped_is_the_end_of_the_list() -> None:
+    async with roof() as (dtu, house):
+        dtu.mood.refuse_at = {9: 2}
+        read = await house.poll()
+
+    assert read["roof"].quality is Quality.GOOD
+    assert "pv_power" in read["roof"].values
+
+
+async def test_a_list_without_end_is_read_for_a_hundred_records() -> None:
+    octets = record(HM2, 1, power=100, status=3)
+    words = [int.from_bytes(octets[at : at + 2], "big") for at in range(0, 40, 2)]
+    image = {0x1000 + 40 * place + at: word for place in range(120) for at, word in enumerate(words)}
+    async with Dtu(image=image) as dtu:
+        house = House(dtu)
+        read = await house.poll()
+
+    assert dtu.requests == 101
+    assert read["roof"].values["pv_power"] == 10.0
+
+
+async def test_an_empty_list_says_nothing_of_the_plant() -> None:
+    async with Dtu(image={0x2000: 0x10F8, 0x2001: 0xA1B2, 0x2002: 0xC3D4}) as dtu:
+        house = House(dtu)
+        read = await house.poll()
+
+    assert {name: (snapshot.quality, dict(snapshot.values)) for name, snapshot in read.items()} == {
+        "roof": (Quality.PARTIAL, {"serial_no": "10f8a1b2c3d4"})
+    }
+
+
+async def test_a_port_that_is_missing_is_absent_and_its_production_stays_in_the_sum() -> None:
+    async with roof() as (dtu, house):
+        before = await house.poll()
+        dtu.mood.leave_out = frozenset({(HM2, 1), (HM1, 1)})
+        read = await house.poll()
+
+    assert f"roof-{HM1}" not in read
+    assert not any(key.startswith("port_1_") for key in read[f"roof-{HM2}"].values)
+    assert not {"pv_power", "total_production"} & set(read[f"roof-{HM2}"].values)
+    assert read[f"roof-{HM2}"].quality is read["roof"].quality is Quality.PARTIAL
+    assert "pv_power" not in read["roof"].values
+    assert int(read["roof"].values["total_production"]) >= int(before["roof"].values["total_production"])
+
+
+async def test_after_a_day_a_missing_port_no_longer_hides_the_power_of_the_others() -> None:
+    async with roof() as (dtu, house):
+        await house.poll()
+        dtu.mood.leave_out = frozenset({(HM1, 1)})
+        house.now += 86400.0
+        read = await house.poll()
+
+    assert float(read["roof"].values["pv_power"]) > 0
+
+
+async def test_two_devices_with_one_serial_number_are_neither() -> None:
+    async with roof() as (dtu, house):
+        before = await house.poll()
+        dtu.mood.double = record(HM2, 1, power=9999, voltage=100, today=60_000, total=4_000_000_000, status=3)
+        read = await house.poll()
+
+    assert not any(key.startswith("port_1_") for key in read[f"roof-{HM2}"].values)
+    assert "port_2_pv_power" in read[f"roof-{HM2}"].values
+    assert "pv_power" not in read["roof"].values
+    gained = int(read["roof"].values["total_production"]) - int(before["roof"].values["total_production"])
+    assert 0 <= gained < 100
+
+
+async def test_an_inverter_that_is_not_heard_by_day_has_no_power_and_it_is_not_zero() -> None:
+    async with roof() as (dtu, house):
+        before = await house.poll()
+        dtu.mood.asleep = frozenset({HM4})
+        read = await house.poll()
+
+    asleep, awake = read[f"roof-{HM4}"].values, before[f"roof-{HM4}"].values
+    assert not quiet(read[f"roof-{HM4}"])
+    assert not {"temperature", "grid_voltage", "grid_frequency", "port_1_pv_voltage", "port_1_pv_current"} & set(asleep)
+    assert asleep["total_production"] == awake["total_production"]
+    assert asleep["today_production"] == awake["today_production"]
+
+
+async def test_at_night_there_is_no_power_and_the_day_is_kept() -> None:
+    evening = moment("2026-06-20", 18.0, PRAGUE)
+    async with roof(now=evening) as (_, house):
+        before = await house.poll()
+        house.now = moment("2026-06-20", 23.5, PRAGUE)
+        night = await house.poll()
+
+    assert night["roof"].values["pv_power"] == 0.0
+    assert night[f"roof-{HM2}"].values["pv_power"] == 0.0
+    assert night[f"roof-{HM2}"].values["operating_status"] == 0
+    assert int(night["roof"].values["today_production"]) >= int(before["roof"].values["today_production"]) > 0
+
+
+async def test_a_restart_at_night_has_devices_and_sums_at_once() -> None:
+    memory = Remembered()
+    async with roof(now=moment("2026-06-20", 18.0, PRAGUE), memory=memory) as (_, house):
+        evening = await house.poll()
+    async with roof(now=moment("2026-06-20", 23.5, PRAGUE), memory=memory) as (_, house):
+        night = await house.poll()
+        assert len(house.members) == 4
+
+    assert night["roof"].values["total_production"] == evening["roof"].values["total_production"]
+    assert night["roof"].values["today_production"] == evening["roof"].values["today_production"]
+
+
+async def test_two_dtus_each_count_their_own_over_a_restart() -> None:
+    memory = Remembered()
+    other = Roof(inverters=(("116199999999", (400, 400)),), serial="10f8ffffffff")
+    for _ in range(2):
+        async with Dtu(Plant(Roof(), NOON)) as first, Dtu(Plant(other, NOON)) as second:
+            houses = [House(first, memory=memory), House(second, memory=memory, device="shed")]
+            read = [await houses[0].poll(), await houses[1].poll()]
+            for house in houses:
+                await house.reader.close()
+
+        sums = [(name, snapshots[name].values["total_production"]) for snapshots, name in zip(read, ("roof", "shed"), strict=True)]
+        parts = [sum(int(one.values["total_production"]) for key, one in snapshots.items() if "-" in key) for snapshots in read]
+        assert [total for _, total in sums] == parts
+
+
+@pytest.mark.parametrize("said", [0, 1, 20, 41, 80, 255])
+async def test_a_wrong_byte_count_before_right_registers_does_not_matter(said: int) -> None:
+    async with roof() as (dtu, house):
+        dtu.mood.byte_count = said
+        read = await house.poll()
+
+    assert len(read) == 5
+    assert read["roof"].quality is Quality.GOOD
+
+
+@pytest.mark.parametrize("more", [-20, -1, 1, 20])
+async def test_another_number_of_registers_is_a_wrong_answer(more: int) -> None:
+    async with roof() as (dtu, house):
+        dtu.mood.registers = more
+        with pytest.raises(WrongAnswer, match="registers"):
+            await house.poll()
+
+
+@pytest.mark.parametrize("fault", ["other_transaction", "other_unit", "other_function"])
+async def test_what_answers_somebody_else_is_no_answer_to_us(fault: str) -> None:
+    async with roof(timeout_s=0.2) as (dtu, house):
+        setattr(dtu.mood, fault, True)
+        with pytest.raises(SourceError):
+            await house.poll()
+
+
+async def test_an_answer_that_ends_at_any_byte_gives_no_reading() -> None:
+    async with roof() as (dtu, house):
+        await house.poll()
+        dtu.mood.cut_closes = True
+        for length in range(FRAME):
+            dtu.mood.cut = length
+            with pytest.raises(SourceError):
+                await house.poll()
+        dtu.mood = Mood()
+        read = await house.poll()
+
+    assert read["roof"].quality is Quality.GOOD
+
+
+@pytest.mark.parametrize("fault", [{"silent": True}, {"cut": 0}, {"cut": 20}])
+async def test_silence_is_no_answer_and_names_the_dtu(fault: dict[str, Any]) -> None:
+    async with roof(timeout_s=0.2) as (dtu, house):
+        dtu.mood = Mood(**fault)
+        with pytest.raises(NoAnswer, match=f"127.0.0.1:{dtu.port}"):
+            await house.poll()
+
+
+async def test_nobody_there_is_unreachable() -> None:
+    async with roof() as (dtu, house):
+        await dtu.stop()
+        with pytest.raises(Unreachable, match=f"no connection to 127.0.0.1:{dtu.port}"):
+            await house.poll()
+
+
+async def test_an_exception_to_all_is_a_refusal() -> None:
+    async with roof() as (dtu, house):
+        dtu.mood.refuse_at = {0: 6}
+        with pytest.raises(Refused, match="busy") as refused:
+            await house.poll()
+
+    assert refused.value.status == 6
+
+
+async def test_without_its_serial_number_the_dtu_is_read_all_the_same() -> None:
+    async with roof() as (dtu, house):
+        dtu.mood.no_serial = True
+        read = await house.poll()
+        dtu.mood.no_serial = False
+        again = await house.poll()
+
+    assert "serial_no" not in read["roof"].values
+    assert read["roof"].quality is Quality.PARTIAL
+    assert float(read["roof"].values["pv_power"]) > 0
+    assert again["roof"].values["serial_no"] == "10f8a1b2c3d4"
+
+
+async def test_a_record_that_was_met_with_silence_once_is_asked_for_again() -> None:
+    async with roof(timeout_s=0.5, retries=1) as (dtu, house):
+        await house.poll()
+        dtu.mood.silent_at = frozenset({3})
+        asked = dtu.requests
+        polling = asyncio.create_task(house.poll())
+        await until(lambda: dtu.requests >= asked + 4)
+        dtu.mood = Mood()
+        read = await polling
+
+    assert read["roof"].quality is Quality.GOOD
+    assert dtu.most_at_once <= 2  # the one that was given up may not have been noticed by the other end
+
+
+async def test_a_poll_that_is_cancelled_leaves_nothing_for_the_next_one() -> None:
+    async with roof(period_s=1.0) as (dtu, house):
+        await house.poll()
+        dtu.mood.silent_at = frozenset({2})
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await house.poll()
+        dtu.mood = Mood()
+        read = await house.poll()
+
+    assert read["roof"].quality is Quality.GOOD
+
+
+async def test_a_dtu_that_hangs_is_back_with_the_first_poll_after_it_was_switched_off_and_on() -> None:
+    async with roof(timeout_s=0.2) as (dtu, house):
+        dtu.mood.hangs_below_s = 3600.0
+        await house.poll()
+        with pytest.raises(NoAnswer):
+            await house.poll()
+        dtu.mood.hangs_below_s = 0.0
+        with pytest.raises(NoAnswer):
+            await house.poll()
+        dtu.restart()
+        read = await house.poll()
+
+    assert len(read) == 5
+
+
+async def test_a_fault_is_told_once_and_its_end_once() -> None:
+    with structlog.testing.capture_logs() as logs:
+        async with roof() as (dtu, house):
+            await house.poll()
+            dtu.mood.leave_out = frozenset({(HM1, 1)})
+            for _ in range(3):
+                await house.poll()
+            dtu.mood = Mood()
+            for _ in range(2):
+                await house.poll()
+
+    told = [line["event"] for line in logs if line.get("device") == "roof"]
+    assert told == ["not all of it was read", "all of it is read again"]
+
+
+async def test_a_hot_inverter_is_told_once_and_again_after_it_has_cooled_down() -> None:
+    with structlog.testing.capture_logs() as logs:
+        async with roof(now=moment("2026-06-20", 7.0, PRAGUE), wishes=Wishes(hot=30.0)) as (_, house):
+            for hour in (7.0, 12.0, 12.5, 19.5):
+                house.now = moment("2026-06-20", hour, PRAGUE)
+                await house.poll()
+
+    told = [line["event"] for line in logs if line.get("inverter") == HM4]
+    assert told == ["hot", "cool again"]
+
+
+async def test_limit_and_switch_reach_the_inverters_and_are_said_as_they_were_taken() -> None:
+    async with roof() as (dtu, house):
+        before = await house.poll()
+        assert not {"power_limit", "production"} & set(before["roof"].values)
+        assert await house.reader.write("power_limit", 30) == 30
+        limited = await house.poll()
+        assert await house.reader.write("production", 0) == 0
+        off = await house.poll()
+        assert await house.reader.write("production", 1) == 1
+
+    assert dtu.writes == [(0xC001, 30), (0xC000, 0), (0xC000, 0xFF00)]
+    assert limited["roof"].values["power_limit"] == 30
+    assert 0 < float(limited["roof"].values["pv_power"]) < float(before["roof"].values["pv_power"])
+    assert (off["roof"].values["production"], off["roof"].values["pv_power"]) == (0, 0.0)
+
+
+async def test_a_write_that_is_refused_changes_nothing_and_says_so() -> None:
+    async with roof() as (dtu, house):
+        await house.poll()
+        dtu.mood.refuse_writes = True
+        with pytest.raises(Refused):
+            await house.reader.write("power_limit", 50)
+        with pytest.raises(Refused, match="10 %"):
+            await house.reader.write("power_limit", 5)  # an MI inverter is among them
+        read = await house.poll()
+
+    assert "power_limit" not in read["roof"].values
+    assert dtu.writes == []
+
+
+async def test_a_polled_dtu_that_was_cut_off_is_back_and_its_writes_go_through_the_source() -> None:
+    heard: list[Snapshot] = []
+    async with roof(period_s=0.2, timeout_s=5.0) as (dtu, house):
+        source = PolledSource("roof", house.reader, heard.append, period_s=0.2, timeout_s=house.reader.longest_s)
+        assert isinstance(house.reader, FieldWriter)
+        running = asyncio.create_task(source.run())
+        try:
+            await until(lambda: source.online is True)
+            assert await source.write("power_limit", 60) == 60
+            await dtu.stop()
+            await until(lambda: source.online is False)
+            heard.clear()
+            await dtu.start()
+            await until(lambda: source.online is True and len(heard) >= 5)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    assert source.trouble == ""
+    assert {snapshot.device for snapshot in heard} == {"roof", *(f"roof-{serial}" for serial in (HM4, MI2, HM2, HM1))}
+
+
+async def until(condition: Any, seconds: float = 30.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.01)
+
+
+async def test_the_figures_of_polls_count_successes_and_failures_by_kind() -> None:
+    async with roof() as (dtu, house):
+        await house.poll()
+        dtu.mood.refuse_at = {0: 6}
+        with pytest.raises(Refused):
+            await house.poll()
+
+    figures = house.reader.figures
+    assert (figures.queries, figures.errors) == (2, {"Refused": 1})
+    assert figures.last_success == NOON
+    assert figures.last_error_time == NOON + 60.0
+    assert sum(figures.durations) == 1
