@@ -17,7 +17,7 @@ from ohmstead.control.arbiter import Arbiter
 from ohmstead.control.desk import Answer, Desk
 from ohmstead.control.dispatch import Actuator
 from ohmstead.control.entrance import Entrance
-from ohmstead.control.guarded import GuardedActuator
+from ohmstead.control.guarded import MOST_FIGHTS, GuardedActuator
 from ohmstead.control.operator import GridInput
 from ohmstead.control.plan.model import Wish
 from ohmstead.control.planned import PlanAuthor
@@ -72,6 +72,7 @@ def batteries(config: Config, known: Mapping[str, Mapping[str, Target]]) -> dict
             heartbeat_s=section.grid.heartbeat,
             failsafe_w=round(section.grid.failsafe or 0.0),
             result_s=_RESULT_S,
+            fights=3 if chosen.via.topic is None else MOST_FIGHTS - 1,  # the guard's last time is the end of it
             burst=section.burst,
             refill_s=section.refill,
         )
@@ -199,10 +200,11 @@ class Batteries:
                 judge.node_says(event.device, str(event.detail.get("control")), value if isinstance(value, int) else None, event.time)
 
     def guard_ended(self, device: str, control: str, reason: str, time: float) -> bool:
-        """The gateway's own guard took a control from whoever held it, at `time` (UTC); False: it is none of the arbiter's."""
+        """The gateway's own guard took a control from whoever held it, or put right what somebody else wrote, at `time` (UTC); False: it
+        is none of the arbiter's."""
         if device not in self._found or control not in self._found[device].targets:
             return False
-        log.warning("taken by the guard", device=device, control=control, reason=reason)
+        log.warning("the guard", device=device, control=control, reason=reason)
         self.arbiter.node_says(device, control, None, time)
         return True
 

@@ -285,7 +285,7 @@ def test_what_a_node_took_back_is_commanded_again_but_not_for_ever(tmp_path: Pat
                 await house.passes(10)
                 house.arbiter.node_says("growatt", "charge", None, house.wall)
                 await house.settled()
-            assert len([raw for _, raw, _ in house.hand.writes if raw == 60]) == 3
+            assert len([raw for _, raw, _ in house.hand.writes if raw == 60]) == 2, "the guard's third is the last"
             assert house.arbiter.status("growatt").controls["charge"].clamp == "external"
 
     run(story())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,11 +13,38 @@ from ohmcore.records import State
 from ohmcore.standing import Device
 from ohmstead.batteries import Batteries, targets_of
 from ohmstead.clock import Clock
+from ohmstead.control.guarded import GuardedActuator, watches
+from ohmstead.readings import Quality, Snapshot
 from ohmstead.store.protocol import StoreError
 from ohmstead.store.sqlite import SqliteStore
 from ohmstead.store.trail import Trail
 from tests.publishing import Recorder
-from tests.unit.battery_house import HOME, START, Hand, configuration
+from tests.unit.battery_house import HOME, LIVE, START, Hand, configuration
+from tests.unit.test_guarded import Inverter as Plain
+from tests.unit.test_guarded import Put
+
+
+class Inverter(Plain):
+    """As that one; remembers what was written since it was asked last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._wrote: list[tuple[int, int]] = []
+
+    async def put(self, wanted: Mapping[int, int], *, ends: bool = False) -> Put:
+        before = dict(self.registers)
+        put = await super().put(wanted, ends=ends)
+        self._wrote += [(at, word) for at, word in wanted.items() if before[at] != word]
+        return put
+
+    def wrote(self, address: int, word: int) -> bool:
+        wrote, self._wrote = self._wrote, []
+        return (address, word) in wrote
+
+
+def connected(recorder: Recorder) -> Recorder:
+    recorder.connect()
+    return recorder
 
 
 class NoRoom:
@@ -111,6 +138,65 @@ def test_a_stop_is_obeyed_below_even_while_the_audit_cannot_be_kept(tmp_path: Pa
 
         await until(stopped)
         assert [sent[:2] for sent in broker.take()] == [("ohm/test/node/cellar/stop", "1")], "and once more when it is on record"
+        await home.close()
+        await asyncio.wait_for(running, 20)
+        store.close()
+
+    asyncio.run(story())
+
+
+def test_a_rival_is_fought_by_guard_and_arbiter_together_three_times_and_no_more(tmp_path: Path) -> None:
+    config, now = configuration(tmp_path, HOME), [START]
+    clock = Clock(lambda: 1_768_000_000.0 + now[0] - START, lambda: now[0])
+    known = {"growatt": targets_of(config, "growatt")}
+    inverter, owners = Inverter(), dict[str, Batteries]()
+
+    def ended(device: str, control: str, reason: str, time: float) -> None:
+        owners["home"].guard_ended(device, control, reason, time)
+
+    guard = GuardedActuator(
+        "growatt",
+        known["growatt"],
+        watches(config.profile("growatt"), config.limit_ends("growatt"), config.periods("growatt")),
+        inverter,
+        ended,
+        mono=clock.mono,
+        wall=clock.wall,
+    )
+
+    async def story() -> None:
+        store = SqliteStore(tmp_path / "ohm.db")
+        home = Batteries(
+            config, known, {"growatt": guard}, store.trail, connected(Recorder()), lambda device: True, lambda wall, watts: [], clock
+        )
+        owners["home"] = home
+        running = asyncio.create_task(home.run())
+        await home.start()
+
+        async def passes(seconds: int) -> None:
+            for _ in range(seconds):
+                now[0] += 1
+                snapshot = Snapshot("growatt", "live", clock.wall(), Quality.GOOD, LIVE)
+                guard.take(snapshot)
+                home.take(snapshot)
+                home.tick(now[0])
+                await guard.step()
+                await asyncio.sleep(0.002)
+
+        await passes(5)
+        home.arbiter.feed("growatt", events.wish("loxone", "charge", 60, 1, 86_000_000))
+        await until(lambda: inverter.registers[1102] == 1)
+        rewritten = 0
+        for _ in range(10):
+            await passes(2)
+            inverter.wrote(1102, 1)
+            inverter.registers[1102] = 0
+            await passes(65)
+            rewritten += inverter.wrote(1102, 1)
+        assert rewritten == 3
+        await passes(200)
+        assert inverter.registers[1102] == 0
+        assert home.arbiter.status("growatt").controls["charge"].clamp == "external"
         await home.close()
         await asyncio.wait_for(running, 20)
         store.close()

@@ -27,6 +27,9 @@ from ohmstead.readings import Snapshot
 from ohmstead.units import Bounds
 
 MOST_FIGHTS = 3
+EXTERNAL = "external"
+"""The reason that is told each time when somebody else has written: it was put right, the last time by taking it back."""
+
 LOOK_S = 60.0
 """How often what is in force is looked at."""
 
@@ -101,7 +104,8 @@ class _Homeward:
 
 
 class GuardedActuator:
-    """`targets` are the controls of the device. `run` until cancelled; `take` gets the readings; `ended` is told what was taken from whom.
+    """`targets` are the controls of the device. `run` until cancelled; `take` gets the readings; `ended` is told what was taken from whom,
+    and of each time that somebody else wrote.
 
     `again_s` is the pause after a first failure, in seconds; it grows by half each time.
     """
@@ -301,7 +305,7 @@ class GuardedActuator:
             if held.fights >= MOST_FIGHTS:
                 self._held.pop(name, None)
                 self._take_home(name)
-                self._ended(self._device, name, "external", self._wall())
+            self._ended(self._device, name, EXTERNAL, self._wall())
 
 
 def watches(profile: Profile, ends: Mapping[str, Bounds], periods: Mapping[str, float]) -> list[Watch]:

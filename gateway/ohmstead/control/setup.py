@@ -37,7 +37,8 @@ AUTHORS = (
 class Rules:
     """What this home lets be settled about all its batteries; seconds and W.
 
-    `heartbeat_s` 0: there is no network operator's box. `result_s`: how long a result is waited for.
+    `heartbeat_s` 0: there is no network operator's box. `result_s`: how long a result is waited for. `fights`: how often a rival's value
+    is written over.
     """
 
     lease_s: float = 3600.0
@@ -46,6 +47,7 @@ class Rules:
     heartbeat_s: float = 0.0
     failsafe_w: int = 0
     result_s: float = 40.0
+    fights: int = 3
     burst: int = 60
     refill_s: float = 2.0
 
@@ -154,6 +156,7 @@ def battery(
         burst=rules.burst,
         refill_ms=round(rules.refill_s * 1000),
         result_ms=round(rules.result_s * 1000),
+        fights=rules.fights,
         read_only=read_only,
     )
     shown = {name: (profile.controls[name].shown, profile.points[profile.controls[name].point].scale) for name in names}
