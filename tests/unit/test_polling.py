@@ -204,3 +204,18 @@ def test_the_breaker_opens_tries_and_closes() -> None:
 def test_every_error_of_a_source_has_a_counter() -> None:
     kinds = [SourceError, *SourceError.__subclasses__()]
     assert {kind.counter for kind in kinds} <= {"no_answer", "wrong", "exception"}
+
+
+async def test_how_a_field_stands_is_known_where_the_reader_knows_it() -> None:
+    class Holding(Writing):
+        async def held(self, field: str) -> int | None:
+            if field == "broken":
+                raise NoAnswer("silent")
+            return {"limit": 50}.get(field)
+
+    async with Life(Holding(Quality.GOOD)) as life:
+        await asyncio.sleep(0)
+        assert [await life.source.held(field) for field in ("limit", "other", "broken")] == [50, None, None]
+    async with Life(Writing(Quality.GOOD)) as life:
+        await asyncio.sleep(0)
+        assert await life.source.held("limit") is None

@@ -104,6 +104,10 @@ class FieldWriter(Protocol):
         """Writes, and returns what it reads back as; nothing is written that reads so already. Raises SourceError."""
         ...
 
+    async def held(self, field: str) -> int | None:
+        """What it reads as now; None where nobody knows."""
+        ...
+
 
 class FieldActuator:
     """By the name that a device's reader has for it."""
@@ -112,8 +116,7 @@ class FieldActuator:
         self._source = source
 
     async def holds(self, target: Target, raw: int) -> bool:
-        """Never known here: the reader looks before it writes."""
-        return False
+        return await self._source.held(str(target.field)) == raw
 
     async def write(self, target: Target, raw: int, entry: int | str, lease_s: float = 0.0) -> Outcome:
         if lease_s:

@@ -118,6 +118,14 @@ class LuxtronikReader:
                     break
             return held
 
+    async def held(self, field: str) -> int | None:
+        """How a parameter stands now; None for what is none. Raises Unreachable, NoAnswer or WrongAnswer."""
+        chosen = _entry_of(field)
+        if chosen.block != "P":
+            return None
+        async with connected(self._endpoint) as conversation:
+            return await self._parameter(conversation, chosen)
+
     async def _parameter(self, conversation: Conversation, chosen: Entry) -> int:
         parameters = await conversation.block(PARAMETERS)
         if chosen.number >= len(parameters):

@@ -82,6 +82,15 @@ class FieldWriter(Protocol):
 
 
 @runtime_checkable
+class FieldHolder(Protocol):
+    """A reader that can say at once how a field stands."""
+
+    async def held(self, field: str) -> int | None:
+        """What the device calls `field`, raw, as it reads now; None where it has no such thing. Raises SourceError."""
+        ...
+
+
+@runtime_checkable
 class Dumper(Protocol):
     """A reader that can show what the other end says as it says it, for support."""
 
@@ -167,6 +176,16 @@ class PolledSource:
                 raise NoAnswer(f"no answer to a write within {self._timeout_s:g} s") from None
         self.poll_soon()
         return read_back
+
+    async def held(self, field: str) -> int | None:
+        """What the device calls `field`, as it reads now; None where nobody knows."""
+        if not isinstance(self.reader, FieldHolder):
+            return None
+        try:
+            async with self._order, asyncio.timeout(self._timeout_s):
+                return await self.reader.held(field)
+        except (TimeoutError, SourceError):
+            return None
 
     async def _poll(self) -> float | None:
         """One poll; the seconds until the next attempt if it failed, None if it did not."""
