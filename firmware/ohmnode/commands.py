@@ -50,7 +50,8 @@ class Commands:
         if guard is not None:
             guard.answer = self.result
             self.system["reset"] = guard.reset
-        self._ids: "list[int | str]" = []
+        self._ids: "list[int | str | None]" = [None] * _IDS
+        self._place = 0
         self.last = self._reserved = self._stored()
         self._stored_at: "int | None" = None
         self._turns = 0
@@ -130,9 +131,8 @@ class Commands:
             self._reserved = reserved
             self._stored_at = now
         self.last = counter
-        self._ids.append(identity)
-        if len(self._ids) > _IDS:
-            del self._ids[0]
+        self._ids[self._place] = identity
+        self._place = (self._place + 1) % _IDS
         return True
 
     def _stored(self) -> int:

@@ -93,13 +93,14 @@ class Node:
     def _transfer(self, kind: str, message: bytes) -> None:
         try:
             if self._transfers is None and self._commands is not None:
-                from ohmnode.transfer import Transfers  # memory that is spent by whoever gets one
+                from ohmnode.transfer import Transfers
 
+                overlay.lay("transfers")  # memory that is spent by whoever gets one
                 self._transfers = Transfers(
                     self._hal, self._outbox, self._commands, self._root, self._update_key, self._life.slot, self.leave
                 )
-                overlay.room(overlay.SPARE)
             if self._transfers is not None:
+                overlay.lay("incoming", overlay.SPARE)
                 self._transfers.take(kind, message)
         except MemoryError:  # whoever sends it sends it again
             self.pause()
@@ -109,6 +110,9 @@ class Node:
         """What is coming down goes on with the next offer of it, from where it is."""
         if self._transfers is not None and self._transfers.pause():
             self._transfers = None
+            overlay.lift("incoming")
+            overlay.lift("finish")
+            overlay.lift("transfers")
 
     async def run(self) -> "int | str":
         """Until it is to be left, see `leave`; or an exit code where the machine has somebody to give up to."""
@@ -181,7 +185,7 @@ class Node:
             now = self._outbox.uptime_ms()
             self._outbox.tend()
             if self._transfers is not None and self._transfers.idle():
-                self._transfers = None
+                self.pause()
             if self._commands is not None:
                 self._commands.rest()
             try:

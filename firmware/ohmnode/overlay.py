@@ -10,28 +10,36 @@ import sys
 from ohmcore import const
 from ohmnode import LINKED
 
-SPARE = const(4096)  # bytes that what can wait leaves to what cannot
+_TIDY_BYTES = const(2048)
+_PIECE = const(640)  # bytes: the largest of what a task allocates in one piece while it runs
+SPARE = const(6)  # so many pieces what can wait leaves to what cannot
 
 
 def lay(name: str, spare: int = 0) -> None:
-    """From now on the methods are there. MemoryError where there is no room for them, or less than `spare` bytes beside them; then nothing
-    has changed.
+    """From now on the methods are there. MemoryError where there is no room for them and `spare` pieces beside them; then nothing has
+    changed.
     """
-    if LINKED and name not in sys.modules:
+    if not LINKED or name in sys.modules:
+        return
+    # What comes fills the holes from below, and leaves none between what stays of it.
+    gc.collect()
+    before = gc.threshold()
+    gc.threshold(_TIDY_BYTES)
+    try:
         __import__(name)
-        try:
-            room(spare)
-        except MemoryError:
-            lift(name)
-            raise
+        room(spare)
+    except MemoryError:
+        lift(name)
+        raise
+    finally:
+        gc.threshold(before)
 
 
 def room(spare: int) -> None:
-    """MemoryError where less than that is free."""
-    if LINKED and gc.mem_free() < spare:
-        gc.collect()
-        if gc.mem_free() < spare:
-            raise MemoryError
+    """MemoryError where there is no room for so many pieces."""
+    if LINKED:
+        pieces = [bytearray(_PIECE) for _ in range(spare)]
+        del pieces
 
 
 def lift(name: str) -> None:

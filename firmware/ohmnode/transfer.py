@@ -11,8 +11,7 @@ from ohmcore import const
 from ohmcore.errors import FrameError, PackError
 from ohmcore.frames import array, fields, integer
 from ohmcore.pack import unpack
-from ohmnode import configuration
-from ohmnode.digest import digest_of
+from ohmnode import overlay
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -153,10 +152,14 @@ class Transfers:
         self._tell(self._identity, self._kind, "receiving", "")
         if self._offset == self._total:
             self._close()
+            overlay.lay("finish")
             self._task = asyncio.create_task(self._finish(self._kind))
 
     async def _finish(self, kind: str) -> None:
         """Everything is there: what it is worth is found out in pieces, so that nothing else has to wait."""
+        from ohmnode import configuration
+
+        overlay.lift("incoming")
         outcome = ""
         reason = "no memory"
         for _ in range(_TRIES):
@@ -184,6 +187,8 @@ class Transfers:
 
     async def _refusal(self, kind: str) -> str:
         """Why the file is not to be used; empty: it is, and an update has been installed."""
+        from ohmnode.digest import digest_of
+
         path = self._path()
         if await digest_of(path, 0, self._total) != self._digest:
             return "damaged on the way"
@@ -197,6 +202,7 @@ class Transfers:
                 return ""
         from ohmnode import update
 
+        overlay.room(overlay.SPARE)
         return await update.install(self._hal, path, self._total, self._update_key or b"")
 
     def _drop(self, reason: str) -> None:

@@ -29,7 +29,7 @@ TARGET = REPOSITORY / "build" / "node-image"
 # File → the modules in it, or single globals (module:name). `node` is loaded at the start, with all that these modules import at their
 # top. What is imported within functions only is loaded then: a file of its own for each module, or what the other rows say.
 PARTS: dict[str, tuple[str, ...]] = {
-    "node": ("ohmnode.start", "ohmnode.flash"),
+    "node": ("ohmnode.start", "ohmnode.flash", "ohmnode.transfer"),
     "wires": ("ohmnode.line", "ohmnode.session", "umqtt.simple"),
     "commands": (*("ohmcore.seal", "ohmnode.commands", "ohmcore.frames:fields", "ohmcore.frames:array"),),
     "control": ("ohmcore.limits", "ohmnode.writes", "ohmnode.keep", "ohmnode.leases", "ohmnode.guard"),
@@ -40,7 +40,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "hosts": ("hal.names",),
 }
 # Needed for a moment and given back: they are forgotten as soon as they are loaded, and live as long as somebody uses what is in them.
-FLEETING = ("check", "configuration", "digest", "hosts", "proof", "resolver", "secure", "slots", "thinning", "transfer", "unpack", "update")
+FLEETING = ("check", "configuration", "digest", "hosts", "proof", "resolver", "secure", "slots", "thinning", "unpack", "update")
 # File → class (or module) → what of it is in memory only while the file lies over it (`ohmnode/overlay.py`).
 OVERLAYS = {
     "begin": {
@@ -107,6 +107,15 @@ OVERLAYS = {
     },
     "flash": {
         "ohmnode.flash:Flash": "*",
+    },
+    "incoming": {
+        "ohmnode.transfer:Transfers": "take _offer _begin _chunk _progress",
+    },
+    "finish": {
+        "ohmnode.transfer:Transfers": "_finish _refusal",
+    },
+    "transfers": {
+        "ohmnode.transfer:Transfers": "*",
     },
     "leave": {
         "ohmnode.node:Node": "_end",
