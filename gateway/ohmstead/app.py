@@ -309,6 +309,7 @@ class Gateway:
         self._known: dict[str, dict[str, Value]] = {}
         for latest in self.store.latest():
             self._known.setdefault(latest.device, {})[latest.point] = latest.value
+        claims: dict[str, str] = {}
         return {
             device: device_outlets(
                 self.config,
@@ -317,6 +318,7 @@ class Gateway:
                 self.entrance.request,
                 period_s=min(self.periods[device].values()),
                 known=self._known.get(device),
+                claims=claims,
             )
             for device in self.config.devices
         }

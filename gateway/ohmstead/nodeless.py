@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from ohmstead.clock import Clock
+from ohmstead.config.device import DeviceConfig
+from ohmstead.config.hoymiles import Hoymiles, serial_number
 from ohmstead.config.luxtronik import LuxtronikDevice
 from ohmstead.config.model import Config
 from ohmstead.config.shelly import ShellyDevice
@@ -28,6 +30,9 @@ from ohmstead.store.protocol import Store
 
 if TYPE_CHECKING:
     from ohmstead.weather import WeatherForecast
+
+if TYPE_CHECKING:
+    from ohmstead.sources.hoymiles import HoymilesReader
 
 Source = ModbusSource | GrowattMqtt | PolledSource
 
@@ -119,6 +124,9 @@ def _reader(device: str, decoder: Decoder, around: Surroundings, period_s: float
         return _shelly(device, chosen, around, period_s), min(period_s, _LONGEST_POLL_S)
     if isinstance(chosen, VicareDevice):
         return _vicare(device, chosen, around, period_s), _LONGEST_CLOUD_POLL_S
+    if around.config.profile(device).reader == "hoymiles":
+        dtu = _hoymiles(device, around, period_s)
+        return dtu, dtu.longest_s
     if around.config.profile(device).reader == "sunspec":
         return _sunspec(device, around, period_s), _LONGEST_POLL_S  # its first poll has to find out what there is
     raise NotImplementedError(around.config.profile(device).reader)
@@ -215,4 +223,27 @@ def _sunspec(device: str, around: Surroundings, period_s: float) -> Reader:
         wanted=lambda profile: fulfilled(around.config.devices[device].points, profile),
         wall=around.clock.wall,
         mono=around.clock.mono,
+    )
+
+
+def _hoymiles(device: str, around: Surroundings, period_s: float) -> HoymilesReader:
+    from ohmstead.profiles import library
+    from ohmstead.sources.hoymiles import HoymilesReader, Wishes
+    from ohmstead.sources.hoymiles_line import Endpoint as Dtu
+
+    config = around.config
+    chosen = config.devices[device]
+    said = chosen.hoymiles if isinstance(chosen, DeviceConfig) else Hoymiles()
+    return HoymilesReader(
+        device,
+        Dtu(*_endpoint(config, device)),
+        config.profile(device),
+        library.load("hoymiles-inverter"),
+        around.adopt,
+        around.memory,
+        zone=config.zone,
+        period_s=period_s,
+        wishes=Wishes(frozenset(serial_number(serial) for serial in chosen.exclude), said.names, said.reset_hour, said.hot_above),
+        shaped=lambda profile: fulfilled(chosen.points, profile),
+        wall=around.clock.wall,
     )

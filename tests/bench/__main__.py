@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import psutil
 
-from tests.bench import decisions, gateway, guard, ingest_rate, latency, loxone, node, node_bus, plan
+from tests.bench import decisions, gateway, guard, house, ingest_rate, latency, loxone, node, node_bus, plan
 from tests.bench.figures import Figure, table
 
 PARTS: dict[str, Callable[[bool], list[Figure]]] = {
@@ -21,6 +21,7 @@ PARTS: dict[str, Callable[[bool], list[Figure]]] = {
     "node-bus": node_bus.measure,
     "guard": guard.measure,
     "gateway": gateway.measure,
+    "house": house.measure,
     "ingest": ingest_rate.measure,
     "latency": latency.measure,
     "plan": plan.measure,

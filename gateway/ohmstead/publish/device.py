@@ -7,14 +7,17 @@ and natively comes only what the contract lacks (for `json`: the controls and th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from ohmstead.config.device import DeviceConfig
+from ohmstead.config.hoymiles import Hoymiles
 from ohmstead.config.model import Config
 from ohmstead.control.arbitration import Arbitration
 from ohmstead.control.topics import Request
 from ohmstead.messages import Messenger
+from ohmstead.profiles import library
 from ohmstead.profiles.model import Profile
 from ohmstead.publish.alerts import Alerts, Noted
 from ohmstead.publish.announcement import Discovery
@@ -29,6 +32,9 @@ from ohmstead.publish.retired import RetiredDevices
 from ohmstead.publish.values import DeviceValues, online_topic
 from ohmstead.readings import Value
 from ohmstead.roster import Roster
+
+if TYPE_CHECKING:
+    from ohmstead.publish.hoymiles import HoymilesJson
 
 
 class DeviceOutlets(NamedTuple):
@@ -46,17 +52,30 @@ class DeviceOutlets(NamedTuple):
 
 
 def device_outlets(
-    config: Config, device: str, messenger: Messenger, request: Request, *, period_s: float, known: Mapping[str, Value] | None = None
+    config: Config,
+    device: str,
+    messenger: Messenger,
+    request: Request,
+    *,
+    period_s: float,
+    known: Mapping[str, Value] | None = None,
+    claims: MutableMapping[str, str] | None = None,
 ) -> DeviceOutlets:
     """The publishers of one device, not yet started.
 
     `period_s` is the period of its fastest poll group here. `known` are its values as the store has them: the contracts' topics carry
-    the serial number, which is read once an hour.
+    the serial number, which is read once an hour. `claims` are shared by all devices: which of them speaks for a serial number on topics
+    that say nothing but that.
     """
     values = DeviceValues(config.site, device, config.profile(device), messenger, period_s, values=config.publish.values)
     settings = config.home_assistant
     discovery = Discovery(settings.prefix, settings.birth_topic, settings.grace) if settings.enabled else None
-    contract = _contract(config, device, messenger, request, discovery if settings.entities != "native" else None, known)
+    by_contract = discovery if settings.entities != "native" else None
+    contract: MtecState | MtecJson | HoymilesJson | None
+    if config.profile(device).reader == "hoymiles":
+        contract = _hoymiles(config, device, messenger, by_contract, known, claims)
+    else:
+        contract = _contract(config, device, messenger, request, by_contract, known)
     outlets: list[Outlet] = [values]
     if contract is not None:
         outlets.append(contract)
@@ -127,20 +146,51 @@ def _contract(
     return None
 
 
+def _hoymiles(
+    config: Config,
+    device: str,
+    messenger: Messenger,
+    discovery: Discovery | None,
+    known: Mapping[str, Value] | None,
+    claims: MutableMapping[str, str] | None,
+) -> HoymilesJson | None:
+    """The topics of hoymiles-mqtt, which name a plant by its serial numbers alone."""
+    if config.devices[device].contract != "json":
+        return None
+    from ohmstead.publish.hoymiles import HoymilesJson
+    from ohmstead.publish.hoymiles_discovery import Wanted
+
+    chosen = config.devices[device]
+    said = chosen.hoymiles if isinstance(chosen, DeviceConfig) else Hoymiles()
+    wanted = Wanted(
+        round(said.expire_after),
+        None if said.inverter_entities is None else frozenset(said.inverter_entities),
+        None if said.port_entities is None else frozenset(said.port_entities),
+        {str(entity): factor for entity, factor in said.multipliers.items()},
+        said.names,
+    )
+    period_s = min(config.periods(device).values())
+    model = library.load("hoymiles-inverter")
+    profile = config.profile(device)
+    return HoymilesJson(device, profile, model, messenger, discovery, period_s=period_s, wanted=wanted, known=known, claims=claims)
+
+
 def _native(
     config: Config,
     device: str,
     messenger: Messenger,
     discovery: Discovery,
-    contract: MtecState | MtecJson | None,
+    contract: MtecState | MtecJson | HoymilesJson | None,
     known: Mapping[str, Value] | None,
 ) -> HomeAssistantDevice:
     profile, chosen = config.profile(device), config.devices[device]
     covered: frozenset[str] | None = None
     name = chosen.name or profile.name
+    shares_serial = False
     if contract is not None and config.home_assistant.entities == "contract":
         covered = contract.covers
         name = profile.contracts[str(chosen.contract)].device_name or name
+        shares_serial = profile.reader == "registers"
     return HomeAssistantDevice(
         config.site,
         device,
@@ -149,7 +199,7 @@ def _native(
         messenger,
         discovery,
         covered=covered or (),
-        shares_serial=covered is not None,
+        shares_serial=shares_serial,
         read_only=chosen.read_only,
         limits={control: config.raw_limits(device, control) for control in profile.controls},
         known=known,

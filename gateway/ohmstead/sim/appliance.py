@@ -23,6 +23,7 @@ from .broker import STAND_IN, LocalBroker
 from .children import Child, free_port, wait_for_port
 from .day import House, start_of
 from .inverter import PhysicalInverter
+from .neighbours import Neighbours
 from .node import node_process, why_none
 from .rtu import Line
 from .station import Station
@@ -40,7 +41,7 @@ _SWITCH_INTERVAL = 0.0005
 """Seconds a thread of this process may keep the serial line's from its next byte; Python's own 5 ms are five characters."""
 
 _OHMSTEAD_YAML = """\
-# Made by the demo: inverters on two RS485 lines of a node, another one on Modbus TCP.
+# Made by the demo: inverters on two RS485 lines of a node, another one on Modbus TCP, and whatever else a house has on its network.
 site: {site}
 timezone: Europe/Prague
 mqtt: {{url: mqtt://{broker}}}
@@ -171,6 +172,9 @@ class Appliance:
             self._say(f"inverter   M-TEC on RS485, {BAUD} baud, unit {mtec.UNIT_RTU}; its day is {day}")
             self._say(f"inverter   Growatt SPH on the node's second RS485, {BAUD} baud, unit {growatt.UNIT}, with a battery of 10 kWh")
         self._say(f"inverter   {'another ' if self.node_runs else ''}M-TEC on Modbus TCP, port {self.tcp.port}, unit {mtec.UNIT_TCP}")
+        self.neighbours = self._parts.enter_context(Neighbours(plan.date, plan.hour, speed=plan.speed, seed=plan.seed))
+        for name, known in self.neighbours.known.items():
+            self._say(f"{name:10} {known.title}, port {known.endpoint.port}")
 
     def _configuration(self) -> str:
         over_tcp = f"tcp://127.0.0.1:{self.tcp.port}"
@@ -186,6 +190,7 @@ class Appliance:
         if self.node_runs:
             via = f"via: {NODE}/{BATTERY}, every: {_EVERY_OF_BATTERY}, limits: {{soc: {FLOOR}..95 %}}"
             lines.append(f"  {BATTERY}: {{profile: growatt-sph, {via}, rated: 5 kW}}")
+        lines += self.neighbours.configuration()
         return _OHMSTEAD_YAML.format(
             site=SITE,
             broker=f"{self.broker.host}:{self.broker.port}",

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from typing import Any, Protocol
 
 from msgpack import unpackb  # type: ignore[import-untyped] # it comes without types
@@ -67,6 +68,15 @@ class Chain:
         self._verdict(
             f"all {len(GROUPS)} M-TEC groups arrive as JSON", not missing, f"missing {missing}" if missing else f"{values} values"
         )
+
+    def neighbours_answer(self) -> None:
+        """One value of each device on the network, where it belongs."""
+        for name, neighbour in self._appliance.neighbours.known.items():
+            topic = f"ohm/{SITE}/device/{name}/{neighbour.point}"
+            came = self._until(partial(self._listener.last, topic), 15)
+            said = (self._listener.last(topic) or b"nothing").decode()
+            here = bool(came) and neighbour.low <= float(said) <= neighbour.high
+            self._verdict(f"{neighbour.title} is read", here, f"{name} {neighbour.point} {said}")
 
     def consumption_is_consistent(self) -> None:
         heard = [json.loads(message.payload) for message in self._listener.all(f"{self._contract_root}/now-base")]

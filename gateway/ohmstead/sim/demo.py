@@ -29,7 +29,7 @@ def run(plan: Plan, say: Callable[[str], None]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: asked_to_end.set())
     began = time.monotonic()
-    say("ohmstead: the whole appliance on this machine. The inverters are simulated, all else is real.\n")
+    say("ohmstead: the whole appliance on this machine. What a home has is simulated, all else is real.\n")
     try:
         with Appliance(plan, say) as appliance:
             appliance.wait_until_ready()
@@ -46,7 +46,7 @@ def run(plan: Plan, say: Callable[[str], None]) -> int:
 
 def story(plan: Plan, say: Callable[[str], None]) -> int:
     """A discharge, a dead gateway, an empty battery, an emergency stop: each told, each seen on the bus. 0 when all of it held, else 1."""
-    say("ohmstead: who looks after the battery when everything else is dead. The inverters are simulated, all else is real.\n")
+    say("ohmstead: who looks after the battery when everything else is dead. What a home has is simulated, all else is real.\n")
 
     def tell(appliance: Appliance, verdict: smoke.Verdicts, _began: float) -> None:
         if not appliance.node_runs:

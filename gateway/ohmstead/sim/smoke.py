@@ -79,6 +79,7 @@ def _chain(appliance: Appliance, verdict: Verdicts, began: float) -> None:
             Story(appliance, listener, verdict, lambda _: None, deadline).in_short()  # the other inverter's groups come in meanwhile
             miniserver.commands_a_charge()
         chain.every_group_arrives()
+        chain.neighbours_answer()
         chain.consumption_is_consistent()
         chain.home_assistant_finds_it()
         chain.commands_are_kept_to_their_range()
