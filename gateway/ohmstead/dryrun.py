@@ -66,7 +66,7 @@ def harmless(config: Config, folder: Path) -> Config:
 def _harmless(device: Device, name: str, config: Config, folder: Path) -> Device:
     update: dict[str, object] = {"read_only": True}
     if isinstance(device, VicareDevice):
-        update["token_file"] = _lent_token(device.token_path(name, config.store.path), folder / f"vicare-{name}.json")
+        update["token_path"] = _lent_token(device.token_kept(name, config.store.path), folder / f"vicare-{name}.json")
     return device.model_copy(update=update)
 
 

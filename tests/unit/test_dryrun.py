@@ -52,7 +52,7 @@ def test_a_token_is_lent_without_what_would_renew_it(write: Write, tmp_path: Pat
     kept.write_text(json.dumps({"access_token": "a", "refresh_token": "r", "expires_at": 1.0}))
     (tmp_path / "dry").mkdir()
     dry = dryrun.harmless(config, tmp_path / "dry")
-    lent = dry.devices["heating"].token_path("heating", dry.store.path)  # type: ignore[union-attr]  # it is a VicareDevice
+    lent = dry.devices["heating"].token_kept("heating", dry.store.path)  # type: ignore[union-attr]  # it is a VicareDevice
     assert lent.parent == tmp_path / "dry"
     assert json.loads(lent.read_text()) == {"access_token": "a", "refresh_token": "", "expires_at": 1.0}
     assert stat.S_IMODE(lent.stat().st_mode) == 0o600
