@@ -58,6 +58,18 @@ def test_a_miniserver_commands_a_charge_that_ends_by_itself_and_a_stop(gateway: 
         assert json.loads(ear.last("loxone/rejected") or b"{}")["topic"] == "loxone/growatt/charge/power"
 
         say("timeout", "60")
+        say("export/power", "2,5")
+        say("export/enable", "1")
+        wait_for(lambda: inverter[123] == 500 and heard("export") == b"2.5", PATIENCE_S, "half of 5 kW may be exported")
+        say("export/enable", " 0 ")
+        wait_for(lambda: inverter[123] == 0 and heard("export") == b"0", PATIENCE_S, "no export")
+        say("mode", "manual")
+        say("mode", "AUTO")
+        wait_for(lambda: inverter[123] == 1000 and heard("export") == b"5", PATIENCE_S, "the end of what was wished by hand")
+        packed = dict(part.split("=", 1) for part in (ear.last(STATUS) or b"").decode().split(";"))
+        whole = json.loads(ear.last(f"{STATUS}/json") or b"{}")
+        assert (packed["mode"], packed["export"], whole["mode"], whole["export"]) == ("auto", "5", "auto", 5), "all ways say the same"
+
         say("discharge/enable", "1")
         wait_for(lambda: inverter[1082] == 1 and heard("discharge") == b"5", PATIENCE_S, "a discharge")
         say("stop", "1")
@@ -66,7 +78,7 @@ def test_a_miniserver_commands_a_charge_that_ends_by_itself_and_a_stop(gateway: 
         say("reset", "1")
         wait_for(lambda: heard("mode") == b"auto", PATIENCE_S, "the release")
         _, stats = gateway.get("/stats")
-        assert (stats["loxone"]["commands"], stats["loxone"]["commands_rejected"]) == (9, 1)
+        assert (stats["loxone"]["commands"], stats["loxone"]["commands_rejected"]) == (14, 1)
         assert 'ohmstead_loxone_total{kind="commands"} 9.0' in gateway.get("/metrics")[1]
         beats = int(heard("heartbeat") or 0)
         wait_for(lambda: int(heard("heartbeat") or 0) > beats, PATIENCE_S, "the heartbeat")

@@ -19,7 +19,8 @@ from ohmstead.control.desk import Answer, Desk
 from ohmstead.control.entrance import Entrance
 from ohmstead.control.operator import GridInput, limit_of
 from ohmstead.control.plan.model import Wish
-from ohmstead.control.planned import PlanAuthor
+from ohmstead.control.planned import PlanAuthor, raw_of
+from ohmstead.control.views import ControlView
 from ohmstead.publish.announcement import Discovery
 from ohmstead.publish.battery import BatteryTopic
 from ohmstead.web.control import Control, add_routes
@@ -384,3 +385,15 @@ def test_what_the_plan_wanted_before_a_restart_ends_if_it_wants_it_no_more(tmp_p
             assert house.arbiter.explain("growatt", "export_limit").author == "plan"
 
     run(story())
+
+
+def test_a_plan_gets_no_more_than_it_wants_and_the_home_allows() -> None:
+    charge = ControlView("charge", "Charge", "charge", "%", 1.0, 20, 60, 1, 0, 0, 50.0)
+    export = ControlView("export_limit", "Export limit", "export", "%", 0.1, 100, 500, 1, 500, 500, 5.0)
+
+    def raw(watts: float, view: ControlView, unit: str = "W") -> int | None:
+        return raw_of(Wish("growatt", view.word, watts, unit, 0, "", ""), view)
+
+    assert [raw(watts, charge) for watts in (500, 1000, 1060, 5000)] == [0, 20, 21, 60]
+    assert [raw(percent, export, "%") for percent in (0, 10, 30, 100)] == [100, 100, 300, 500]
+    assert raw(float("nan"), charge) is raw(1000, charge._replace(watts=None)) is None

@@ -116,11 +116,13 @@ class PlanAuthor:
 
 
 def raw_of(wish: Wish, view: ControlView) -> int | None:
-    """What a wish of the plan is for a control, within what the home allows; None where that is not known."""
+    """What a wish of the plan is for a control, within what the home allows, and never more than it wants; None where that is not known."""
     if not math.isfinite(wish.value):
         return None
     if wish.unit == view.unit:
         raw: int | None = view.raw_of(wish.value)
     else:
         raw = view.raw_of_kw(wish.value / 1000) if wish.unit == "W" else None
-    return None if raw is None else min(max(raw, view.least), view.most)
+    if raw is None or raw >= view.least:
+        return None if raw is None else min(raw, view.most)
+    return view.safe if view.safe < view.least else view.least
