@@ -52,6 +52,7 @@ class House:
         claims: dict[str, str] | None = None,
         known: Mapping[str, Value] | None = None,
     ) -> None:
+        self.dtu = dtu
         self.now = now
         self.memory = memory or Remembered()
         self.members: dict[str, Member] = {}

@@ -47,6 +47,7 @@ _LEAST_OF_MI = 10
 _KEEP_OPEN_BELOW_S = 10.0
 """Who asks less often than this closes the connection in between: a DTU has room for few."""
 _SAVE_EVERY_S = 10.0
+_SERIAL_EVERY_S = 3600.0
 _MISSED_S = 86400.0
 """A port that the list has left out for longer is gone as far as the power of the plant is concerned."""
 _COOLER = 2.0
@@ -115,6 +116,7 @@ class HoymilesReader:
         self._inverters: dict[str, _Inverter] = {}
         self._serial: str | None = None
         self._serial_due = True
+        self._serial_read = 0.0
         self._restored = False
         self._saved = 0.0
         self._said: dict[str, int] = {}
@@ -138,8 +140,9 @@ class HoymilesReader:
             if self._period_s >= _KEEP_OPEN_BELOW_S:
                 self._line.close()
         self.figures.succeeded(self._wall(), time.monotonic() - begin)
-        if found.fault is not None:
+        if found.fault is not None or not found.records:
             self._serial_due = True
+        if found.fault is not None:
             faults.append(f"the list of ports ends after {len(found.records)}: {found.fault}")
         snapshots = self._snapshots(found, faults)
         if self._production.changed and self._wall() - self._saved >= min(_SAVE_EVERY_S, self._period_s / 2):
@@ -189,14 +192,15 @@ class HoymilesReader:
     # The line
 
     async def _read_serial(self) -> list[str]:
-        """The DTU's own serial number, at the first poll and after each failure: another one may have its address now."""
-        if not self._serial_due:
+        """The DTU's own serial number, at the first poll, after each failure and every hour: another one may have its address now."""
+        if not self._serial_due and 0 <= self._wall() - self._serial_read < _SERIAL_EVERY_S:
             return []
         try:
             self._serial = serial_of(await self._line.registers(SERIAL_AT, SERIAL_REGISTERS))
         except (Refused, WrongAnswer) as error:
             return [f"the DTU does not tell its serial number: {error}"]
         self._serial_due = self._serial is None
+        self._serial_read = self._wall()
         return []
 
     async def _read_list(self) -> _List:
@@ -231,8 +235,9 @@ class HoymilesReader:
         complete = found.fault is None
         keys = {(record.serial, record.port) for record in listed}
         missing = self._production.missing(keys, now - _MISSED_S) if complete else []
-        faults += [f"port {port} of {serial} is no longer in the list" for serial, port in missing]
-        if not found.records:
+        if found.records:
+            faults += [f"port {port} of {serial} is no longer in the list" for serial, port in missing]
+        else:
             faults.append("the DTU lists no inverter")
         self._production.take(records, now, complete=complete and bool(listed))
         sure = complete and not missing and not unclear and bool(listed)
