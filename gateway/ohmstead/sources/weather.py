@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ohmstead.errors import NoAnswer, RateLimited, Refused, SourceError, Unauthorised, Unreachable, WrongAnswer
@@ -128,12 +129,17 @@ class OpenMeteoReader:
 
     async def _ask(self) -> bytes:
         """The answer's body. No address in any error: it may hold a key."""
-        import httpx  # not for homes without weather
+        await asyncio.to_thread(import_module, "httpx")  # not for homes without weather, and not while the buses wait
+        import httpx
 
         try:
             # Certificates are read from the disk when a client is made. What is on this machine no proxy of the environment knows.
             client = await asyncio.to_thread(
-                httpx.AsyncClient, timeout=_SILENCE_S, headers={"User-Agent": "ohmstead"}, trust_env=not self._host.startswith(_LOOPBACK)
+                httpx.AsyncClient,
+                timeout=_SILENCE_S,
+                headers={"User-Agent": "ohmstead"},
+                verify=self._url.startswith("https"),
+                trust_env=not self._host.startswith(_LOOPBACK),
             )
             async with client, client.stream("GET", self._url, params=self._question()) as response:
                 body = await _bounded(response)
