@@ -109,6 +109,17 @@ async def test_silence_on_the_broker_and_a_last_will(rig: Rig, broker: Broker, m
         await mqtt.read()
 
 
+async def test_a_broker_that_is_a_moment_late_is_waited_for(rig: Rig, broker: Broker) -> None:
+    broker.connected = False
+    reader = rig.reader(MqttChannel(rig.shelly.name, broker, "ohm-house", timeout_s=20.0))
+    reading = asyncio.create_task(reader.read())
+    await asyncio.sleep(0)
+    assert broker.sent == []
+    broker.connect()
+    (snapshot,) = await reading
+    assert snapshot.values["power"] == 400.0
+
+
 @pytest.mark.parametrize(
     "spoil",
     [

@@ -171,6 +171,12 @@ async def test_an_soc_is_between_0_and_100(soc: float, valid: bool) -> None:
         assert ("battery_soc" in await rig.poll(reader)) is valid
 
 
+async def test_no_set_bit_is_nothing_wrong_of_events_and_none_of_the_rest() -> None:
+    async with rig_of(SunSpec((1, 103, 124), inverter() | storage(50.0))) as (rig, reader):
+        values = await rig.poll(reader)
+    assert (values["inverter_events"], values["battery_limits_enabled"]) == ("OK", "none")
+
+
 async def test_unknown_states_and_bits_are_told_to_be_that() -> None:
     async with rig_of(SunSpec((1, 103), inverter(**{"103.1.St": 77, "103.1.Evt1": 1 << 31}))) as (rig, reader):
         values = await rig.poll(reader)

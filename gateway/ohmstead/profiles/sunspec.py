@@ -84,6 +84,11 @@ class Row(NamedTuple):
         """The register after its last one."""
         return self.at + self.words
 
+    @property
+    def clear(self) -> str:
+        """What no set bit means: nothing to complain of where they are events."""
+        return "OK" if self.point.endswith("_events") else "none"
+
 
 @cache
 def definitions() -> Mapping[int, Mapping[str, Any]]:
@@ -148,7 +153,7 @@ def value(row: Row, octets: bytes, exponent: int | None) -> float | str | None:
     if raw == _NOTHING[row.kind]:
         return None
     if row.bits:
-        return ", ".join(label for bit, label in sorted(row.bits.items()) if raw >> bit & 1) or ("OK" if not raw else "other")
+        return ", ".join(label for bit, label in sorted(row.bits.items()) if raw >> bit & 1) or ("other" if raw else row.clear)
     if row.factor_at is None:
         return raw
     if exponent is None or abs(exponent) > _MOST_EXPONENT:

@@ -154,16 +154,17 @@ class MqttChannel:
         self._identity = secrets.randbits(31)
         self._waiting: dict[int, asyncio.Future[object]] = {}
         self._notified: Notified | None = None
+        self._arrived = asyncio.Event()
 
     def start(self, notified: Notified) -> None:
         self._notified = notified
+        self._messenger.on_connect(self._arrived.set)
         self._messenger.subscribe(f"{self._source}/rpc", self._take_answers)
         self._messenger.subscribe(f"{self.address}/events/rpc", self._take_events)
         self._messenger.subscribe(f"{self.address}/online", self._take_online)
 
     async def call(self, method: str) -> Mapping[str, Any]:
-        if not self._messenger.connected:
-            raise Unreachable("the broker is away")
+        await self._connection()
         self._identity = identity = self._identity + 1
         question = json.dumps({"id": identity, "src": self._source, "method": method})
         answer = self._waiting[identity] = asyncio.get_running_loop().create_future()
@@ -181,6 +182,16 @@ class MqttChannel:
 
     async def close(self) -> None:
         """Its subscriptions end with the connection."""
+
+    async def _connection(self) -> None:
+        """At a start the broker may be reached a moment later than the first poll is due. Raises Unreachable."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                while not self._messenger.connected:
+                    self._arrived.clear()
+                    await self._arrived.wait()
+        except TimeoutError:
+            raise Unreachable("the broker is away") from None
 
     def _take_answers(self, messages: Sequence[Message]) -> None:
         for message in messages:
