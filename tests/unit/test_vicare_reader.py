@@ -305,6 +305,32 @@ async def test_more_features_make_more_points_and_fewer_take_none_away(made: Mad
     assert house.members[HEATING] is learned
 
 
+async def test_after_a_restart_everything_is_there_before_the_cloud_answers(made: Made) -> None:
+    house = made()
+    await house.values()
+    before = dict(house.members)
+    house.members.clear()
+    house.restart()
+    house.cloud.be(Kindness.DOWN)
+    house.reader.start()
+    assert house.members == before
+    house.cloud.be(Kindness.KIND)
+    await house.values()
+    assert house.members == before
+
+
+@pytest.mark.parametrize(
+    "kept", ["", "nonsense", "[3]", '[{"key": 1}]', '[{"device": "a", "model": "b", "roles": [], "heating": 1, "fields": 3}]']
+)
+async def test_what_was_kept_and_cannot_be_read_is_found_again(made: Made, kept: str) -> None:
+    house = made()
+    house.kept.values["vicare/house/found"] = kept
+    house.reader.start()
+    assert house.members == {}
+    await house.values()
+    assert HEATING in house.members
+
+
 async def test_a_unit_that_changes_is_converted_or_absent(made: Made) -> None:
     unit, value = "kilowatt", 3.1
 

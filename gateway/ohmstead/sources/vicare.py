@@ -10,6 +10,7 @@ so is the account with its budget of requests, `<device>-account`.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -106,7 +107,24 @@ class VicareReader:
         self._devices: dict[str, ViessmannDevice] = {}
         self._serials: dict[str, str] = {}
         self._working = False
+        self._learned = False
+        self._kept_key = f"vicare/{device}/found"
         self._log = structlog.get_logger(service="vicare").bind(device=device)
+
+    def start(self) -> None:
+        """What was found before a restart is there before the cloud answers."""
+        self._load_profiles()
+        for kept in _list(self._memory.read(self._kept_key)):
+            try:
+                device = self._made(str(kept["device"]), str(kept["model"]), kept["roles"], heating=bool(kept["heating"]))
+                member = device.recall(kept)
+            except (LookupError, TypeError, ValueError):
+                self._log.warning("what was found before cannot be read; it will be found again")
+                return
+            self._devices[str(kept["key"])] = device
+            self._adopt(self._with_a_serial_of_its_own(member))
+        if self._devices and self._account is not None:
+            self._adopt(self._as_member(self._account))
 
     async def read(self) -> Sequence[Snapshot]:
         """One poll: a request for each gateway. Raises SourceError, or RateLimited where the budget or the cloud say so."""
@@ -120,7 +138,10 @@ class VicareReader:
         finally:
             if self._working:
                 self.cloud.stop()
-        return self._snapshots(answers[0])
+        snapshots = self._snapshots(answers[0])
+        if self._learned:
+            await asyncio.to_thread(self._keep)
+        return snapshots
 
     async def close(self) -> None:
         self.cloud.stop()
@@ -136,8 +157,7 @@ class VicareReader:
             self._working = False
 
     def _poll(self) -> _Poll:
-        if self._table is None or self._account is None:
-            self._table, self._account = self._load(_TABLE), self._load(_ACCOUNT)
+        self._load_profiles()
         self._list_devices()
         features: dict[str, list[dict[str, Any]]] = {}
         errors: list[Exception] = []
@@ -153,6 +173,10 @@ class VicareReader:
         if errors and not features:
             raise errors[-1]
         return _Poll(features, errors, self.cloud.budget.used())
+
+    def _load_profiles(self) -> None:
+        if self._table is None or self._account is None:
+            self._table, self._account = self._load(_TABLE), self._load(_ACCOUNT)
 
     def _list_devices(self) -> None:
         """Which devices there are: once, and then once a day."""
@@ -225,6 +249,7 @@ class VicareReader:
             snapshots, learned = device.take(Heard(poll.features[one.key], now + self.cloud.skew, now, home))
             if learned is not None:
                 self._adopt(self._with_a_serial_of_its_own(learned))
+                self._learned = True
             if device.silent:
                 silent.append(device.silent)
             found += snapshots
@@ -238,7 +263,7 @@ class VicareReader:
         """What is known of the account itself."""
         if self._account is None:
             return []
-        member = Member(f"{self.device}-account", self._account.name, self._account, self._period_s)
+        member = self._as_member(self._account)
         self._adopt(member)
         day, short = poll.used
         left = max(self.cloud.budget.allowance.usable_day - day, 0)
@@ -254,18 +279,34 @@ class VicareReader:
         self._log.warning("two devices with one serial number", device=member.device, other=self._serials[member.serial])
         return member._replace(serial=None)
 
+    def _as_member(self, account: Profile) -> Member:
+        return Member(f"{self.device}-account", account.name, account, self._period_s)
+
     def _device(self, one: _Found) -> ViessmannDevice:
-        if one.key not in self._devices and self._table is not None:
-            self._devices[one.key] = ViessmannDevice(
-                self.device if one.key == self._main else f"{self.device}-{one.part}",
-                str(one.config.device_model or "Viessmann"),
-                [str(role) for role in one.config.roles or ()],
-                self._table,
-                period_s=self._period_s,
-                stale_s=self._stale_s if one.is_heating else max(self._stale_s, _STALE_OTHERS_S),
-                wanted=self._wanted,
-            )
-        return self._devices[one.key]
+        name = self.device if one.key == self._main else f"{self.device}-{one.part}"
+        known = self._devices.get(one.key)
+        if known is None or known.device != name:
+            roles = [str(role) for role in one.config.roles or ()]
+            known = self._made(name, str(one.config.device_model or "Viessmann"), roles, heating=one.is_heating)
+            self._devices[one.key] = known
+        return known
+
+    def _made(self, name: str, model: str, roles: Sequence[str], *, heating: bool) -> ViessmannDevice:
+        if self._table is None:
+            raise LookupError(_TABLE)
+        stale_s = self._stale_s if heating else max(self._stale_s, _STALE_OTHERS_S)
+        return ViessmannDevice(name, model, roles, self._table, period_s=self._period_s, stale_s=stale_s, wanted=self._wanted)
+
+    def _keep(self) -> None:
+        """For `start`."""
+        heating = {one.key: one.is_heating for one in self._found}
+        known = [(key, device) for key, device in self._devices.items() if key in heating]
+        kept = [
+            {"key": key, "device": device.device, "model": device.model, "roles": device.roles, "heating": heating[key], **device.kept()}
+            for key, device in known
+        ]
+        self._memory.write(self._kept_key, json.dumps(kept))
+        self._learned = False
 
 
 def _found(config: Any) -> _Found:
@@ -286,9 +327,14 @@ def _told_apart(listed: Sequence[_Found]) -> list[_Found]:
 
 
 def _names(kept: str | None) -> list[str]:
-    """What `_choose` kept, the configured device's first; nothing where it cannot be read."""
+    """What `_choose` kept, the configured device's first."""
+    return [str(name) for name in _list(kept)]
+
+
+def _list(kept: str | None) -> list[Any]:
+    """A list that was kept; empty where it cannot be read."""
     try:
-        names = json.loads(kept or "[]")
+        listed = json.loads(kept or "[]")
     except ValueError:
         return []
-    return [str(name) for name in names] if isinstance(names, list) else []
+    return listed if isinstance(listed, list) else []

@@ -19,6 +19,8 @@ from ohmstead.sources.vicare_points import Points
 
 _MANY = 12
 _CLOCKS_AGREE_S = 120.0
+_SAMPLES: dict[str, int | float | str] = {"switch": False, "number": 0, "text": ""}
+"""Which kind of value a field has."""
 _SERIAL, _NAME = "device.serial:value", "device.name:name"
 _NO_NAME = re.compile(r"[^a-z0-9_-]+")
 
@@ -48,17 +50,29 @@ class ViessmannDevice:
     ) -> None:
         self.device = device
         self.silent = ""
-        self._model = model
-        self._roles = roles
+        self.model = model
+        self.roles = roles
         self._period_s = period_s
         self._stale_s = stale_s
         self._wanted = wanted
+        self._name = model
+        self._serial: str | None = None
         self._points = Points(table)
         self._decoder: Decoder | None = None
         self._groups: dict[str, str] = {}
         self._absent: set[str] = set()
         self._lost: set[str] = set()
         self._log = structlog.get_logger(service="vicare").bind(device=device)
+
+    def recall(self, kept: Mapping[str, Any]) -> Member:
+        """What it said before a restart, as `kept` told it: its points are there before it answers. Raises ValueError and its like."""
+        told = [Field(str(name), _SAMPLES[kind], str(unit), bool(settable)) for name, kind, unit, settable in kept["fields"]]
+        self._points.take(told)
+        return self._known_as(str(kept["name"]), kept["serial"] if isinstance(kept["serial"], str) else None)
+
+    def kept(self) -> dict[str, Any]:
+        """For `recall`."""
+        return {"name": self._name, "serial": self._serial, "fields": self._points.told()}
 
     def take(self, heard: Heard) -> tuple[list[Snapshot], Member | None]:
         """Its snapshots, none while it is silent; and the device itself where there is something new to know of it."""
@@ -67,7 +81,7 @@ class ViessmannDevice:
         self._say_if_silent(age, moment)
         if self.silent or moment is None:
             return [], None
-        told = [*fields(heard.features), *derived(heard.features, self._roles, heard.home), _heard(moment)]
+        told = [*fields(heard.features), *derived(heard.features, self.roles, heard.home), _heard(moment)]
         learned = self._learn(told)
         raw = self._points.raw(told)
         self._say_what_is_missing(heard.features, told)
@@ -81,22 +95,26 @@ class ViessmannDevice:
     def _learn(self, told: Sequence[Field]) -> Member | None:
         if not self._points.take(told) and self._decoder is not None:
             return None
-        names = {"profile": "vicare-learned", "name": self._model, "model": self._model}
+        said = {field.name: str(field.value) for field in told if field.name in (_SERIAL, _NAME)}
+        return self._known_as(said.get(_NAME) or self.model, said.get(_SERIAL))
+
+    def _known_as(self, name: str, serial: str | None) -> Member:
+        self._name, self._serial = name, serial
+        names = {"profile": "vicare-learned", "name": self.model, "model": self.model}
         profile = self._points.profile(names, self._period_s)
         self._decoder = Decoder(self._wanted(profile))
         self._groups = {point.id: point.group for point in profile.points.values()}
-        said = {field.name: str(field.value) for field in told if field.name in (_SERIAL, _NAME)}
-        return Member(self.device, said.get(_NAME) or self._model, profile, self._period_s, said.get(_SERIAL))
+        return Member(self.device, name, profile, self._period_s, serial)
 
     def _say_if_silent(self, age: float, moment: float | None) -> None:
         was = self.silent
         if age <= self._stale_s:
             self.silent = ""
         elif moment is None:
-            self.silent = f"it says nothing that has a time of {self._model}"
+            self.silent = f"it says nothing that has a time of {self.model}"
         else:
             since = datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M UTC")
-            self.silent = f"it has heard nothing of {self._model} since {since}"
+            self.silent = f"it has heard nothing of {self.model} since {since}"
         if bool(was) != bool(self.silent):
             if self.silent:
                 self._log.warning("silent", reason=self.silent)

@@ -55,6 +55,7 @@ class Points:
         """Field → the unit in which it came lately and which does not fit its point."""
         self._table = {_numberless(str(point.field)): (at, point) for at, point in enumerate(table.points.values())}
         self._points: dict[str, Point] = {}
+        self._told: dict[str, tuple[str, str, bool]] = {}
         self._groups = tuple(table.groups)
 
     def take(self, fields: Iterable[Field]) -> bool:
@@ -78,7 +79,13 @@ class Points:
             ids.add(point.id)
             names.add(point.name)
             self._points[field.name] = point
+            kind = "switch" if isinstance(field.value, bool) else "text" if isinstance(field.value, str) else "number"
+            self._told[field.name] = kind, field.unit, field.settable
         return True
+
+    def told(self) -> list[tuple[str, str, str, bool]]:
+        """Of each field its name, its kind (switch, number, text), its unit as the cloud calls it, and whether it is settable."""
+        return [(name, *told) for name, told in self._told.items()]
 
     def points(self) -> list[Point]:
         """All of them in the order of publication: as in the table, then by name; limits at the end."""
