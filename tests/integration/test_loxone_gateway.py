@@ -79,7 +79,7 @@ def test_a_miniserver_commands_a_charge_that_ends_by_itself_and_a_stop(gateway: 
         wait_for(lambda: heard("mode") == b"auto", PATIENCE_S, "the release")
         _, stats = gateway.get("/stats")
         assert (stats["loxone"]["commands"], stats["loxone"]["commands_rejected"]) == (14, 1)
-        assert 'ohmstead_loxone_total{kind="commands"} 9.0' in gateway.get("/metrics")[1]
+        assert 'ohmstead_loxone_total{kind="commands"} 14.0' in gateway.get("/metrics")[1]
         beats = int(heard("heartbeat") or 0)
         wait_for(lambda: int(heard("heartbeat") or 0) > beats, PATIENCE_S, "the heartbeat")
         assert gateway.end() == 0
