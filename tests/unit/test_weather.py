@@ -22,6 +22,7 @@ from ohmstead.readings import Value
 from ohmstead.sim import weather as sim
 from ohmstead.sources.weather import OpenMeteoReader, Place
 from ohmstead.sources.weather_answer import forecast_of, parsed
+from ohmstead.store.protocol import StoreError
 from ohmstead.weather import HOUR_S, QUARTER_S, Day, Hour, Roof, WeatherForecast, from_json
 from tests.unit.homes import Write, mistakes, writer
 from tests.unit.test_config_schema import schema_complaints
@@ -117,6 +118,20 @@ async def test_what_was_kept_by_another_version_is_nothing(service: sim.OpenMete
     asked.memory.write("open-meteo/weather/forecast", kept)
     asked.reader.start()
     assert asked.forecasts == []
+
+
+async def test_a_store_that_fails_keeps_nobody_from_the_weather(service: sim.OpenMeteo) -> None:
+    class Full(Kept):
+        def read(self, key: str) -> str | None:
+            raise StoreError("the disk is broken")
+
+        def write(self, key: str, value: str) -> None:
+            raise StoreError("the disk is full")
+
+    asked = Asked(service, memory=Full())
+    asked.reader.start()
+    assert await asked.values()
+    assert len(asked.forecasts) == 1
 
 
 async def test_a_dump_has_question_and_answer_and_no_key(service: sim.OpenMeteo) -> None:

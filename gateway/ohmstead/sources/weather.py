@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ohmstead.errors import NoAnswer, RateLimited, Refused, SourceError, Unauthorised, Unreachable, WrongAnswer
+import structlog
+
+from ohmstead.errors import NoAnswer, OhmsteadError, RateLimited, Refused, SourceError, Unauthorised, Unreachable, WrongAnswer
 from ohmstead.profiles.decode import Decoder
 from ohmstead.readings import Quality, Snapshot
 from ohmstead.sources.weather_answer import CURRENT, DAILY, FORECAST_DAYS, HOURLY, fields_of, forecast_of, parsed
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     import httpx
 
     from ohmstead.sources.polling import Memory
+
+log = structlog.get_logger(service="weather")
 
 URL = "https://api.open-meteo.com/v1/forecast"
 URL_WITH_KEY = "https://customer-api.open-meteo.com/v1/forecast"
@@ -71,14 +75,16 @@ class OpenMeteoReader:
 
     def start(self) -> None:
         """Goes on with the forecast that was kept."""
-        kept = self._memory.read(self._kept_as)
-        if kept is None:
-            return
         try:
-            forecast = from_json(kept)
+            kept = self._memory.read(self._kept_as)
+            forecast = None if kept is None else from_json(kept)
+        except OhmsteadError as error:
+            log.warning("the last forecast cannot be read", device=self._device, reason=str(error))
+            return
         except ValueError:
-            return  # of another version; the next one is half an hour away at most
-        self._told(forecast)
+            return  # of another version; the next one is asked for at once
+        if forecast is not None:
+            self._told(forecast)
 
     async def read(self) -> Sequence[Snapshot]:
         """One question. Raises a SourceError, or RateLimited."""
@@ -91,8 +97,15 @@ class OpenMeteoReader:
             raise WrongAnswer(f"{self._host}: {error}") from error
         values = self._decoder.decode_fields(fields_of(answer, forecast, now))
         self._told(forecast)
-        await asyncio.to_thread(self._memory.write, self._kept_as, forecast.as_json())
+        await self._keep(forecast)
         return [Snapshot(self._device, "weather", now, Quality.GOOD, values)]
+
+    async def _keep(self, forecast: WeatherForecast) -> None:
+        """What cannot be kept is asked for again after a restart."""
+        try:
+            await asyncio.to_thread(self._memory.write, self._kept_as, forecast.as_json())
+        except OhmsteadError as error:
+            log.warning("the forecast is not kept", device=self._device, reason=str(error))
 
     async def dump(self) -> object:
         """The answer as it came, and what was asked but the key."""
