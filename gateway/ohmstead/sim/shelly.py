@@ -238,6 +238,8 @@ class ShellyServer:
             return mood.status, kind, mood.garbage
         if mood.html or mood.status != 200:
             return mood.status, ["Content-Type: text/html"], _PAGE
+        if head.startswith("GET /shelly "):  # who it is, for whoever asks
+            return 200, kind, json.dumps(self.shelly.info()).encode()
         try:
             question = json.loads(body)
         except ValueError:
