@@ -164,7 +164,7 @@ class Chain:
                 samples = store.execute("SELECT count(*) FROM samples").fetchone()[0]
             self._verdict("the store has samples", samples > 100, f"{samples} samples")
             return
-        self._until(lambda: not self._missing()[0], 8)
+        self._until(lambda: not self._missing()[0], 14)
         missing, frames, samples = self._missing()
         with self._store() as store:
             total = store.execute("SELECT count(*) FROM samples").fetchone()[0]
