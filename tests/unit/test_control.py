@@ -148,6 +148,7 @@ class Story:
         self.answers: list[Answer] = []
         self.holding: int | None = None
         self.disk_full = False
+        self.outcome = Outcome("done", "written and read back")
         self.past: list[AuditEntry] = []
         self.gate = asyncio.Event()
         self.gate.set()
@@ -172,7 +173,7 @@ class Story:
     async def write(self, target: Target, raw: int, entry: int | str, lease_s: float = 0.0) -> Outcome:
         assert lease_s == 0.0, "a setting stays"
         self.told.append(f"write {target.control} {raw}")
-        return Outcome("done", "written and read back", raw)
+        return self.outcome
 
     async def ask(self, control: str, text: str, author: str = "me") -> Outcome:
         count = len(self.answers)
@@ -256,6 +257,17 @@ async def test_the_budget_of_a_day_survives_a_restart() -> None:
     assert (outcome.kind, outcome.reason) == ("rejected", Reason.RATE_LIMIT), "18 done, one failed, one unknown: 20 of 20"
     story.now += 86_400 - 3600 + 1
     assert (await story.ask("mode", "512")).kind == "done"
+
+
+async def test_what_the_node_refuses_is_no_write() -> None:
+    story = Story()
+    story.outcome = Outcome("rejected", "it is too hot", None, Reason.LIMIT)
+    for _ in range(25):
+        assert (await story.ask("mode", "512")).reason == Reason.LIMIT
+    story.outcome = Outcome("failed", "no result")
+    for _ in range(20):
+        assert (await story.ask("mode", "512")).kind == "failed"
+    assert (await story.ask("mode", "512")).reason == Reason.RATE_LIMIT, "these may have been"
 
 
 async def test_what_is_being_written_ends_before_the_desk_closes_and_nothing_comes_after() -> None:

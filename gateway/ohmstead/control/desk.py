@@ -278,7 +278,8 @@ class Desk:
         entry = await self._noted(wish)
         if entry is None:
             return
-        if held is None or held.raw != wish.raw:
+        counted = held is None or held.raw != wish.raw
+        if counted:
             self._writes.count(target, self._mono())
         begun = self._mono()
         lease_s = min(wish.wanted_s, NODE_LEASE_S)
@@ -286,6 +287,8 @@ class Desk:
             outcome = await actuator.write(target, wish.raw, entry, lease_s)
         except Rejected as rejection:
             outcome = Outcome("rejected", rejection.detail, None, rejection.reason)
+        if counted and outcome.kind in _WROTE_NOTHING:
+            self._writes.refund(target)
         self._own(wish, outcome, entry, begun, lease_s)
         await self._finish(entry, outcome)
         self._say_of(wish, outcome, entry)

@@ -63,5 +63,11 @@ class Writes:
         """A write goes out now, whatever becomes of it."""
         self._times.setdefault((target.device, target.control), deque()).append(now)
 
+    def refund(self, target: Target) -> None:
+        """The write that was counted last was none."""
+        times = self._times.get((target.device, target.control))
+        if times:
+            times.pop()
+
     def used(self, target: Target) -> int:
         return len(self._times.get((target.device, target.control), ()))
