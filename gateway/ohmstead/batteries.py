@@ -219,9 +219,13 @@ class Batteries:
                 self.arbiter.feed(device, event)
 
     def _relay(self, device: str, level: int) -> None:
-        """The emergency stop goes to the node as well, or to the guard in its place, which obey it without us."""
+        """The emergency stop goes to the node as well, or to the guard in its place, which obey it without us. It ends at the node when it
+        stands for none of its batteries any more."""
         node, actuator = self._node(device), self._actuators[device]
         if node is not None:
+            others = [other for other in self.arbiter.devices if other != device and self._node(other) == node]
+            if not level and any(Standing(self.arbiter.state(other)).level == 1 for other in others):
+                return
             self._messenger.publish(f"ohm/{self._config.site}/node/{node}/stop", str(level), retain=True)
         elif level and isinstance(actuator, GuardedActuator):
             actuator.stop()

@@ -13,6 +13,7 @@ from ohmcore.records import State
 from ohmcore.standing import Device
 from ohmstead.batteries import Batteries, targets_of
 from ohmstead.clock import Clock
+from ohmstead.control.dispatch import Actuator
 from ohmstead.control.guarded import GuardedActuator, watches
 from ohmstead.readings import Quality, Snapshot
 from ohmstead.store.protocol import StoreError
@@ -197,6 +198,31 @@ def test_a_rival_is_fought_by_guard_and_arbiter_together_three_times_and_no_more
         await passes(200)
         assert inverter.registers[1102] == 0
         assert home.arbiter.status("growatt").controls["charge"].clamp == "external"
+        await home.close()
+        await asyncio.wait_for(running, 20)
+        store.close()
+
+    asyncio.run(story())
+
+
+def test_a_stop_at_a_node_ends_when_it_stands_for_none_of_its_batteries(tmp_path: Path) -> None:
+    other = "  other: {profile: growatt-sph, via: cellar, unit: 2}\n"
+    more = 'nodes: {cellar: {bus: {pins: {tx: 17, rx: 16, de: 4}}}}\nmqtt: {url: "mqtt://nas"}\n'
+    config = configuration(tmp_path, HOME.replace("via: growatt-mqtt:energy/solar", "via: cellar") + other + more)
+    broker = Recorder()
+
+    async def story() -> None:
+        store = SqliteStore(tmp_path / "ohm.db")
+        known = {device: targets_of(config, device) for device in config.devices}
+        hands: dict[str, Actuator] = {device: Hand() for device in known}
+        home = Batteries(config, known, hands, store.trail, broker, lambda device: True, lambda wall, watts: [], Clock())
+        running = asyncio.create_task(home.run())
+        await home.start()
+        for device, level in (("growatt", 1), ("other", 1), ("growatt", 0)):
+            await home.arbiter.submit(device, events.stop(level))
+        assert [sent.payload for sent in broker.take()] == ["1", "1"]
+        await home.arbiter.submit("other", events.stop(0))
+        assert [sent.payload for sent in broker.take()] == ["0"]
         await home.close()
         await asyncio.wait_for(running, 20)
         store.close()
