@@ -191,6 +191,30 @@ def test_after_a_restart_of_the_machine_nobody_wants_anything(tmp_path: Path) ->
     run(story())
 
 
+def test_a_jump_of_the_wall_clock_changes_nothing(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with House(tmp_path) as house:
+            house.read()
+            await house.wish("loxone", "charge", 60, 600)
+            written = len(house.hand.writes)
+            for jump in (10 * 365 * 86_400.0, -20 * 365 * 86_400.0):
+                house.wall += jump
+                house.arbiter.tick()
+                house.read()
+                await house.settled()
+                assert house.arbiter.explain("growatt", "charge").left_ms == 600_000
+            assert len(house.hand.writes) == written
+        async with House(tmp_path, now=START + 100) as house:
+            house.wall -= 86_400
+            house.read()
+            await house.settled()
+            assert house.arbiter.explain("growatt", "charge").left_ms == 500_000
+            await house.passes(510)
+            assert house.hand.last("charge") == 0
+
+    run(story())
+
+
 def test_a_stop_is_a_stop_after_a_restart_too(tmp_path: Path) -> None:
     async def story() -> None:
         async with House(tmp_path) as house:
