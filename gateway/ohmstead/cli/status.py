@@ -34,7 +34,7 @@ def status(file: Path) -> None:
             sys.exit(2)
         host = "127.0.0.1" if config.web.host == "0.0.0.0" else config.web.host
         try:
-            now, stats = (_asked(host, config.web.port, path) for path in ("/api/now", "/stats"))
+            now, stats = (_asked(host, config.web.port, path) for path in ("/api/now", "/api/stats"))
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", None) or error
             click.echo(f"no gateway answers at {host}:{config.web.port}: {reason}", err=True)
@@ -47,7 +47,7 @@ def status(file: Path) -> None:
 
 
 def table(now: Mapping[str, Any], stats: Mapping[str, Any]) -> Iterator[str]:
-    """The lines, from what `/api/now` and `/stats` say."""
+    """The lines, from what `/api/now` and `/api/stats` say."""
     rows: list[Sequence[str]] = [_HEAD, *(_row(device, stats["devices"].get(device["name"], {})) for device in now["devices"])]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
     for row in rows:

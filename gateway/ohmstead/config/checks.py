@@ -64,6 +64,7 @@ def complete(config: Config, folder: Path, left_out: Collection[Keys]) -> tuple[
     problems += _nodes(config, profiles, left_out)
     problems += _units(config, profiles, left_out)
     problems += _plan(config, profiles, left_out)
+    problems += _compatible(config, profiles, left_out)
     return config.completed(devices, profiles), problems, wrong
 
 
@@ -200,6 +201,12 @@ def _plan(config: Config, profiles: Mapping[str, Profile], left_out: Collection[
     controls = {name: tuple(profile.controls) for name, profile in profiles.items()}
     points = {name: tuple(profile.points) for name, profile in profiles.items()}
     yield from (Problem(*doubt) for doubt in doubts(config.prices, config.plan, controls, points))
+
+
+def _compatible(config: Config, profiles: Mapping[str, Profile], left_out: Collection[Keys]) -> Iterator[Problem]:
+    """Who wants figures under the names of a former service has what it read."""
+    if not any(keys[0] == "devices" for keys in left_out) and len(profiles) == len(config.devices):
+        yield from (Problem(("web", "compatible"), text, name) for name, text in config.web.unfit(profiles.values()))
 
 
 def _faulty(node: str, left_out: Collection[Keys]) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, PlainValidator, PrivateAttr, WithJsonSchema
+from pydantic import Field, PlainValidator, PrivateAttr, WithJsonSchema
 
 from ohmstead.config.control import ControlSection
 from ohmstead.config.devices import Device
@@ -26,13 +26,12 @@ from ohmstead.config.values import (
     Id,
     Secret,
     Section,
-    TcpPort,
     Text,
     Via,
     broker,
-    listening,
     timezone_name,
 )
+from ohmstead.config.web import Web
 from ohmstead.profiles.compiler import PollGroup, line_cost, periods, poll_groups
 from ohmstead.profiles.layout import Layout, layout, limit_ends
 from ohmstead.profiles.model import Profile, RawLimits
@@ -70,16 +69,6 @@ class Store(Section):
     path: Path = Field(Path("ohmstead.db"), description="The SQLite file; relative to the folder of this file.")
     flush: Duration = Field(1.0, description="How long readings may wait for a commit (and nodes for their acknowledgement).")
     keep_raw: Duration = Field(7 * 86400.0, description="How long the frames of the nodes are kept as they came.")
-
-
-class Web(Section):
-    enabled: bool = True
-    host: Annotated[str, AfterValidator(listening)] = Field(
-        "127.0.0.1", description="The address the page listens on; 0.0.0.0 for the whole home network."
-    )
-    port: TcpPort = 8080
-    token: Secret | None = Field(None, repr=False, description="What a program must show to command over the API; without it, nobody may.")
-    token_file: Path | None = Field(None, description="A file that holds the token.")
 
 
 class HomeAssistant(Section):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from ohmstead.readings import Snapshot, Value
+from ohmstead.readings import Quality, Snapshot, Value
 
 
 class LatestValue(NamedTuple):
@@ -26,6 +26,8 @@ class Latest:
     def __init__(self, devices: Iterable[str], mono: Callable[[], float] = time.monotonic) -> None:
         self.snapshots = dict.fromkeys(devices, 0)
         self.readings = dict.fromkeys(self.snapshots, 0)
+        self.polled: dict[tuple[str, str, Quality], int] = {}
+        """How often each poll group of each device came, by its quality."""
         self.version = 0
         self._mono = mono
         self._groups: dict[str, dict[str, tuple[float, Snapshot]]] = {device: {} for device in self.snapshots}  # read at, on that clock
@@ -42,6 +44,8 @@ class Latest:
         if groups is None:
             return
         self.snapshots[snapshot.device] += 1
+        polled = snapshot.device, snapshot.group, snapshot.quality
+        self.polled[polled] = self.polled.get(polled, 0) + 1
         self.readings[snapshot.device] += len(snapshot.values)
         read_at = self._mono() - max(snapshot.age, 0.0)
         known = groups.get(snapshot.group)

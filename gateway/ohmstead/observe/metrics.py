@@ -25,6 +25,8 @@ class Metrics:
     def __init__(self, overview: Overview) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(_Gateway(overview))
+        for collector in _former(overview):
+            self._registry.register(collector)
         ProcessCollector(registry=self._registry)
         GCCollector(registry=self._registry)
 
@@ -142,6 +144,14 @@ class _Gateway(Collector):
             )
         bus = [((name, kind), count) for name, node in nodes.items() for kind, count in _bus(node.bus)]
         yield _counter("ohmstead_node_bus_requests", "Requests on a node's bus by what came of them.", bus, ("node", "kind"))
+
+
+def _former(overview: Overview) -> Iterator[Collector]:
+    """The figures of former services under their old names, where they are wanted."""
+    if "aiomtec2mqtt" in overview.config.web.compatible:
+        from ohmstead.observe.aiomtec2mqtt import Aiomtec2mqtt
+
+        yield Aiomtec2mqtt(overview)
 
 
 Samples = Iterable[tuple[tuple[str, ...], float]]

@@ -102,6 +102,8 @@ class ModbusSource:
         """None until the first attempt has ended."""
         self.trouble = ""
         """Why the device is away; empty while it answers."""
+        self.timed: Callable[[str, float], None] | None = None
+        """Is told how long each poll group took that came, in seconds."""
         shortest_s = min((group.period_s for group in groups), default=60.0)
         self.breaker = Breaker(BackOff(_FIRST_PAUSE_S, max(shortest_s, _FIRST_PAUSE_S)))
         self.counters = dict.fromkeys(("connections", "requests", "ok", "no_answer", "wrong", "exception"), 0)
@@ -208,6 +210,7 @@ class ModbusSource:
         A range that is refused is left out. One that is met with silence is asked again after the others, unless it was silent in
         the last scan too; only if it is silent once more, while the device answers for another range, does the group go without it.
         """
+        begin = asyncio.get_running_loop().time()
         values: dict[str, Value] = {}
         quality = Quality.GOOD
         silent: list[Read] = []
@@ -230,6 +233,8 @@ class ModbusSource:
         if values:
             now = self._wall()
             self._decoder.calculate(values, now)
+            if self.timed is not None:
+                self.timed(group.name, asyncio.get_running_loop().time() - begin)
             self._emit(Snapshot(self.device, group.name, now, quality, values))
         return self.online is not False
 

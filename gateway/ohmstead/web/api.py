@@ -1,5 +1,8 @@
 """The gateway's web side: `/health`, `/ready`, `/metrics`, `/stats`, the live page and what it lives on.
 
+The three probes are under `/api/health`, `/api/ready` and `/api/stats` as well, where they are also ours when the old places answer as a
+former service did (`web.compatible`).
+
 Everything but commands to batteries (`web.control`) is read-only. `/health` answers 200 while the gateway can do its work and 503 when
 nothing can be stored; a broker or an inverter that is away is told in the answer and keeps it at 200, since no restart of the gateway would
 bring it back.
@@ -12,7 +15,7 @@ import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -106,20 +109,22 @@ def make_app(overview: Overview, live: Live, control: Control | None = None) -> 
     app = FastAPI(title="ohmstead", version=overview.version, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
     made: dict[str, Any] = {}
 
-    @app.api_route("/health", methods=_ASKED)
+    @app.api_route("/api/health", methods=_ASKED)
     async def health() -> Response:
         said = overview.health()
         return JSONResponse(said, 200 if said["ok"] else 503, headers=_FRESH)
 
-    @app.api_route("/ready", methods=_ASKED)
+    @app.api_route("/api/ready", methods=_ASKED)
     async def ready() -> Response:
         reason = overview.not_ready()
         said = {"ready": False, "reason": reason} if reason else {"ready": True}
         return JSONResponse(said, 503 if reason else 200, headers=_FRESH)
 
-    @app.get("/stats")
+    @app.get("/api/stats")
     async def stats() -> Response:
         return JSONResponse(overview.stats(), headers=_FRESH)
+
+    _add_probes(app, overview, health, ready, stats)
 
     @app.get("/metrics")
     async def metrics() -> Response:
@@ -160,6 +165,16 @@ def make_app(overview: Overview, live: Live, control: Control | None = None) -> 
             return FileResponse(PAGE / "index.html", headers={**_FRESH, **_SECURITY})
 
     return app
+
+
+Answer = Callable[[], Awaitable[Response]]
+
+
+def _add_probes(app: FastAPI, overview: Overview, health: Answer, ready: Answer, stats: Answer) -> None:
+    """What probes ask: our own answers, or those of a former service whose probes are to go on."""
+    app.add_api_route("/health", health, methods=_ASKED)
+    app.add_api_route("/ready", ready, methods=_ASKED)
+    app.add_api_route("/stats", stats, methods=["GET"])
 
 
 class WebServer:
