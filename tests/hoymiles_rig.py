@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from ohmstead.profiles.library import load
@@ -11,6 +14,7 @@ from ohmstead.publish.hoymiles import HoymilesJson
 from ohmstead.publish.hoymiles_discovery import Wanted
 from ohmstead.readings import Snapshot, Value
 from ohmstead.sim.hoymiles import Dtu
+from ohmstead.sim.hoymiles_plant import Plant, Roof
 from ohmstead.sources.hoymiles import HoymilesReader, Wishes
 from ohmstead.sources.hoymiles_line import Endpoint
 from ohmstead.sources.polling import Member
@@ -109,3 +113,22 @@ class House:
 def states(sent: Sequence[Sent]) -> dict[str, str]:
     """Topic behind the root → payload of the state messages."""
     return {one.topic.removeprefix("homeassistant/hoymiles_mqtt/"): one.payload for one in sent if one.topic.endswith("/state")}
+
+
+@asynccontextmanager
+async def roof(now: float = NOON, **settings: Any) -> AsyncIterator[tuple[Dtu, House]]:
+    """A DTU with a roof that lives by the clock of who reads it; `settings` are those of the house."""
+    holder: list[House] = []
+    dtu = Dtu(Plant(Roof(), now), clock=lambda: holder[0].now if holder else now)
+    async with dtu:
+        house = House(dtu, now=now, **settings)
+        holder.append(house)
+        yield dtu, house
+        await house.reader.close()
+
+
+async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
+    """Waits for what has no event of its own."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)

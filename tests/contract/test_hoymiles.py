@@ -7,8 +7,6 @@ asleep, A3 a port that says less than before and a late riser, A4 is the night, 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +16,7 @@ from ohmstead.publish.hoymiles_discovery import Wanted
 from ohmstead.sim.hoymiles import Dtu
 from ohmstead.sim.hoymiles_plant import Plant, Roof, moment
 from ohmstead.sources.hoymiles import Wishes
-from tests.hoymiles_rig import NOON, PRAGUE, House, Remembered, states
+from tests.hoymiles_rig import NOON, PRAGUE, House, Remembered, roof, states
 from tests.publishing import Sent, read_image
 
 DTU, HM4, MI2, HM2, HM1 = "10f8a1b2c3d4", "116180123456", "104162778899", "114182a0b1c2", "112174000007"
@@ -178,9 +176,9 @@ async def test_deviation_a_late_riser_does_not_make_the_sum_jump(goldens: Path, 
 
 async def test_deviation_a_start_at_night_knows_the_day_of_before() -> None:
     memory = Remembered()
-    async with house_on_a_roof(moment("2026-06-20", 18.0, PRAGUE), memory) as evening:
+    async with roof(moment("2026-06-20", 18.0, PRAGUE), memory=memory) as (_, evening):
         before = json.loads(states(await evening.published())[f"{DTU}/state"])
-    async with house_on_a_roof(moment("2026-06-20", 22.9, PRAGUE), memory) as night:
+    async with roof(moment("2026-06-20", 22.9, PRAGUE), memory=memory) as (_, night):
         after = json.loads(states(await night.published())[f"{DTU}/state"])
 
     assert (after["today_production"], after["total_production"]) == (before["today_production"], before["total_production"])
@@ -190,7 +188,7 @@ async def test_deviation_a_start_at_night_knows_the_day_of_before() -> None:
 async def test_deviation_in_the_reset_hour_the_day_is_zero_once_and_is_there() -> None:
     memory = Remembered()
     wishes = Wishes(reset_hour=23)
-    async with house_on_a_roof(moment("2026-06-20", 18.0, PRAGUE), memory, wishes=wishes) as house:
+    async with roof(moment("2026-06-20", 18.0, PRAGUE), memory=memory, wishes=wishes) as (_, house):
         await house.published()
         todays = []
         for hour in (22.0, 22.9, 23.0, 23.5, 23.9):
@@ -202,7 +200,7 @@ async def test_deviation_in_the_reset_hour_the_day_is_zero_once_and_is_there() -
 
 
 async def test_deviation_an_error_in_mid_list_loses_only_what_comes_after_it() -> None:
-    async with house_on_a_roof(NOON) as house:
+    async with roof(NOON) as (_, house):
         house.dtu.mood.refuse_at = {6: 4}
         sent = states(await house.published())
 
@@ -212,7 +210,7 @@ async def test_deviation_an_error_in_mid_list_loses_only_what_comes_after_it() -
 
 
 async def test_deviation_what_is_no_longer_heard_of_becomes_unavailable_and_comes_back() -> None:
-    async with house_on_a_roof(NOON) as house:
+    async with roof(NOON) as (_, house):
         await house.published()
         house.dtu.mood.leave_out = frozenset({(HM1, 1)})
         gone: dict[str, str] = {}
@@ -227,7 +225,7 @@ async def test_deviation_what_is_no_longer_heard_of_becomes_unavailable_and_come
 
 
 async def test_deviation_at_an_orderly_end_everything_becomes_unavailable() -> None:
-    async with house_on_a_roof(NOON) as house:
+    async with roof(NOON) as (_, house):
         await house.published()
         house.contract.close()
         said = states(house.broker.take())
@@ -259,14 +257,3 @@ async def test_another_dtu_at_the_same_address_has_topics_of_its_own(images: lis
         sent = await house.published()
 
     assert "10f8ffffffff/state" in states(sent)
-
-
-@asynccontextmanager
-async def house_on_a_roof(now: float, memory: Remembered | None = None, **settings: Any) -> AsyncIterator[House]:
-    """A simulated roof that lives by the reader's clock."""
-    holder: list[House] = []
-    async with Dtu(Plant(Roof(), now), clock=lambda: holder[0].now if holder else now) as dtu:
-        house = House(dtu, now=now, memory=memory, **settings)
-        holder.append(house)
-        yield house
-        await house.reader.close()

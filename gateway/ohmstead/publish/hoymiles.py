@@ -58,6 +58,9 @@ class HoymilesJson:
         self._lost_after_s = _LOST_AFTER * period_s
         root = profile.contracts["json"].root
         self._composer = HoymilesDiscovery(discovery.prefix if discovery else "", root, profile, inverter, self._wanted)
+        self.configurations_sent = 0
+        """Messages since the start."""
+        self.states_sent = 0
         self._ports: dict[str, set[int]] = {}
         self._last: dict[str, str] = {}
         self._told: dict[str, float] = {}
@@ -135,14 +138,17 @@ class HoymilesJson:
 
     def _publish(self, topic: str, payload: str) -> None:
         self._last[topic] = payload
+        self.states_sent += 1
         self._messenger.publish(topic, payload)
 
     def _publish_again(self, _group: str) -> None:
         for topic, payload in self._last.items():
-            self._messenger.publish(topic, payload)
+            self._publish(topic, payload)
 
     def _configurations(self, _prefix: str) -> Sequence[Configuration] | None:
         serial = self._nameplate.serial
         if serial is None or not self._ports:
             return None
-        return self._composer.configurations(serial, self._ports)
+        found = self._composer.configurations(serial, self._ports)
+        self.configurations_sent += len(found)
+        return found
