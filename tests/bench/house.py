@@ -6,7 +6,10 @@ An M-TEC each second, two DTUs each minute, a heat pump each 30 s, a Shelly each
 from __future__ import annotations
 
 import json
+import logging
 import time
+
+import structlog
 
 from ohmstead.sim.neighbours import Neighbours
 from tests.bench.figures import Figure
@@ -42,6 +45,7 @@ devices:
 
 
 def measure(quick: bool) -> list[Figure]:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))  # what leaves is no news to a simulator
     seconds = 20.0 if quick else 180.0
     web = free_port()
     neighbours = Neighbours("2026-06-21", 11.0)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
+
+import structlog
 
 from tests.chaos.rows import Plan, RigError, Row, bar
 from tests.conftest import Broker
@@ -15,6 +18,7 @@ _READ_S = 1.5
 
 
 def rows(plan: Plan) -> list[Row]:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))  # what leaves is no news to a simulator
     room = plan.room("outages")
     broker = Broker(room)
     broker.start()
