@@ -197,6 +197,11 @@ async def test_the_text_fits_and_the_object_gives_the_same_by_udp(loxone: Home) 
     }
 
 
+def test_a_sentence_is_cut_in_the_text_that_has_everything_and_not_on_its_own_topic() -> None:
+    assert packed({"heartbeat": 1, "reason": "x" * 300}) == f"heartbeat=1;reason={'x' * 100}"
+    assert plain("x" * 300) == "x" * 255
+
+
 def test_numbers_have_a_point_and_no_needless_digits() -> None:
     assert [plain(value) for value in (2.5, 2.0, 0.0, 61, None, "a;b=c\nd")] == ["2.5", "2", "0", "61", "", "a,b:c d"]
     assert packed({"a": 1, "b": None, "c": "x"}) == "a=1;c=x"

@@ -24,7 +24,9 @@ MODES = {"auto": 0, "manual": 1, "stopped": 2}
 """The modes as numbers, for blocks that know only these."""
 
 Field = str | int | float | None
-_LONGEST_TEXT = 100
+_LONGEST_TEXT, _LONGEST_PART = 255, 100
+"""Characters of a text on a topic of its own, and within the packed one."""
+
 _SOON_S = 0.05
 _PASSING = ("age", HEARTBEAT)
 """Changes all the time; alone it is no reason to send anything."""
@@ -81,18 +83,18 @@ def word(control: ControlView) -> str:
     return control.word or control.name
 
 
-def plain(value: Field) -> str:
+def plain(value: Field, longest: int = _LONGEST_TEXT) -> str:
     """As one text; empty where it is unknown."""
     if value is None:
         return ""
     if isinstance(value, float):
         return f"{value:.3f}".rstrip("0").rstrip(".")
-    return value.translate(_SEPARATORS)[:_LONGEST_TEXT] if isinstance(value, str) else str(value)
+    return value.translate(_SEPARATORS)[:longest] if isinstance(value, str) else str(value)
 
 
 def packed(said: Mapping[str, Field]) -> str:
     """`k=v;k=v` of all that is known. The first key has no `;` before it, all others have: `;charge=` is no part of `;discharge=`."""
-    return ";".join(f"{key}={plain(value)}" for key, value in said.items() if value is not None)
+    return ";".join(f"{key}={plain(value, _LONGEST_PART)}" for key, value in said.items() if value is not None)
 
 
 def pattern(key: str) -> str:
