@@ -15,11 +15,10 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, tzinfo
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import structlog
-from PyViCare.PyViCare import PyViCare
-from PyViCare.PyViCareServiceViaGateway import filter_features_for_device
 
 from ohmstead.errors import NoAnswer, Refused, RetryLater, SourceError, WrongAnswer
 from ohmstead.profiles import library
@@ -158,6 +157,7 @@ class VicareReader:
 
     def _poll(self) -> _Poll:
         self._load_profiles()
+        import_module("ohmstead.sources.vicare_derived")  # which the event loop will need
         self._list_devices()
         features: dict[str, list[dict[str, Any]]] = {}
         errors: list[Exception] = []
@@ -182,6 +182,8 @@ class VicareReader:
         """Which devices there are: once, and then once a day."""
         if self._found and 0 <= self._wall() - self._listed_at < _LIST_AGAIN_S:
             return
+        from PyViCare.PyViCare import PyViCare  # in this thread, not while the buses wait
+
         api = PyViCare()
         api.setCacheDuration(0)
         api.loadViaGateway(not self._one_by_one)
@@ -225,6 +227,8 @@ class VicareReader:
 
     def _asked(self, asked: list[_Found]) -> dict[str, list[dict[str, Any]]]:
         """The features of the devices that answer with one request."""
+        from PyViCare.PyViCareServiceViaGateway import filter_features_for_device
+
         config = asked[0].config
         listed = features_of(config.service.fetch_all_features(config.accessor))
         if self._one_by_one:

@@ -10,7 +10,7 @@ import email.utils
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ohmstead.errors import NoAnswer, RateLimited, Refused, Unauthorised, WrongAnswer
 
@@ -21,6 +21,24 @@ _BAN_S = 600.0
 
 _GONE = ("DEVICE_OFFLINE", "GATEWAY_OFFLINE")
 _REVOKED = ("invalid_grant", "invalid_client", "unauthorized_client", "access_denied")
+
+
+class Auth(NamedTuple):
+    """What a request shows: a token, or with a `user` a password."""
+
+    secret: str
+    user: str = ""
+
+    def __repr__(self) -> str:
+        return "Auth()"
+
+
+class Answer(NamedTuple):
+    """What came back, whatever it is."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
 
 
 class Expired(Exception):  # noqa: N818 - says what happened; never leaves the source

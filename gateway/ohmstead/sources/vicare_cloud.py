@@ -11,29 +11,24 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
 
-import requests
 import structlog
-import urllib3
-from requests.auth import AuthBase, HTTPBasicAuth
 
-from ohmstead.errors import NoAnswer, Refused, Unauthorised, Unreachable, WrongAnswer
-from ohmstead.sources.vicare_answers import CLOUD, LOG_IN, Expired, Revoked, parsed, sent_at, token_answer
+from ohmstead.errors import NoAnswer, Refused, Unauthorised, WrongAnswer
+from ohmstead.sources.vicare_answers import CLOUD, LOG_IN, Answer, Auth, Expired, Revoked, parsed, sent_at, token_answer
 from ohmstead.sources.vicare_login import PASSWORD_REDIRECT, Endpoints, Flow, for_refresh
 from ohmstead.sources.vicare_token import Token, TokenFile, granted
 
 if TYPE_CHECKING:
     from ohmstead.sources.polling import Memory
     from ohmstead.sources.vicare_budget import Budget
+    from ohmstead.sources.vicare_http import Http
 
 log = structlog.get_logger(service="vicare")
 
 TIMEOUT_S = 20.0
 """To connect, and the longest silence; an answer may take twice as long altogether."""
 
-MOST_BYTES = 16 << 20
-_CHUNK = 1 << 16
 _EARLY_S = 60.0
 """A token is renewed so long before its end."""
 
@@ -49,23 +44,6 @@ class Account(NamedTuple):
 
     def __repr__(self) -> str:
         return "Account()"
-
-
-class _Bearer(AuthBase):
-    """Given as such, or what a netrc says of the host would take its place."""
-
-    def __init__(self, access: str) -> None:
-        self._access = access
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._access}"
-        return request
-
-
-class _Answer(NamedTuple):
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 class Cloud:
@@ -98,7 +76,7 @@ class Cloud:
         self._wall = wall
         self._token: Token | None = None
         self._revoked = ""
-        self._session: requests.Session | None = None
+        self._http: Http | None = None
         self._stopped = threading.Event()
 
     def get(self, url: str) -> dict[str, Any]:
@@ -139,12 +117,12 @@ class Cloud:
         self._stopped.set()
 
     def close(self) -> None:
-        if self._session is not None:
-            self._session.close()
-            self._session = None
+        if self._http is not None:
+            self._http.close()
+            self._http = None
 
     def _asked(self, url: str, access: str) -> dict[str, Any]:
-        answer = self._request("GET", self._endpoints.api + url, _Bearer(access))
+        answer = self._request("GET", self._endpoints.api + url, Auth(access))
         try:
             return parsed(*answer, self._wall())
         except Exception as error:
@@ -192,7 +170,7 @@ class Cloud:
         if refused and refused == _fingerprint(account, refused.partition(" ")[0]):
             raise Unauthorised(f"{CLOUD} has refused user and password, they are not sent again; correct them, or {LOG_IN}", 401)
         flow = Flow.begin(account.client_id, PASSWORD_REDIRECT)
-        answer = self._request("POST", flow.address(self._endpoints), HTTPBasicAuth(account.user.encode(), account.password.encode()))
+        answer = self._request("POST", flow.address(self._endpoints), Auth(account.password, account.user))
         location = answer.headers.get("Location", "") if answer.status in (302, 303) else ""
         if not location:
             try:
@@ -232,82 +210,20 @@ class Cloud:
             self._heed(error)
             raise
 
-    def _request(self, method: str, url: str, auth: AuthBase | None, form: Mapping[str, str] | None = None) -> _Answer:
+    def _request(self, method: str, url: str, auth: Auth | None, form: Mapping[str, str] | None = None) -> Answer:
         """One request, counted before it goes out. Raises Unreachable, NoAnswer, WrongAnswer or RateLimited."""
         if self._stopped.is_set():
             raise NoAnswer(f"{CLOUD}: given up")
+        if self._http is None:
+            from ohmstead.sources.vicare_http import Http  # loads requests: in this thread, not while the buses wait
+
+            self._http = Http(self._timeout_s)
         self.budget.spend()
         self.requests += 1
-        host = urlsplit(url).netloc
-        if self._session is None:
-            self._session = requests.Session()
-            self._session.trust_env = urlsplit(url).hostname not in ("127.0.0.1", "localhost", "::1")
-        try:
-            with self._session.request(
-                method, url, data=form, auth=auth, timeout=self._timeout_s, allow_redirects=False, stream=True, headers=_HEADERS
-            ) as response:
-                body = _body(response, host, time.monotonic() + 2 * self._timeout_s)
-                answer = _Answer(response.status_code, response.headers, body)
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            raise _failure(error, host) from error
-        except UnicodeError as error:
-            raise Unreachable(f"{host}: no name that can be asked for") from error
+        answer = self._http.request(method, url, auth, form)
         wall = self._wall()
         self.skew = sent_at(answer.headers, wall) - wall
         return answer
-
-
-_HEADERS = {"User-Agent": "ohmstead", "Accept": "application/json"}
-
-
-def _body(response: requests.Response, host: str, deadline: float) -> bytes:
-    parts: list[bytes] = []
-    length = 0
-    while part := response.raw.read1(_CHUNK, decode_content=True):
-        parts.append(part)
-        length += len(part)
-        if length > MOST_BYTES:
-            raise WrongAnswer(f"{host}: an answer of more than {MOST_BYTES >> 20} MiB")
-        if time.monotonic() > deadline:
-            raise NoAnswer(f"{host}: still answering when its time was over")
-    return b"".join(parts)
-
-
-def _failure(error: Exception, host: str) -> Unreachable | NoAnswer | WrongAnswer:
-    """What a failure of the connection is, in words without an address of the account in it."""
-    causes = list(_causes(error))
-    names = {type(cause).__name__ for cause in causes}
-    if names & {"SSLError", "SSLCertVerificationError", "SSLEOFError"}:
-        return Unreachable(f"{host}: its certificate or encryption is not right")
-    if names & {"ReadTimeout", "ReadTimeoutError"}:
-        return NoAnswer(f"{host}: no answer in time")
-    if names & {"ConnectTimeout", "ConnectTimeoutError"}:
-        return Unreachable(f"{host}: cannot be reached in time")
-    if names & {"NameResolutionError", "gaierror"}:
-        return Unreachable(f"{host}: no such name")
-    if names & {"ConnectionRefusedError", "NewConnectionError"}:
-        return Unreachable(f"{host}: cannot be reached")
-    if names & {"IncompleteRead", "RemoteDisconnected", "ConnectionResetError", "ProtocolError", "BrokenPipeError"}:
-        return NoAnswer(f"{host}: broke off in the middle of its answer")
-    if names & {"DecodeError", "ContentDecodingError", "InvalidHeader"}:
-        return WrongAnswer(f"{host}: an answer that cannot be unpacked")
-    return Unreachable(f"{host}: {type(error).__name__}")
-
-
-def _causes(error: BaseException | None) -> list[BaseException]:
-    found: list[BaseException] = []
-    pending: list[object] = [error]
-    while pending and len(found) < 20:
-        one = pending.pop()
-        if isinstance(one, BaseException) and one not in found:
-            found.append(one)
-            pending += [
-                one.__cause__,
-                one.__context__,
-                getattr(one, "reason", None),
-                *(arg for arg in one.args if isinstance(arg, BaseException)),
-            ]
-    return found
 
 
 def _fingerprint(account: Account, salt: str = "") -> str:

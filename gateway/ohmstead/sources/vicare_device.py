@@ -13,7 +13,6 @@ from ohmstead.profiles.decode import Decoder
 from ohmstead.profiles.model import Profile
 from ohmstead.readings import Quality, Snapshot, Value
 from ohmstead.sources.polling import Member
-from ohmstead.sources.vicare_derived import derived
 from ohmstead.sources.vicare_features import Field, fields, is_told, newest
 from ohmstead.sources.vicare_points import Points
 
@@ -81,6 +80,8 @@ class ViessmannDevice:
         self._say_if_silent(age, moment)
         if self.silent or moment is None:
             return [], None
+        from ohmstead.sources.vicare_derived import derived  # the library with it, which nobody waits for who has no Viessmann
+
         told = [*fields(heard.features), *derived(heard.features, self.roles, heard.home), _heard(moment)]
         learned = self._learn(told)
         raw = self._points.raw(told)
