@@ -25,6 +25,7 @@ class Commands(LazyGroup):
     later: ClassVar[dict[str, str]] = {
         "audit": "ohmstead.cli.audit:audit",
         "demo": "ohmstead.sim.cli:demo",
+        "detect": "ohmstead.cli.detect:detect",
         "dump": "ohmstead.cli.dump:dump",
         "export": "ohmstead.cli.export:export",
         "keys": "ohmstead.cli.keys:keys",
