@@ -19,6 +19,7 @@ from .day import House, start_of
 from .faults import Faults
 from .growatt_cli import faults_given, growatt_mqtt
 from .growatt_families import FAMILIES
+from .hoymiles_cli import hoymiles
 from .inverter import PhysicalInverter
 from .luxtronik_cli import luxtronik
 from .meter_cli import meter
@@ -41,6 +42,7 @@ def simulate() -> None:
 
 
 simulate.add_command(growatt_mqtt)
+simulate.add_command(hoymiles)
 simulate.add_command(luxtronik)
 simulate.add_command(meter)
 simulate.add_command(shelly)
