@@ -71,6 +71,8 @@ class MqttClient:
         """Set once the first attempt to connect has succeeded or failed."""
         self.received = 0
         self.published = 0
+        self.configurations = 0
+        """How many of those were Home Assistant's discovery."""
         self.dropped = 0
         self.connections = 0
         self.malformed = 0
@@ -313,6 +315,7 @@ class MqttClient:
 
     def _send(self, topic: str, payload: str | bytes, retain: bool, qos: int) -> None:
         self.published += 1
+        self.configurations += topic.endswith("/config")
         if qos:
             self._flush()
             self._client.publish(topic, payload, qos, retain)

@@ -34,6 +34,8 @@ _MODBUS, _MQTT = "async_modbus", "async_mqtt"
 _HEALTH = {Health.UNKNOWN: 0, Health.HEALTHY: 1, Health.DEGRADED: 2, Health.UNHEALTHY: 3}
 _BREAKER = {"closed": 0, "open": 1, "half-open": 2}
 _ERRORS = {"no_answer": "ModbusTimeoutError", "wrong": "ModbusReadError", "crc": "ModbusReadError", "exception": "ModbusDeviceError"}
+_FRESH_S = 60.0
+"""No figure is made of a value that is older."""
 _NOTHING_CAME = ("no_answer", "wrong", "crc")
 
 
@@ -149,8 +151,9 @@ class Aiomtec2mqtt(Collector):
     def _values(self) -> Iterator[Metric]:
         """Signs as upstream's texts say: what comes in is positive, of the grid and of the battery. Old values are none."""
         overview = self._overview
-        fresh = overview.state(self._device) == "ok"
-        figures = (flow(self._flow, overview.latest.values(self._device)) if fresh else None) or {}
+        values = overview.latest.values(self._device) if overview.state(self._device) == "ok" else {}
+        since = overview.wall() - _FRESH_S
+        figures = flow(self._flow, {point: read for point, read in values.items() if read.time >= since}) or {}
         battery = figures.get("battery")
         yield _gauge("battery_soc_percent", "Battery state of charge percentage", figures.get("soc"))
         yield _gauge("grid_power_watts", "Grid power in watts (positive=import, negative=export)", figures.get("grid"))

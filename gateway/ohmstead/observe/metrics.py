@@ -152,6 +152,10 @@ def _former(overview: Overview) -> Iterator[Collector]:
         from ohmstead.observe.aiomtec2mqtt import Aiomtec2mqtt
 
         yield Aiomtec2mqtt(overview)
+    if "hoymiles-mqtt" in overview.config.web.compatible:
+        from ohmstead.observe.hoymiles import HoymilesMqtt
+
+        yield HoymilesMqtt(overview)
 
 
 Samples = Iterable[tuple[tuple[str, ...], float]]

@@ -17,7 +17,7 @@ import json
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import uvicorn
@@ -29,6 +29,9 @@ from starlette.types import Scope
 from ohmstead.observe.live import LiveDocument
 from ohmstead.observe.overview import Overview
 from ohmstead.web.control import Control, add_routes
+
+if TYPE_CHECKING:
+    from ohmstead.observe.hoymiles import Answer as FormerAnswer
 
 log = structlog.get_logger(service="web")
 
@@ -172,9 +175,22 @@ Answer = Callable[[], Awaitable[Response]]
 
 def _add_probes(app: FastAPI, overview: Overview, health: Answer, ready: Answer, stats: Answer) -> None:
     """What probes ask: our own answers, or those of a former service whose probes are to go on."""
+    if "hoymiles-mqtt" in overview.config.web.compatible:
+        from ohmstead.observe.hoymiles import HoymilesMqtt
+
+        fork = HoymilesMqtt(overview)
+        health, ready, stats = (_as_response(say) for say in (fork.health, fork.ready, fork.stats))
     app.add_api_route("/health", health, methods=_ASKED)
     app.add_api_route("/ready", ready, methods=_ASKED)
     app.add_api_route("/stats", stats, methods=["GET"])
+
+
+def _as_response(say: Callable[[], FormerAnswer]) -> Answer:
+    async def answer() -> Response:
+        status, body, media = say()
+        return Response(body, status, media_type=media, headers=_FRESH)
+
+    return answer
 
 
 class WebServer:
