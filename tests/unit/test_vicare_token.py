@@ -14,7 +14,7 @@ import requests
 from PyViCare import PyViCareAbstractOAuthManager, PyViCareOAuthManager
 from PyViCare.PyViCare import PyViCare
 
-from ohmstead.errors import Refused, Unauthorised, WrongAnswer
+from ohmstead.errors import NoAnswer, Refused, Unauthorised, WrongAnswer
 from ohmstead.sim.vicare import CLIENT_ID, PASSWORD, USER, Kindness, ViessmannCloud
 from ohmstead.sources.vicare_cloud import Account
 from ohmstead.sources.vicare_login import Endpoints, Flow
@@ -92,6 +92,19 @@ async def test_a_refresh_token_that_stays_is_used_again(made: Made) -> None:
         house.clock.now += 3600
     assert json.loads(house.tokens.path.read_text())["refresh_token"]
     assert house.cloud.logins == 1
+
+
+async def test_a_new_token_that_was_lost_on_its_way_costs_one_login(made: Made) -> None:
+    """Its predecessor is void by then."""
+    house = made()
+    await house.values()
+    house.clock.now += 3600
+    house.cloud.be(Kindness.HALF)
+    with pytest.raises(NoAnswer):
+        await house.values()
+    house.cloud.be(Kindness.KIND)
+    assert HEATING in await house.values()
+    assert house.cloud.logins == 2
 
 
 async def test_tokens_that_nobody_takes_end_in_advice_and_not_in_a_storm(made: Made) -> None:

@@ -58,7 +58,6 @@ class Home:
         user: str = USER,
         password: str = PASSWORD,
         allowance: Allowance | None = None,
-        timeout_s: float = 20.0,
         one_by_one: bool = False,
         day_limit: int = 1450,
         short_limit: int = 120,
@@ -68,13 +67,12 @@ class Home:
         self.tokens = TokenFile(folder / "token.json")
         self.account = Account(CLIENT_ID, user, password if user else "")
         self.allowance = allowance or Allowance()
-        self.timeout_s = timeout_s
         self.one_by_one = one_by_one
         self.members: dict[str, Member] = {}
         self.cloud = ViessmannCloud(equipment, wall=self.clock, day_limit=day_limit, short_limit=short_limit).start()
         self.restart()
 
-    def restart(self) -> None:
+    def restart(self, timeout_s: float = 20.0) -> None:
         budget = Budget(self.allowance, self.kept, "vicare/house/requests", self.clock)
         self.line = Cloud(
             self.account,
@@ -83,7 +81,7 @@ class Home:
             self.kept,
             "vicare/house",
             endpoints=Endpoints.of(self.cloud.url),
-            timeout_s=self.timeout_s,
+            timeout_s=timeout_s,
             wall=self.clock,
         )
         self.reader = VicareReader("house", self.line, self._adopt, self.kept, one_by_one=self.one_by_one, load=PROFILES, wall=self.clock)

@@ -23,6 +23,7 @@ from ohmstead.sim.vicare_home import Equipment, home
 
 USER, PASSWORD, CLIENT_ID = "owner@example.org", "quiet-heat", "simulated-client"
 _LATEST_S = 60.0
+_DRIP_S = 0.05
 _DAY_S = 86_400.0
 _PAGE = b"<!DOCTYPE html><html><body><h1>502 Bad Gateway</h1></body></html>"
 
@@ -41,6 +42,8 @@ class Kindness:
     """HTTP 429 as a web page."""
     LATE = "late"
     """Silence until it is kind again."""
+    DRIP = "drip"
+    """An octet at a time."""
     HALF = "half"
     """Breaks off after `cut` bytes of the answer (half of it unless given)."""
     GATEWAY_OFFLINE = "gateway-offline"
@@ -52,7 +55,7 @@ class Kindness:
     """Answers, but has heard nothing of the devices since `stale_since`."""
     NO_TOKEN = "no-token"  # noqa: S105 - a word
     """Every access token is refused, new ones too."""
-    ALL = (KIND, DOWN, HTML, LIMIT, HTML_LIMIT, LATE, HALF, GATEWAY_OFFLINE, DEVICE_OFFLINE, PAGE, NOT_PAID, STALE, NO_TOKEN)
+    ALL = (KIND, DOWN, HTML, LIMIT, HTML_LIMIT, LATE, DRIP, HALF, GATEWAY_OFFLINE, DEVICE_OFFLINE, PAGE, NOT_PAID, STALE, NO_TOKEN)
 
 
 class _Answer(NamedTuple):
@@ -125,7 +128,7 @@ class ViessmannCloud:
 
     def be(self, kindness: str) -> None:
         """Unkind in this way from now on, or kind again."""
-        if kindness != Kindness.LATE:
+        if kindness not in (Kindness.LATE, Kindness.DRIP):
             self._kind_again.set()
         else:
             self._kind_again.clear()
@@ -198,7 +201,12 @@ class ViessmannCloud:
                 request.send_header(key, value)
             request.send_header("Content-Length", str(len(answer.body)))
             request.end_headers()
-            request.wfile.write(body)
+            for at in range(len(body)) if unkind == Kindness.DRIP else ():
+                request.wfile.write(body[at : at + 1])
+                if self._kind_again.wait(_DRIP_S):
+                    return
+            if unkind != Kindness.DRIP:
+                request.wfile.write(body)
         except OSError:
             pass  # who asked has gone meanwhile
         request.close_connection = True
@@ -284,6 +292,8 @@ class ViessmannCloud:
         if found is None:
             return _error(404, "NOT_FOUND", "no such path")
         features = self._features(int(found[1]), found[2], found[3], at)
+        if features is not None and found[3] is None and query.get("includeDevicesFeatures") != "true":
+            features = [one for one in features if one["deviceId"] is None]
         if features is None:
             return _error(404, "DEVICE_NOT_FOUND", "no such installation, gateway or device")
         if found[4]:
@@ -320,11 +330,12 @@ class ViessmannCloud:
             return None
         told: list[dict[str, Any]] = []
         for one in known:
-            base = f"{self.url}/iot/v2/features/installations/{installation}/gateways/{gateway}/devices/{one.device}/features"
-            told += [
-                {**feature, "gatewayId": gateway, "deviceId": one.device, "uri": f"{base}/{feature['feature']}"}
-                for feature in one.features(at)
-            ]
+            base = f"{self.url}/iot/v2/features/installations/{installation}/gateways/{gateway}"
+            for feature in one.features(at):
+                own = feature["feature"].startswith("gateway.")
+                where = base if own else f"{base}/devices/{one.device}"
+                uri = f"{where}/features/{feature['feature']}"
+                told.append({**feature, "gatewayId": gateway, "deviceId": None if own else one.device, "uri": uri})
         return told
 
 

@@ -106,6 +106,7 @@ def heat_pump(now: float, zone_offset_s: float = 3600.0) -> list[Json]:
         _feature("heating.dhw.pumps.circulation", started, status="off"),
         _feature("heating.dhw.schedule", daily, _schedule_command(), active=True, entries=_week("05:30", "22:00", "normal")),
         _feature("heating.cooling", daily),
+        _feature("tcu.wifi", measured, strength=(-58, "")),
         _feature("device.messages.errors.raw", daily, entries=[]),
         _feature("device.serial", daily, value="7637415000000001"),
     ]
@@ -124,9 +125,10 @@ def thermostat(now: float) -> list[Json]:
 
 
 def box(now: float) -> list[Json]:
+    """Features that begin with `gateway.` are the gateway's own and belong to none of its devices."""
     return [
-        _feature("tcu.wifi", stamp(now - now % 300), strength=(-54, "")),
-        _feature("device.serial", stamp(now - now % 86_400), value=GATEWAY),
+        _feature("gateway.wifi", stamp(now - now % 300), strength=(-54, "")),
+        _feature("gateway.firmware", stamp(now - now % 86_400), version="5.3.0", updateStatus="idle"),
     ]
 
 

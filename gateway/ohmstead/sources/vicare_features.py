@@ -82,7 +82,8 @@ def _of_feature(feature: Mapping[str, Any]) -> Iterator[Field]:
     settable = bool(commands)
     connected = not _is_sensor_without_value(name, properties)
     for key, told in properties.items():
-        if isinstance(told, dict) and (connected or key == "status"):
+        never = key.endswith("ReadAt") and isinstance(told, dict) and _moment(told.get("value")) is None
+        if isinstance(told, dict) and (connected or key == "status") and not never:
             for suffix, value in _values(str(key), told.get("value")):
                 yield Field(f"{name}:{suffix}", value, _word(told.get("unit")), settable)
     yield from _constraints(name, commands, properties)
