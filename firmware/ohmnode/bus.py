@@ -51,7 +51,7 @@ class Bus:
         if guard is not None:
             guard.wakes.append(self.wake)
         self.devices = [self._device(device, now) for device in spec.pop("devices")]
-        self.schedule = Schedule(hal, self.devices)
+        self.schedule = Schedule(hal, self.devices, rtu.char_us(self._form[0]) if self._form is not None else 0)
 
     def _device(self, spec: "dict[str, Any]", now: int) -> Device:
         groups = [Group(group["name"], group["period_ms"], group["priority"], group["reads"], now) for group in spec["groups"]]

@@ -56,10 +56,17 @@ class Commands:
         self._stored_at: "int | None" = None
         self._turns = 0
 
-    def wake(self) -> None:
-        """Somebody commands. MemoryError where there is none for that now."""
+    def wake(self, early: bool) -> bool:
+        """Somebody commands. `early`: False where that would take the last of the memory; else MemoryError where there is none."""
         self._turns = _TURNS
-        overlay.lay("authority")
+        try:
+            overlay.lay("authority", overlay.FEW if early else 0)
+            return True
+        except MemoryError:
+            self._outbox.spool.put_off()
+            if not early:
+                raise
+            return False
 
     def rest(self) -> None:
         """To be called now and then."""

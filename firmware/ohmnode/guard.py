@@ -10,7 +10,7 @@ from ohmcore import const
 from ohmcore.limits import Rule
 from ohmnode import keep
 from ohmnode.leases import Leases
-from ohmnode.schedule import READ, START
+from ohmnode.schedule import READ, START, WATCHED
 from ohmnode.writes import Work, step
 
 TYPE_CHECKING = const(False)
@@ -59,6 +59,8 @@ class Guard(Leases):
             read = int(spec.get("read", 0))
             if not groups or read >= len(groups[0].good) or len(targets) != len(spec["controls"]):
                 raise ValueError(f"limit {rule.name}: no such group, read or control")
+            if rule.trip:
+                groups[0].priority = WATCHED
             self._watched.append((rule, groups[0], read, targets))
         self._rules = []
 

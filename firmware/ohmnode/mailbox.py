@@ -25,6 +25,7 @@ class Mailbox:
         self.refused: "dict[str, int]" = {}
         self.acks = 0
         self.transfer: "Callable[[str, bytes], None] | None" = None  # takes pieces of a configuration or an update
+        self.pause: "Callable[[], None] | None" = None  # gives back the memory of what can wait for a command
         self.stop: "int | None" = None
         self._root = root
         self._outbox = outbox
@@ -45,11 +46,10 @@ class Mailbox:
             elif self.commands is None:
                 self._outbox.refuse("rejected", "", "unauthorised", {"detail": "this node has no key"})
             else:
-                try:
-                    self.commands.wake()
-                except MemoryError:
-                    self._outbox.spool.put_off()
-                    self.commands.wake()
+                if not self.commands.wake(True):
+                    if self.pause is not None:
+                        self.pause()
+                    self.commands.wake(False)
                 self.commands.accept(body)
         elif name == b"down/config" or name == b"down/update":
             if self.transfer is None:

@@ -61,6 +61,7 @@ class Node:
         self._update_key = content.get("update_key")
         if key:
             self._mailbox.transfer = self._transfer
+            self._mailbox.pause = self.pause
         self._link = Link(hal, content, outbox, life.pipe, self._vitals, self._mailbox, self)
         if self._guard is not None:
             self._guard.connected = self._link.is_connected
@@ -113,6 +114,7 @@ class Node:
             overlay.lift("incoming")
             overlay.lift("finish")
             overlay.lift("transfers")
+        overlay.lift("fetch")
 
     async def run(self) -> "int | str":
         """Until it is to be left, see `leave`; or an exit code where the machine has somebody to give up to."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _FRAME = const(1104)
 _QUIET_MS = const(10000)
 _LATER_S = const(5)
+_DROPPED_S = const(2)
 _URGENT = ("trip", "latch", "result")  # what a power cut must not take along
 
 
@@ -31,7 +32,7 @@ class Outbox:
         self.spool = spool
         self._hal = hal
         self._last = hal.ticks_ms()
-        self._uptime_ms = 0
+        self._uptime_ms = self._dropped_s = 0
         self.added: "Callable[[], None] | None" = None
         self.packer = Packer(bytearray(_FRAME))
         self._view = memoryview(self.packer.buffer)
@@ -132,9 +133,14 @@ class Outbox:
             self.event(device, kind, detail)
 
     def report_dropped(self) -> None:
-        """Tells which numbers the gateway need not wait for."""
+        """Tells which numbers the gateway need not wait for; where that pushes out the next, not at once again."""
+        now_s = self.uptime_ms() // 1000
+        if now_s < self._dropped_s:
+            return
         runs = self.spool.take_dropped()
         if runs:
+            if self.spool.crowded():
+                self._dropped_s = now_s + _DROPPED_S
             self.log("spool", f"full: {self.spool.dropped_count} frames given up so far")
             self.event("", "dropped", {"ranges": runs})
 

@@ -10,9 +10,11 @@ import sys
 from ohmcore import const
 from ohmnode import LINKED
 
-_TIDY_BYTES = const(2048)
+_LITTLE = const(65536)
+_TIDY_BYTES = const(512)
 _PIECE = const(640)  # bytes: the largest of what a task allocates in one piece while it runs
 SPARE = const(6)  # so many pieces what can wait leaves to what cannot
+FEW = const(3)
 
 
 def lay(name: str, spare: int = 0) -> None:
@@ -21,10 +23,10 @@ def lay(name: str, spare: int = 0) -> None:
     """
     if not LINKED or name in sys.modules:
         return
-    # What comes fills the holes from below, and leaves none between what stays of it.
-    gc.collect()
     before = gc.threshold()
-    gc.threshold(_TIDY_BYTES)
+    if gc.mem_free() < _LITTLE:  # what comes fills the holes from below then, and leaves none between what stays of it
+        gc.collect()
+        gc.threshold(_TIDY_BYTES)
     try:
         __import__(name)
         room(spare)

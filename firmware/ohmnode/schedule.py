@@ -4,6 +4,8 @@ A group is due once a period, on a grid that does not drift; slots that were mis
 due or begun on all devices the group whose period ends first gets the next request: short periods go before long ones, and what has
 waited long goes before any. Equal ones take turns. A device that does not answer leaves the queue and is probed with single requests at
 growing intervals, in a gap between the others' reads while there is one; its first answer brings it back.
+A group that a trip watches (priority `WATCHED`) is on time: no read of another one is begun that would last beyond the moment it is due,
+unless that other one is late itself.
 """
 
 from array import array
@@ -23,10 +25,13 @@ COUNTERS = ("requests", "ok", "no_answer", "partial", "crc", "exception", "wrong
 
 READ = const(4)  # numbers of a read in `Group.reads`, and which of them is where it begins
 START = const(3)
+WATCHED = const(-1)
 _FAILURES = const(3)
 _PROBE_FIRST_MS = const(1000)
 _PROBE_MOST_MS = const(30000)
 _IDLE_MS = const(60000)
+_THINKS_MS = const(30)  # a device, before it answers
+_AROUND = const(13)  # characters of a read and its answer beside the payload
 
 
 class Group:
@@ -96,12 +101,16 @@ class Device:
 
 
 class Schedule:
-    """`pick` what to ask, then report how it went: `read`, `missed` or `refused`. All times in ticks of the HAL."""
+    """`pick` what to ask, then report how it went: `read`, `missed` or `refused`. All times in ticks of the HAL. `char_us`: what a
+    character takes on the line, 0 where that is nothing.
+    """
 
-    def __init__(self, hal: "Hal", devices: "list[Device]") -> None:
+    def __init__(self, hal: "Hal", devices: "list[Device]", char_us: int = 0) -> None:
         self._hal = hal
         self.devices = devices
         self._turn = 0
+        self._char_us = char_us
+        self._kept_ms = 0  # for how long the line is kept free
 
     def pick(self, now: int) -> "tuple[Device, Group] | None":
         """The device and group to serve with one request now; None when nothing is due."""
@@ -109,7 +118,8 @@ class Schedule:
         best: "Group | None" = None
         probe: "Device | None" = None
         best_slack = 0
-        gap = _IDLE_MS
+        gap = watched = _IDLE_MS
+        self._kept_ms = 0
         diff = self._hal.ticks_diff
         for device in self.devices:
             if self._held_ms(device, now):
@@ -122,6 +132,8 @@ class Schedule:
                 ahead = diff(group.due, now)
                 if ahead > 0 and group.position < 0:
                     gap = min(gap, ahead)
+                    if group.priority == WATCHED:
+                        watched = min(watched, ahead)
                     continue
                 slack = diff(group.deadline, now) if group.position >= 0 else ahead + group.period_ms
                 if chosen is None or best is None or slack < best_slack or (slack == best_slack and _before(device, group, chosen, best)):
@@ -131,6 +143,9 @@ class Schedule:
             if (best is None and gap > probe.timeout_ms) or waited >= probe.backoff_ms:
                 chosen, best = probe, probe.groups[0]
         if chosen is None or best is None:
+            return None
+        if best.priority != WATCHED and best_slack > 0 and watched < self._lasts_ms(chosen, best):
+            self._kept_ms = watched
             return None
         if best.position < 0:
             if not chosen.online:
@@ -153,7 +168,7 @@ class Schedule:
                     wait = min(wait, diff(group.due, now))
             else:
                 wait = min(wait, max(diff(device.probe_at, now), 50))
-        return max(wait, 0)
+        return max(wait, self._kept_ms)
 
     def read(self, device: Device, group: Group, now: int) -> bool:
         """The read at `group.position` succeeded. True when the device has come back by that."""
@@ -205,6 +220,12 @@ class Schedule:
         """The snapshot is done with; the next one is due a period after this one was."""
         group.abandon()
         group.due = self._hal.ticks_add(group.due, group.period_ms)
+
+    def _lasts_ms(self, device: Device, group: Group) -> int:
+        """What the group's next read takes, about, with the rest after it."""
+        place = READ * max(group.position, 0)
+        size = payload_size(group.reads[place], group.reads[place + 2])
+        return (_AROUND + size) * self._char_us // 1000 + _THINKS_MS + device.pause_ms if self._char_us else 0
 
     def _held_ms(self, device: Device, now: int) -> int:
         if device.held_until is None:

@@ -80,7 +80,8 @@ class Transfers:
             self._drop(f"no storage: {failure}")
 
     def _offer(self, kind: str, sealed: bytes) -> None:
-        self._commands.wake()
+        if not self._commands.wake(True):
+            raise MemoryError
         try:
             body = self._commands.unseal(f"{self._root}{kind}".encode(), sealed)
         except FrameError:

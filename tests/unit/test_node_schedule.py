@@ -128,3 +128,21 @@ def test_a_held_device_is_left_alone_for_its_time() -> None:
     waits.hold(700)
     bus.run(1500)
     assert [at for at, _, _ in bus.asked] == [700, 1000]
+
+
+def test_no_long_read_is_begun_that_would_keep_a_watched_group_from_its_moment() -> None:
+    watched, slow = group("500ms", 500, 1, schedule.WATCHED), Group("400ms", 400, 1, [(3, 0, 60)], 0)
+    bus = Bus(device("battery", watched), device("meter", slow))
+    bus.schedule = Schedule(bus.hal, bus.schedule.devices, 1042)
+    bus.run(20_000, cost=166)
+    asked = [at for at, name, _ in bus.asked if name == "battery"]
+    assert max(later - earlier for earlier, later in itertools.pairwise(asked)) <= 500 + 1
+    assert len(bus.finished("meter", "400ms")) >= 40, "the other one is asked in every gap that is long enough"
+
+
+def test_what_is_late_itself_does_not_wait_for_a_watched_group() -> None:
+    watched, slow = group("200ms", 200, 1, schedule.WATCHED), Group("1s", 1000, 1, [(3, 0, 125)], 0)
+    bus = Bus(device("battery", watched), device("meter", slow))
+    bus.schedule = Schedule(bus.hal, bus.schedule.devices, 1042)
+    bus.run(60_000, cost=50)
+    assert len(bus.finished("meter", "1s")) >= 30
