@@ -212,7 +212,7 @@ async def test_an_answer_an_octet_at_a_time_ends_as_well(made: Made) -> None:
     await house.values()
     house.restart(timeout_s=0.5)
     house.cloud.be(Kindness.DRIP)
-    with pytest.raises(NoAnswer, match="still answering|no answer in time"):
+    with pytest.raises(NoAnswer, match=r"still answering|no answer in time"):
         await house.values()
     house.cloud.be(Kindness.KIND)
     house.restart()
