@@ -58,6 +58,21 @@ def test_a_device_that_is_away_costs_no_writes_and_gets_the_newest_when_it_is_ba
     run(story())
 
 
+def test_what_waits_for_a_device_gets_no_longer_lease_by_that(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with House(tmp_path) as house:
+            house.read()
+            await house.settled()
+            house.there = False
+            await house.wish("loxone", "charge", 60, 100)
+            house.mono += 90
+            house.there = True
+            await house.settled()
+            assert ("charge", 60, 10.0) in house.hand.writes
+
+    run(story())
+
+
 def test_what_is_refused_costs_no_write(tmp_path: Path) -> None:
     async def story() -> None:
         async with House(tmp_path) as house:

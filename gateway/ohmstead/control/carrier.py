@@ -111,14 +111,16 @@ class Carrier:
         return f"{self._run}-{self._number}"
 
     async def _write(self, decision: Decision) -> None:
-        target, value = self._targets[decision.control], decision.value
+        target, value, decided = self._targets[decision.control], decision.value, self._mono()
         if value is None:
             return
         while not self._reachable():  # noqa: ASYNC110 - whether somebody can be reached has to be asked, nobody tells
             await asyncio.sleep(_LOOK_S)
         lease_s = NODE_LEASE_S if target.lease_required else 0.0
         if value != target.returns_to and decision.author:
-            lease_s = min(NODE_LEASE_S, decision.lease_ms / 1000)
+            lease_s = min(NODE_LEASE_S, decision.lease_ms / 1000 - (self._mono() - decided))
+            if lease_s <= 0:
+                return  # its time is over: what ends it comes in a moment
         self._unsent.pop(decision.control, None)
         while True:
             self.sent_at[decision.control] = self._mono()
