@@ -9,6 +9,7 @@ from ohmstead.profiles import library
 from ohmstead.readings import Quality
 from ohmstead.sim.cli import simulate
 from ohmstead.sim.shelly import Shelly, ShellyServer
+from ohmstead.sources.polling import Dumper
 from tests.unit.shelly_rig import NOON, Rig, channel
 
 
@@ -35,6 +36,14 @@ async def test_three_phases_are_read_with_signs_and_in_kilowatt_hours(rig: Rig) 
     assert (member.device, member.name, member.serial, member.period_s) == ("house", "Shelly 3EM", "AABBCCDDEEFF", 10.0)
     assert member.profile.model == "Pro3EM"
     assert rig.shelly.calls == ["Shelly.GetDeviceInfo", "Shelly.GetStatus"]
+
+
+async def test_what_it_says_can_be_shown_to_whoever_helps(rig: Rig) -> None:
+    async with ShellyServer(rig.shelly, password="secret") as server:
+        reader = rig.reader(channel(server, "secret"))
+        assert isinstance(reader, Dumper)
+        assert await reader.dump() == {"info": rig.shelly.info(), "status": rig.shelly.status()}
+        await reader.close()
 
 
 async def test_who_it_is_is_asked_once_and_after_a_restart(rig: Rig) -> None:

@@ -15,6 +15,7 @@ from ohmstead.readings import Quality
 from ohmstead.sim.cli import simulate
 from ohmstead.sim.sunspec import SunSpec, grid_meter, inverter, storage
 from ohmstead.sim.sunspec_cli import KINDS, day
+from ohmstead.sources.polling import Dumper
 from tests.unit.sunspec_rig import NOON, rig_of
 
 HYBRID = (1, 103, 120, 123, 124)
@@ -218,6 +219,22 @@ async def test_a_meter_of_a_production_is_not_the_grid_s() -> None:
     async with rig_of(SunSpec((1, 103, 1, 203), said)) as (rig, reader):
         assert (await rig.poll(reader))["production_power"] == 900.0
     assert not [point for point in rig.points if point.startswith("grid")]
+
+
+async def test_its_registers_can_be_shown_to_whoever_helps() -> None:
+    async with rig_of(SunSpec((1, 103, (160, 8 + 20 * 9)), inverter())) as (rig, reader):
+        assert isinstance(reader, Dumper)
+        dumped = await reader.dump()
+    models = [
+        {
+            "model": model.id,
+            "address": model.address,
+            "length": model.length,
+            "registers": "".join(f"{rig.device.words[at]:04x}" for at in range(model.address, model.end)),
+        }
+        for model in rig.device.chain
+    ]
+    assert dumped == {"models": models}
 
 
 def test_modules_are_as_many_as_fit() -> None:

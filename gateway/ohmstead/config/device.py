@@ -131,8 +131,8 @@ class DeviceConfig(AnyDevice):
     )
 
     def fitted(self, profile: Profile) -> Profile:
-        """Of a DTU only those controls that `control` names: nothing is written to it unless its owner says so."""
-        if profile.reader != "hoymiles" or any(name not in profile.controls for name in self.control.ranges):
+        """Of a DTU or a SunSpec device only those controls that `control` names: nothing is written to it unless its owner says so."""
+        if profile.reader not in ("hoymiles", "sunspec") or any(name not in profile.controls for name in self.control.ranges):
             return profile
         allowed = {name: control for name, control in profile.controls.items() if name in self.control.ranges}
         return profile.model_copy(update={"controls": allowed})

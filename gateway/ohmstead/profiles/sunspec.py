@@ -197,7 +197,12 @@ def profile_of(base: Profile, chain: Sequence[Model], said: Mapping[str, str], k
         "points": points,
         "flow": _flow(chain, points, exports=exports),
     }
-    return Profile.model_validate(described).model_copy(update={"line": base.line})
+    controls = {
+        name: control
+        for name, control in base.controls.items()
+        if control.point in points and points[control.point]["field"] == base.points[control.point].field
+    }
+    return Profile.model_validate(described).model_copy(update={"line": base.line, "controls": controls})
 
 
 def _in_its_place(row: Row, model: Model, *, exports: bool, production: bool) -> Row:
@@ -232,6 +237,8 @@ def _point(row: Row, name: str, *, static: bool) -> dict[str, Any]:
     point |= ({"unit": row.unit} if row.unit else {}) | shown
     if row.sign:
         point["sign"] = row.sign
+    if row.point == "power_limit_percent":
+        point |= {"as": "u16", "round": 0}  # a control may write it, in whole percent
     if row.point == "battery_soc":
         point |= {"class": "battery", "valid": "0..100 %"}
     return point

@@ -5,13 +5,15 @@ What its values are is said with their units and becomes registers by its own ar
 
 from __future__ import annotations
 
+import math
 import struct
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 from ohmstead.profiles.sunspec import HEADER, Model, Row, definitions, rows
 
-from .registers import ILLEGAL_ADDRESS, ILLEGAL_FUNCTION, ILLEGAL_VALUE, READ_HOLDING, RefusalError
+from .registers import ILLEGAL_ADDRESS, ILLEGAL_FUNCTION, ILLEGAL_VALUE, READ_HOLDING, WRITE_MULTIPLE, WRITE_SINGLE, RefusalError, Write
 
 _NOTHING = {
     "u16": "ffff", "i16": "8000", "enum16": "ffff", "bits16": "ffff", "u32": "ffffffff", "i32": "80000000", "bits32": "ffffffff",
@@ -31,8 +33,15 @@ LENGTHS = {1: 66, 101: 50, 102: 50, 103: 50, 111: 60, 112: 60, 113: 60, 120: 26,
 Said = Mapping[str, float | str | None]
 
 
+CONTROLS = 123
+_REVERSION, _ENABLED, _LAST_CONTROL = 7, 9, 22
+
+
 class SunSpec:
     """Registers of a device with these `models` (a number, or a number and a length). What is not `said` is not implemented.
+
+    The controls of model 123 may be written; a power limit ends after its reversion time, unless `reverts` is False: then the device keeps
+    none. `writes` are those that were accepted; `obeys` False: they are accepted and change nothing.
 
     `said` maps a field ("103.1.W") to its value in the row's unit, a text, or None; `factors` maps a scale factor's name to its exponent.
     `before` is called before each read with the device: the place to let something change.
@@ -46,12 +55,17 @@ class SunSpec:
         base: int = 40000,
         factors: Mapping[str, int] | None = None,
         before: Callable[[SunSpec], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.base = base
         self.words: dict[int, int] = dict(zip(range(base, base + 2), struct.unpack(">2H", b"SunS"), strict=True))
         self.chain: list[Model] = []
         self.reads: list[tuple[int, int]] = []
+        self.writes: list[Write] = []
+        self.reverts = self.obeys = True
         self.before = before
+        self._clock = clock
+        self._ends = math.inf
         self._lock = threading.RLock()
         self._factors = dict(factors or {})
         address = base + 2
@@ -84,6 +98,7 @@ class SunSpec:
         if count > 125:
             raise RefusalError(ILLEGAL_VALUE)
         with self._lock:
+            self._revert()
             if self.before is not None:
                 self.before(self)
             self.reads.append((address, count))
@@ -93,7 +108,26 @@ class SunSpec:
                 raise RefusalError(ILLEGAL_ADDRESS) from None
 
     def write(self, function: int, address: int, words: Sequence[int]) -> None:
-        raise RefusalError(ILLEGAL_FUNCTION)
+        if function not in (WRITE_SINGLE, WRITE_MULTIPLE):
+            raise RefusalError(ILLEGAL_FUNCTION)
+        with self._lock:
+            controls = next((model for model in self.chain if model.id == CONTROLS), None)
+            if controls is None or address < controls.address + HEADER or address + len(words) - 1 > controls.address + _LAST_CONTROL:
+                raise RefusalError(ILLEGAL_ADDRESS)
+            self.writes.append(Write(self._clock(), function, address, tuple(words)))
+            if not self.obeys:
+                return
+            self.words |= dict(zip(range(address, address + len(words)), words, strict=True))
+            if not self.reverts:
+                self.words[controls.address + _REVERSION] = 0
+            seconds, enabled = (self.words[controls.address + at] for at in (_REVERSION, _ENABLED))
+            self._ends = self._clock() + seconds if enabled == 1 and seconds else math.inf
+
+    def _revert(self) -> None:
+        if self._clock() >= self._ends:
+            controls = next(model for model in self.chain if model.id == CONTROLS)
+            self.words[controls.address + _ENABLED] = 0
+            self._ends = math.inf
 
     def _lay(self, model: Model) -> None:
         self.words |= {model.address: model.id, model.address + 1: model.length}

@@ -38,7 +38,11 @@ def day(kind: str, base: int, *, soc: float = 60.0, began: float = 0.0) -> SunSp
 
     said: dict[str, float | str | None] = {} if kind == "meter" else inverter()
     if kind == "hybrid":
-        said |= storage(soc) | {"120.1.WRtg": 5000.0, "120.1.DERTyp": 82, "123.1.WMaxLimPct": 100.0, "123.1.WMaxLim_Ena": 0}
+        said |= (
+            storage(soc)
+            | {"120.1.WRtg": 5000.0, "120.1.DERTyp": 82, "123.1.WMaxLimPct": 100.0, "123.1.WMaxLimPct_RvrtTms": 0}
+            | {"123.1.WMaxLim_Ena": 0}
+        )
     if kind != "inverter":
         said |= grid_meter(_HOUSE_W)
     if kind == "meter":

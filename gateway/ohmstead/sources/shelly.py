@@ -128,6 +128,13 @@ class ShellyReader:
         await self._channel.close()
         await asyncio.to_thread(self._sums.save)
 
+    async def dump(self) -> object:
+        """Who it is, and its whole status, as it says them. Raises SourceError."""
+        return {
+            "info": dict(await self._channel.call("Shelly.GetDeviceInfo")),
+            "status": dict(await self._channel.call("Shelly.GetStatus")),
+        }
+
     async def _asked_who_it_is(self) -> Mapping[str, Any]:
         info = await self._channel.call("Shelly.GetDeviceInfo")
         generation, mac = info.get("gen"), info.get("mac")

@@ -23,6 +23,7 @@ from ohmstead.profiles.planner import HOLDING, Span, TcpCost, plan
 from ohmstead.profiles.sunspec import COMMON, HEADER, Model, Row, exponent_of, is_static, profile_of, rows, value
 from ohmstead.readings import Quality, Snapshot
 from ohmstead.sources.polling import Adopt, Member, Memory
+from ohmstead.sources.sunspec_limit import FIELD, MODEL, PowerLimit
 from ohmstead.sources.sunspec_line import RegisterLine
 
 BASES = (40000, 0, 50000)
@@ -90,6 +91,7 @@ class SunSpecReader:
         self._chain: tuple[Model, ...] = ()
         self._static: dict[str, str | float] = {}
         self._static_due = 0.0
+        self._limit = PowerLimit(line, device, mono=mono)
         self._kept = _Kept()
         self._met: set[str] = set()
         self._decoder: Decoder | None = None
@@ -109,13 +111,14 @@ class SunSpecReader:
 
     async def read(self) -> Sequence[Snapshot]:
         """One poll: every model that has something to say. Raises SourceError."""
-        if not self._chain:
-            self._chain = tuple(await self._walked())
-            self._static_due = self._mono()
+        await self._found()
         if self._mono() >= self._static_due:
             self._static = await self._all_of(model for model in self._chain if is_static(model.id))
             self._static_due = self._mono() + _STATIC_S
         values = self._static | await self._all_of(model for model in self._chain if not is_static(model.id))
+        limited = self._limited()
+        if limited is not None:
+            await self._limit.renew(limited)
         decoder = await self._learned(values)
         decoded = decoder.decode_fields(values)
         decoder.calculate(decoded)
@@ -125,6 +128,44 @@ class SunSpecReader:
 
     async def close(self) -> None:
         self._line.close()
+
+    async def write(self, field: str, raw: int) -> int:
+        """Sets the power limit in whole %; what it reads back as. Nothing else is ever written. Raises SourceError."""
+        return await self._limit.set(await self._writable(field), raw)
+
+    async def held(self, field: str) -> int | None:
+        """The power limit in force; None for what is not written. Raises SourceError."""
+        return await self._limit.held(await self._writable(field)) if field == FIELD else None
+
+    async def dump(self) -> object:
+        """Its chain, and each model's registers as hexadecimal digits (None where they are refused). Raises SourceError."""
+        await self._found()
+        models = []
+        for model in self._chain:
+            octets = b""
+            try:
+                for first in range(0, HEADER + model.length, _MOST_READ):
+                    octets += await self._line.read(model.address + first, min(_MOST_READ, HEADER + model.length - first))
+            except Refused:
+                octets = b""
+            models.append({"model": model.id, "address": model.address, "length": model.length, "registers": octets.hex() or None})
+        return {"models": models}
+
+    def _limited(self) -> Model | None:
+        return next((model for model in self._chain if model.id == MODEL), None)
+
+    async def _writable(self, field: str) -> Model:
+        await self._found()
+        model = self._limited()
+        if field != FIELD or model is None:
+            raise Refused(f"{field} is nothing that may be written to {self._line.where}")
+        return model
+
+    async def _found(self) -> None:
+        """Its models, unless they are known."""
+        if not self._chain:
+            self._chain = tuple(await self._walked())
+            self._static_due = self._mono()
 
     async def _walked(self) -> list[Model]:
         """The models of the chain that mean something here, in its order."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Sequence
 from typing import NamedTuple
 
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ConnectionException
 from pymodbus.exceptions import ModbusException as PymodbusError
 from pymodbus.pdu import ExceptionResponse, ModbusPDU
+from pymodbus.pdu.register_message import WriteMultipleRegistersResponse
 
 from ohmcore.errors import ModbusException
 from ohmstead.errors import NoAnswer, Refused, Unreachable, WrongAnswer
 
-_READ_HOLDING = 3
+_READ_HOLDING, _WRITE = 3, 16
 
 
 class Endpoint(NamedTuple):
@@ -62,6 +64,14 @@ class RegisterLine:
                     raise
         raise NoAnswer("never asked")  # not reached: there is at least one attempt
 
+    async def write(self, address: int, words: Sequence[int]) -> None:
+        """Writes holding registers with function 16, once: what was not answered may have been obeyed. Raises SourceError."""
+        client = await self._connected()
+        answer = await self._ask(client.write_registers(address, list(words), device_id=self.endpoint.unit), _WRITE)
+        if not isinstance(answer, WriteMultipleRegistersResponse) or (answer.address, answer.count) != (address, len(words)):
+            self.close()
+            raise WrongAnswer(f"{self.where} does not repeat what was written to {address}")
+
     def close(self) -> None:
         """Ends the connection, if there is one."""
         if self._client is not None:
@@ -70,22 +80,27 @@ class RegisterLine:
 
     async def _read(self, address: int, count: int) -> bytes:
         client = await self._connected()
+        answer = await self._ask(client.read_holding_registers(address, count=count, device_id=self.endpoint.unit), _READ_HOLDING)
+        if not isinstance(answer, _Registers) or len(answer.octets) != 2 * count:
+            raise WrongAnswer(f"{self.where} does not answer with the {count} registers from {address} that were asked for")
+        return answer.octets
+
+    async def _ask(self, request: Awaitable[ModbusPDU], function: int) -> ModbusPDU:
+        """An answer that is no exception, or the error as its type."""
         try:
-            answer = await client.read_holding_registers(address, count=count, device_id=self.endpoint.unit)
+            answer = await request
         except asyncio.CancelledError:
             self.close()  # else the next request would get this one's answer
             raise
         except ConnectionException as error:
             raise NoAnswer(f"{self.where} closed the connection") from error
         except PymodbusError as error:
-            if not client.connected:
+            if self._client is None or not self._client.connected:
                 raise NoAnswer(f"{self.where} closed the connection instead of an answer") from error
             raise NoAnswer(f"no answer from {self.where} within {self.endpoint.timeout_s:g} s") from error
         if isinstance(answer, ExceptionResponse):
-            raise Refused(f"{self.where}: {ModbusException(_READ_HOLDING, answer.exception_code)}", answer.exception_code)
-        if not isinstance(answer, _Registers) or len(answer.octets) != 2 * count:
-            raise WrongAnswer(f"{self.where} does not answer with the {count} registers from {address} that were asked for")
-        return answer.octets
+            raise Refused(f"{self.where}: {ModbusException(function, answer.exception_code)}", answer.exception_code)
+        return answer
 
     async def _connected(self) -> AsyncModbusTcpClient:
         if self._client is not None and self._client.connected:
