@@ -65,7 +65,7 @@ class _Answer(NamedTuple):
 
 
 class ViessmannCloud:
-    """`start` listens on `port` (0: one of its own). `asked` has method and path of each request, `logins` counts passwords that came.
+    """`start` listens on `port` (0: one of its own, the same after `stop` and another `start`). `asked` has method and path of each request, `logins` counts passwords that came.
 
     `wall` gives its clock; `skew` seconds are added to what it says of the time. `day_limit` and `short_limit` are the requests that it
     takes in 24 hours and in ten minutes. `only` names a gateway that alone is unkind; None: all of it.
@@ -104,27 +104,32 @@ class ViessmannCloud:
         self._listen(port)
 
     def _listen(self, port: int) -> None:
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, name="vicare-cloud", daemon=True)
-        self.port = int(self._server.server_address[1])
+        self.port = port
+        self._server: ThreadingHTTPServer | None = None
+        self._thread: threading.Thread | None = None
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> ViessmannCloud:
-        """Serves; on the same port as before after a `stop`, and with the same tokens."""
-        if self._thread.ident is not None:
-            self._listen(self.port)
+        """Raises OSError where its port is not to be had."""
+        self._kind_again.clear()
+        self._server = server = ThreadingHTTPServer(("127.0.0.1", self.port), self._handler())
+        server.daemon_threads = True
+        self.port = server.server_address[1]
+        self._thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, name="vicare-cloud", daemon=True)
         self._thread.start()
         return self
 
     def stop(self) -> None:
+        """Nobody answers any more; tokens stay good."""
         self._kind_again.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(10)
+        if self._server is not None and self._thread is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._thread.join(10)
+            self._server = self._thread = None
 
     def be(self, kindness: str) -> None:
         """Unkind in this way from now on, or kind again."""

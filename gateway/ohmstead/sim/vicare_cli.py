@@ -55,11 +55,11 @@ def vicare(port: int, equipment: list[Equipment] | None, kindness: str | None, d
     ended = threading.Event()
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, lambda *_: ended.set())
+    cloud = ViessmannCloud(equipment, port=port, day_limit=day_limit, token_s=token_s)
     try:
-        cloud = ViessmannCloud(equipment, port=port, day_limit=day_limit, token_s=token_s)
+        cloud.start()
     except OSError as error:
         raise click.ClickException(f"port {port}: {error.strerror}") from None
-    cloud.start()
     cloud.be(kindness or Kindness.KIND)
     click.echo(f"Viessmann's cloud: {cloud.url}, {len(cloud.equipment)} devices{f', {kindness}' if kindness else ''}")
     click.echo(_CONFIGURATION.format(client=CLIENT_ID, user=USER, password=PASSWORD, url=cloud.url))
