@@ -65,7 +65,8 @@ class _Answer(NamedTuple):
 
 
 class ViessmannCloud:
-    """`start` listens on `port` (0: one of its own, the same after `stop` and another `start`). `asked` has method and path of each request, `logins` counts passwords that came.
+    """`start` listens on `port` (0: one of its own), after a `stop` on the same one. `asked` has method and path of each request, `logins`
+    counts passwords that came.
 
     `wall` gives its clock; `skew` seconds are added to what it says of the time. `day_limit` and `short_limit` are the requests that it
     takes in 24 hours and in ten minutes. `only` names a gateway that alone is unkind; None: all of it.
