@@ -132,11 +132,24 @@ def test_on_the_device_of_a_contract_it_waits_for_the_serial_number() -> None:
     roster = Roster()
     roster.list(listed(of))
     wanted = {"roof": {"power": PointConfig(above=1.0)}}
-    house.alerts = Alerts("home", roster, wanted, house.broker, Discovery(grace_s=0.0), lambda *_: None, joined={"roof": "MTEC"})
+    house.alerts = Alerts("home", roster, wanted, house.broker, Discovery(grace_s=0.0), lambda *_: None, joined={"roof": "{}"})
     house.alerts.start()
     assert house.announced() == {}
     house.read(serial="4711")
-    assert house.announced()[CONFIG]["dev"] == {"identifiers": ["4711"], "name": "MTEC"}
+    assert house.announced()[CONFIG]["dev"] == {"identifiers": ["4711"]}
+
+
+def test_what_a_contract_announces_behind_a_dtu_has_its_alerts_there() -> None:
+    house = House()
+    roster = Roster()
+    roster.list(listed(profile()))
+    wanted = {"roof": {"power": PointConfig(above=1.0)}}
+    joined = {"roof": "hoymiles_mqtt_{}"}
+    house.alerts = Alerts("home", roster, wanted, house.broker, Discovery(grace_s=0.0), lambda *_: None, joined=joined)
+    house.alerts.start()
+    roster.list(listed(profile(), "roof-114182a0b1c2", "roof")._replace(serial="114182a0b1c2"))
+    (body,) = house.announced().values()
+    assert body["dev"] == {"identifiers": ["hoymiles_mqtt_114182a0b1c2"]}
 
 
 def test_what_is_found_behind_a_device_has_its_alerts_too() -> None:

@@ -92,9 +92,9 @@ class Standing(NamedTuple):
 
 
 class Alerts:
-    """All alerts of the home. `wanted` has the devices of the configuration; `joined` those whose entities are on the device of their
-    contract, known by its serial number, and what it is called there. `known` are values of the store: the serial number is read seldom.
-    `noted` keeps each change."""
+    """All alerts of the home. `wanted` has the devices of the configuration; `joined` those whose entities, and those of what is behind
+    them, are on the device that their contract announces, and how it is identified there ("{}" stands for the serial number). `known` are
+    values of the store: the serial number is read seldom. `noted` keeps each change."""
 
     def __init__(
         self,
@@ -114,7 +114,7 @@ class Alerts:
         self._noted = noted
         self._wanted = {device: {name: one for name, one in points.items() if _limits(one)} for device, points in wanted.items()}
         self._alerts: dict[str, dict[str, Alert]] = {}
-        self._titles: dict[str, str] = {}
+        self._listed: dict[str, Listed] = {}
         self._nameplates: dict[str, Nameplate] = {}
         self._joined = joined
         self._known = known or {}
@@ -168,8 +168,8 @@ class Alerts:
         if not alerts:
             return
         self._alerts[listed.device] = alerts
-        self._titles[listed.device] = self._joined.get(listed.device) or listed.title
-        if listed.device in self._joined and listed.device not in self._nameplates:
+        self._listed[listed.device] = listed
+        if listed.source in self._joined and listed.device not in self._nameplates:
             self._nameplates[listed.device] = Nameplate(listed.profile, self._known.get(listed.device, {}))
         if self._announcement is not None and alerts.keys() != before.keys():
             self._announcement.again()
@@ -219,20 +219,25 @@ class Alerts:
     def _configurations(self) -> Sequence[Configuration] | None:
         """Each alert is a discovery message of its own: one that is wanted no more is taken back alone."""
         found = [
-            self._configuration(alert, identity)
+            self._configuration(alert, described)
             for device, alerts in self._alerts.items()
-            if (identity := self._identity(device)) is not None
+            if (described := self._described(device)) is not None
             for alert in alerts.values()
         ]
         return found if found or not self._alerts else None
 
-    def _identity(self, device: str) -> str | None:
-        nameplate = self._nameplates.get(device)
-        return f"{self._site}_{device}" if nameplate is None else nameplate.serial
+    def _described(self, device: str) -> Mapping[str, object] | None:
+        """The device that the alerts of one are on. What a contract announces has its name from there."""
+        listed = self._listed[device]
+        form = self._joined.get(listed.source)
+        if form is None:
+            return {"identifiers": [f"{self._site}_{device}"], "name": listed.title}
+        serial = self._nameplates[device].serial or listed.serial
+        return None if serial is None else {"identifiers": [form.format(serial)]}
 
-    def _configuration(self, alert: Alert, identity: str) -> Configuration:
+    def _configuration(self, alert: Alert, described: Mapping[str, object]) -> Configuration:
         body = {
-            "dev": {"identifiers": [identity], "name": self._titles[alert.device]},
+            "dev": described,
             "o": {"name": "ohmstead", "sw_version": ohmstead.__version__},
             "availability": [{"topic": bridge_topic(self._site)}, {"topic": online_topic(self._site, alert.device)}],
             "availability_mode": "all",

@@ -107,11 +107,12 @@ def alerts(config: Config, roster: Roster, messenger: Messenger, noted: Noted, k
     """The alerts of all devices, on the devices that Home Assistant has already. `known` are their values as the store has them."""
     settings = config.home_assistant
     discovery = Discovery(settings.prefix, settings.birth_topic, settings.grace) if settings.enabled else None
-    joined: dict[str, str] = {}
-    for device, chosen in config.devices.items():
-        contract = config.profile(device).contracts.get(str(chosen.contract))
-        if contract is not None and settings.entities == "contract":
-            joined[device] = contract.device_name
+    by_contract = settings.entities == "contract"
+    joined = {
+        device: "hoymiles_mqtt_{}" if config.profile(device).reader == "hoymiles" else "{}"
+        for device, chosen in config.devices.items()
+        if by_contract and str(chosen.contract) in config.profile(device).contracts
+    }
     wanted = {device: chosen.points for device, chosen in config.devices.items()}
     return Alerts(config.site, roster, wanted, messenger, discovery, noted, joined=joined, known=known)
 
