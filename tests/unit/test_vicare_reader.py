@@ -17,7 +17,7 @@ from ohmstead.profiles import library
 from ohmstead.readings import Quality, Snapshot
 from ohmstead.sim.vicare import Kindness
 from ohmstead.sim.vicare_home import Equipment, heat_pump, home, stamp
-from ohmstead.sources.polling import PolledSource
+from ohmstead.sources.polling import Budgeted, PolledSource
 from ohmstead.sources.vicare_answers import Expired, parsed
 from ohmstead.sources.vicare_budget import Allowance
 from ohmstead.sources.vicare_device import Heard, ViessmannDevice
@@ -413,6 +413,15 @@ async def test_our_own_budget_ends_before_that_of_the_cloud(made: Made) -> None:
     assert len(house.cloud.asked) == asked
     house.clock.now += caught.value.after
     assert HEATING in await house.values()
+
+
+async def test_the_budget_is_there_to_be_seen(made: Made) -> None:
+    house = made()
+    assert house.reader.spent() == [("day", 0, 1305), ("ten minutes", 0, 108)]
+    await house.values()
+    house.clock.now += 1200
+    assert isinstance(house.reader, Budgeted)
+    assert house.reader.spent() == [("day", 4, 1305), ("ten minutes", 0, 108)]
 
 
 async def test_a_refusal_for_too_many_requests_is_heeded_over_a_restart(made: Made) -> None:

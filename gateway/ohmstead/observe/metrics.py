@@ -108,6 +108,11 @@ class _Gateway(Collector):
         yield _gauge("ohmstead_source_breaker", "1 for the state of an endpoint's circuit breaker.", breakers, ("device", "state"))
         opened = [((device,), breaker.opened) for device, breaker in overview.breakers()]
         yield _counter("ohmstead_source_breaker_opened", "How often it opened.", opened, ("device",))
+        spent = [(device, *window) for device, windows in overview.budgets() for window in windows]
+        made = [((device, window), count) for device, window, count, _ in spent]
+        yield _gauge("ohmstead_source_requests", "Requests to a cloud that counts them, in a window of time.", made, ("device", "window"))
+        usable = [((device, window), most) for device, window, _, most in spent]
+        yield _gauge("ohmstead_source_requests_usable", "How many of them may be made.", usable, ("device", "window"))
         alerts = [((one.device, one.point), float(bool(one.on))) for one in overview.alerts()]
         yield _gauge("ohmstead_alert", "1 while a value is beyond a limit of its owner's.", alerts, ("device", "point"))
         bus = [((device, kind), count) for device in devices for kind, count in _bus(overview.counters(device))]

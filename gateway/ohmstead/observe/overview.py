@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -16,6 +16,7 @@ from ohmstead.nodes.fleet import Fleet, NodeState
 from ohmstead.nodes.ingest import Ingest
 from ohmstead.observe.latest import Latest
 from ohmstead.roster import Roster
+from ohmstead.sources.polling import Budgeted
 from ohmstead.sources.resilience import Breaker, Health
 from ohmstead.store.writer import Writer
 
@@ -121,6 +122,13 @@ class Overview:
             breaker = getattr(source, "breaker", None)
             if isinstance(breaker, Breaker):
                 yield device, breaker
+
+    def budgets(self) -> Iterator[tuple[str, Sequence[tuple[str, int, int]]]]:
+        """The windows of each cloud that counts our requests: name, how many were made, how many may be."""
+        for device, source in self.sources.items():
+            reader = getattr(source, "reader", None)
+            if isinstance(reader, Budgeted):
+                yield device, reader.spent()
 
     def component(self, device: str) -> Health:
         """How a device is: healthy while its readings come whole and in time, degraded when they come in part or late or with trouble,

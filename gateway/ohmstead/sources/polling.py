@@ -99,6 +99,15 @@ class Dumper(Protocol):
         ...
 
 
+@runtime_checkable
+class Budgeted(Protocol):
+    """A reader whose requests somebody else counts as well."""
+
+    def spent(self) -> Sequence[tuple[str, int, int]]:
+        """Of each window its name, how many requests were made in it, and how many may be."""
+        ...
+
+
 class PolledSource:
     """Polls one endpoint and hands each snapshot to `emit`. `run` until cancelled.
 

@@ -142,6 +142,11 @@ class VicareReader:
             await asyncio.to_thread(self._keep)
         return snapshots
 
+    def spent(self) -> Sequence[tuple[str, int, int]]:
+        """The two windows of the account's budget."""
+        (day, short), granted = self.cloud.budget.used(), self.cloud.budget.allowance
+        return [("day", day, granted.usable_day), ("ten minutes", short, granted.usable_ten_minutes)]
+
     async def close(self) -> None:
         self.cloud.stop()
         if not self._working:
