@@ -11,8 +11,10 @@ import pytest
 from ohmstead import config
 from ohmstead.app import Gateway
 from ohmstead.readings import Quality, Snapshot
+from ohmstead.sim.hoymiles import Dtu
 from ohmstead.web.api import MOST_STREAMS, PAGE, Live, make_app
 from tests.conftest import free_port
+from tests.publishing import read_image
 
 
 def configured(folder: Path) -> config.Config:
@@ -172,3 +174,24 @@ devices:
     await gateway.notes.close(20)
     (event,) = gateway.store.events()
     assert (event.node, event.device, event.kind, event.detail["value"]) == ("", "mtec", "alert", 9900.0)
+
+
+async def test_an_inverter_behind_a_dtu_that_is_too_hot_is_an_alert(tmp_path: Path, goldens: Path) -> None:
+    async with Dtu(image=read_image(goldens / "hoymiles" / "image_A3.json")) as dtu:
+        file = tmp_path / "ohmstead.yaml"
+        file.write_text(
+            f"""
+store: {{path: test.db}}
+devices:
+  roof: {{profile: hoymiles-dtu, via: "tcp://127.0.0.1:{dtu.port}", points: {{temperature: {{above: 40}}}}}}
+"""
+        )
+        gateway = Gateway(config.load(file))
+        running = asyncio.create_task(gateway.sources["roof"].run())
+        async with asyncio.timeout(30):
+            while len(alerts := list(gateway.alerts.standing())) < 4 or any(alert.on is None for alert in alerts):  # noqa: ASYNC110 - a count is no event
+                await asyncio.sleep(0.01)
+        assert gateway.overview.health()["alerts"] == ["roof-116180123456 temperature is above 40 °C"]
+        running.cancel()
+        await asyncio.wait([running])
+        await gateway.notes.close(20)

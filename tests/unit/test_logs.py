@@ -12,9 +12,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import structlog
+from click.testing import CliRunner
 
 import ohmstead
-from ohmstead.config import load
+from ohmstead.cli import main
+from ohmstead.config import Config, load
 from ohmstead.config.log import SERVICES
 from ohmstead.observe import logs
 from ohmstead.observe.logfile import LogFile
@@ -144,3 +146,20 @@ def test_every_part_that_speaks_has_a_level() -> None:
         if keyword.arg == "service" and isinstance(keyword.value, ast.Constant)
     }
     assert named <= set(SERVICES), "add it to ohmstead.config.log.SERVICES"
+
+
+def test_a_run_writes_its_log_to_the_file_as_well(write: Write, tmp_path: Path, out: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ohmstead import app
+
+    def speaks(config: Config) -> int:
+        structlog.get_logger(service="modbus").debug("asked as 4711081508")
+        return 0
+
+    monkeypatch.setattr(app, "run", speaks)
+    text = """
+        log: {file: ohmstead.log, format: json, levels: {modbus: debug}}
+        devices: {house: {source: shelly, host: 192.0.2.12, password: "4711081508"}}
+    """
+    result = CliRunner().invoke(main, ["run", "-c", str(write(text))])
+    assert (result.exit_code, events(result.stdout)) == (0, [("modbus", "asked as •••")])
+    assert (tmp_path / "ohmstead.log").read_text(encoding="utf-8") == result.stdout
