@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal, Self
 
@@ -9,6 +10,9 @@ from pydantic import Field, model_validator
 
 from ohmstead.config.device import SourceConfig
 from ohmstead.config.values import Host, Secret, TcpPort, Text
+
+_PREFIX = re.compile(r"[^\s/+#]+(?:/[^\s/+#]+)*")
+_MOST = 128
 
 
 class ShellyDevice(SourceConfig):
@@ -25,6 +29,8 @@ class ShellyDevice(SourceConfig):
     def _is_reached_one_way(self) -> Self:
         if (self.host is None) == (self.mqtt is None):
             raise ValueError("how is it reached? give either `host: 192.0.2.12` or `mqtt: shellypro3em-a0b1c2`, its prefix on the broker")
+        if self.mqtt is not None and (not _PREFIX.fullmatch(self.mqtt) or len(self.mqtt) > _MOST):
+            raise ValueError(f"mqtt: {self.mqtt!r} is no prefix of topics; write it as the Shelly's MQTT settings have it")
         if self.mqtt is not None and (self.password is not None or self.password_file is not None):
             raise ValueError("a `password` is for `host`: on the broker a Shelly asks for none")
         return self
