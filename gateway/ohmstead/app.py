@@ -291,8 +291,8 @@ class Gateway:
             return None
         from ohmstead.loxone import Loxone
 
-        judge, record = self.batteries.arbiter, self.writer.record
-        return Loxone(section, self.config.zone, self.mqtt, judge, record, memory=self.store, wall=clock.wall, mono=clock.mono)
+        judge, record, reset = self.batteries.arbiter, self.writer.record, self.entrance.reset_device
+        return Loxone(section, self.config.zone, self.mqtt, judge, record, memory=self.store, reset=reset, wall=clock.wall, mono=clock.mono)
 
     async def _next_counter(self, node: str, above: int = 0) -> int:
         """The number of the next command to a node: it only grows, even when the store was lost (then the clock makes it grow)."""

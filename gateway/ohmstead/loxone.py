@@ -10,7 +10,7 @@ from ohmstead.config.loxone import Loxone as Section
 from ohmstead.control.arbitration import Arbitration
 from ohmstead.messages import Messenger
 from ohmstead.publish.loxone_answers import LoxoneAnswers
-from ohmstead.publish.loxone_commands import LoxoneCommands, Memory
+from ohmstead.publish.loxone_commands import LoxoneCommands, Memory, Reset
 from ohmstead.publish.loxone_status import LoxoneStatus
 from ohmstead.publish.loxone_udp import LoxoneBridge
 from ohmstead.publish.outlet import Outlet
@@ -21,7 +21,8 @@ from ohmstead.sources.loxone_udp import LoxoneUdp
 class Loxone:
     """The parts. `outlets` are to be treated like all others; `start` before the broker connection, `close` before the arbiter's.
 
-    `record` takes readings for the store, `memory` keeps what is to be known after a restart; `wall` and `mono` in seconds.
+    `record` takes readings for the store, `memory` keeps what is to be known after a restart, `reset` ends what a stop latched;
+    `wall` and `mono` in seconds.
     """
 
     def __init__(
@@ -33,12 +34,13 @@ class Loxone:
         record: Callable[[Snapshot], None],
         *,
         memory: Memory | None = None,
+        reset: Reset | None = None,
         wall: Callable[[], float] = time.time,
         mono: Callable[[], float] = time.monotonic,
     ) -> None:
         self._section = section
         self.answers = LoxoneAnswers(messenger, mono=mono)
-        self.commands = LoxoneCommands(messenger, arbitration, self.answers, memory)
+        self.commands = LoxoneCommands(messenger, arbitration, self.answers, memory, reset)
         self.status = LoxoneStatus(messenger, arbitration, self.answers, section.heartbeat)
         self.outlets: list[Outlet] = [self.status]
         self.readings: LoxoneUdp | None = None

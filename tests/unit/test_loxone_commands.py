@@ -12,9 +12,11 @@ import pytest
 from ohmcore import events
 from ohmstead.config.model import Config
 from ohmstead.control.arbitration import LOXONE
+from ohmstead.control.dispatch import Outcome
+from ohmstead.errors import Reason
 from ohmstead.publish import loxone_commands
 from ohmstead.publish.loxone_answers import TOPIC, LoxoneAnswers
-from ohmstead.publish.loxone_commands import LoxoneCommands, Memory
+from ohmstead.publish.loxone_commands import LoxoneCommands, Memory, Reset
 from ohmstead.store.protocol import StoreError
 from tests.publishing import Recorder
 from tests.unit.loxone_home import MINUTE, Desk, home, wishes
@@ -23,13 +25,13 @@ from tests.unit.loxone_home import MINUTE, Desk, home, wishes
 class Miniserver:
     """Says things to the gateway; each `say` waits until all of it is decided."""
 
-    def __init__(self, config: Config, memory: Memory | None = None) -> None:
+    def __init__(self, config: Config, memory: Memory | None = None, reset: Reset | None = None) -> None:
         self.desk = Desk(config)
         self.desk.read()
         self.desk.wrote.clear()
         self.broker = Recorder()
         self.answers = LoxoneAnswers(self.broker)
-        self.commands = LoxoneCommands(self.broker, self.desk, self.answers, memory)
+        self.commands = LoxoneCommands(self.broker, self.desk, self.answers, memory, reset)
         self.commands.start()
 
     def send(self, topic: str, text: str | bytes, retain: bool = False) -> None:
@@ -223,6 +225,29 @@ async def test_a_stop_is_a_level_and_a_reset_needs_it_gone(loxone: Miniserver) -
     count = len(loxone.desk.told)
     await loxone.say(("growatt/reset", "0"))
     assert len(loxone.desk.told) == count, "a reset that is let go is no reset"
+
+
+async def test_a_reset_is_asked_for_where_the_node_is_and_a_stop_does_not_wait_for_it(config: Config) -> None:
+    answer = asyncio.Event()
+    asked: list[str] = []
+
+    async def reset(device: str) -> Outcome:
+        asked.append(device)
+        await answer.wait()
+        return Outcome("rejected", "the switch of the emergency stop still stops", None, Reason.LATCHED)
+
+    loxone = Miniserver(config, reset=reset)
+    await loxone.say(("growatt/reset", "1"))
+    await loxone.say(("growatt/reset", "1"))
+    await loxone.say(("growatt/stop", "1"))
+    assert loxone.desk.told == [events.stop(1)], "while the node is asked"
+    answer.set()
+    async with asyncio.timeout(20):
+        while TOPIC not in [sent.topic for sent in loxone.broker.sent]:  # noqa: ASYNC110 - an answer is a fact, not an event
+            await asyncio.sleep(0.01)
+    assert loxone.rejections() == [("growatt/reset", "latched")]
+    assert asked == ["growatt"], "it is asked for once at a time"
+    await loxone.commands.close()
 
 
 async def test_a_stop_that_is_over_at_once_still_stops(loxone: Miniserver) -> None:

@@ -18,6 +18,7 @@ from ohmcore import events
 from ohmcore.records import Decision, Event
 from ohmstead.control import loxone_words, words
 from ohmstead.control.arbiter import Arbiter
+from ohmstead.control.arbitration import LOXONE
 from ohmstead.control.carrier import WRITES, Carried
 from ohmstead.control.desk import Answer, Desk
 from ohmstead.control.dispatch import Outcome
@@ -102,6 +103,10 @@ class Entrance:
                     said = await self._submitted(device, events.reset(author))
                     outcome = next((refused for refused in map(_refusal, said) if refused is not None), outcome)
         return outcome
+
+    async def reset_device(self, device: str, author: str = LOXONE) -> Outcome:
+        """Ends what latched a device, and its node if that is latched too; a Miniserver's reset unless told otherwise."""
+        return await self.ask(device, RESET, RESET, author)
 
     async def ask(self, device: str, control: str, text: str, author: str, *, wanted_s: float | None = None) -> Outcome:
         """Hands in one request for something of the arbiter's; what came of it so far, which is told by `answer` as well. A command's own

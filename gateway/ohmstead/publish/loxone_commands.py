@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,6 +25,7 @@ from ohmcore import events
 from ohmcore.records import Decision, Event
 from ohmstead.control import loxone_words
 from ohmstead.control.arbitration import LOXONE, Arbitration
+from ohmstead.control.dispatch import Outcome
 from ohmstead.control.loxone_words import Unreadable
 from ohmstead.control.views import ControlView
 from ohmstead.errors import Reason, Rejected
@@ -85,13 +86,25 @@ class Memory(Protocol):
     def write_meta(self, key: str, value: str) -> None: ...
 
 
+Reset = Callable[[str], Awaitable[Outcome]]
+"""Asks for a reset of a device, and tells what came of it."""
+
+
 class LoxoneCommands:
     """Hands what a Miniserver says to the arbiter. `received`, `retained`, `coalesced` (left out for something newer) count messages.
 
-    `memory` keeps the power that was said last for each control; without one it is forgotten with the process.
+    `memory` keeps the power that was said last for each control; without one it is forgotten with the process. `reset` ends what a stop
+    latched, also at the node before the device; without one only at the arbiter.
     """
 
-    def __init__(self, messenger: Messenger, arbitration: Arbitration, answers: LoxoneAnswers, memory: Memory | None = None) -> None:
+    def __init__(
+        self,
+        messenger: Messenger,
+        arbitration: Arbitration,
+        answers: LoxoneAnswers,
+        memory: Memory | None = None,
+        reset: Reset | None = None,
+    ) -> None:
         self.received = 0
         self.retained = 0
         self.coalesced = 0
@@ -101,6 +114,8 @@ class LoxoneCommands:
         self._answers = answers
         self._lines: dict[str, _Line] = {}
         self._memory = memory
+        self._reset = reset
+        self._resetting: dict[str, asyncio.Task[None]] = {}
         self._powers: dict[tuple[str, str], int] = {}
         self._unsaved: dict[tuple[str, str], float] = {}
         self._enabled: dict[tuple[str, str], bool] = {}
@@ -127,7 +142,7 @@ class LoxoneCommands:
     async def close(self) -> None:
         """Takes no more; what waits is left out."""
         self._closed = True
-        await end([line.worker for line in self._lines.values() if line.worker is not None])
+        await end([*(line.worker for line in self._lines.values() if line.worker is not None), *self._resetting.values()])
         await self._save()
 
     # What comes in
@@ -236,6 +251,9 @@ class LoxoneCommands:
             if event is None:
                 return
             self.events[event[0]] += 1
+            if event[0] == "reset" and self._reset is not None:
+                self._release(device, asked, self._reset)
+                return
             decisions = await self._arbitration.submit(device, event)
         except Rejected as rejection:
             self._answers.refuse(device, asked.topic, asked.text, rejection.reason, rejection.detail)
@@ -248,6 +266,18 @@ class LoxoneCommands:
             for decision in decisions:
                 if decision.kind == "rejection" and decision.author in (LOXONE, ""):
                     self._answers.refuse(device, asked.topic, asked.text, decision.reason, self._detail(device, decision, asked))
+
+    def _release(self, device: str, asked: _Asked, reset: Reset) -> None:
+        """A node takes its time to answer: nobody else waits for it, a stop least of all."""
+
+        async def released() -> None:
+            outcome = await reset(device)
+            if outcome.kind in ("rejected", "failed"):
+                self._answers.refuse(device, asked.topic, asked.text, outcome.reason or outcome.kind, outcome.detail)
+
+        running = self._resetting.get(device)
+        if running is None or running.done():
+            self._resetting[device] = asyncio.create_task(released(), name=f"loxone-reset-{device}")
 
     def _detail(self, device: str, decision: Decision, asked: _Asked) -> str:
         if isinstance(asked.word, Unreadable):
