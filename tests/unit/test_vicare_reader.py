@@ -22,7 +22,7 @@ from ohmstead.sources.vicare_answers import Expired, parsed
 from ohmstead.sources.vicare_budget import Allowance
 from ohmstead.sources.vicare_device import Heard, ViessmannDevice
 from ohmstead.sources.vicare_features import features_of
-from tests.unit.vicare_account import BOX, HEATING, NOON, STAT, Home, by_device
+from tests.unit.vicare_account import BOX, HEATING, NOON, STAT, Home, by_device, until
 
 Made = Callable[..., Home]
 
@@ -38,15 +38,6 @@ async def made(tmp_path: Path) -> AsyncIterator[Made]:
     yield make
     for one in homes:
         await one.close()
-
-
-async def until(condition: Callable[[], object], what: str) -> None:
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + 30
-    while not condition():
-        if loop.time() > deadline:
-            pytest.fail(f"{what} did not come")
-        await asyncio.sleep(0.01)
 
 
 async def test_a_home_is_its_heating_its_other_devices_and_its_account(made: Made) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+
+import pytest
 
 from ohmstead.profiles import library
 from ohmstead.readings import Snapshot, Value
@@ -103,3 +106,12 @@ def by_device(snapshots: Sequence[Snapshot]) -> dict[str, dict[str, Value]]:
     for snapshot in snapshots:
         found.setdefault(snapshot.device, {}).update(snapshot.values)
     return found
+
+
+async def until(condition: Callable[[], object], what: str) -> None:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + 30
+    while not condition():
+        if loop.time() > deadline:
+            pytest.fail(f"{what} did not come")
+        await asyncio.sleep(0.01)
