@@ -20,6 +20,7 @@ _CONFIGURATION = """\
 mqtt: {{url: 'mqtt://{broker}'}}
 store: {{path: house.db}}
 web: {{port: {page}}}
+home_assistant: {{entities: {entities}}}
 devices:
 {devices}
 """
@@ -28,7 +29,7 @@ devices:
 class WholeHouse:
     """`periods`: seconds between the polls of a device, where they are not the simulation's own. Use it as a context."""
 
-    def __init__(self, folder: Path, broker: str, periods: Mapping[str, float] | None = None) -> None:
+    def __init__(self, folder: Path, broker: str, periods: Mapping[str, float] | None = None, entities: str = "contract") -> None:
         self.neighbours = Neighbours(DAY, HOUR)
         if periods is not None:
             known = self.neighbours.known.items()
@@ -36,6 +37,7 @@ class WholeHouse:
         self.page = free_port()
         self._folder = folder
         self._broker = broker
+        self._entities = entities
         self._parts = ExitStack()
 
     def __enter__(self) -> Self:
@@ -44,7 +46,9 @@ class WholeHouse:
         self.listener = self._parts.enter_context(Listener(host, int(port)))
         path = self._folder / "ohmstead.yaml"
         devices = "\n".join(self.neighbours.configuration())
-        path.write_text(_CONFIGURATION.format(broker=self._broker, page=self.page, devices=devices), encoding="utf-8")
+        path.write_text(
+            _CONFIGURATION.format(broker=self._broker, page=self.page, devices=devices, entities=self._entities), encoding="utf-8"
+        )
         command = [sys.executable, "-m", "ohmstead", "run", "-c", str(path)]
         self.gateway = Child("the gateway", command, self._folder / "gateway.log", folder=self._folder)
         self._parts.callback(self.gateway.stop)

@@ -48,7 +48,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     try:
         with (
             HomeAssistant(folder / "home-assistant", broker.port) as assistant,
-            WholeHouse(folder, f"{broker.host}:{broker.port}") as house,
+            WholeHouse(folder, f"{broker.host}:{broker.port}", entities="both") as house,
         ):
             yield Scene(house, assistant)
     finally:

@@ -25,7 +25,7 @@ _UNITS: dict[str, frozenset[str]] = {
     "reactive_power": frozenset({"var"}),
     "temperature": frozenset({"°C"}),
     "voltage": frozenset({"V", "mV"}),
-    "volume_flow_rate": frozenset({"L/h", "L/min", "m³/h"}),
+    "volume_flow_rate": frozenset({"L/min", "m³/h"}),
     "wind_speed": frozenset({"km/h", "m/s"}),
 }
 _GROWING = {"total", "total_increasing"}
