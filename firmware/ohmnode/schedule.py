@@ -4,8 +4,8 @@ A group is due once a period, on a grid that does not drift; slots that were mis
 due or begun on all devices the group whose period ends first gets the next request: short periods go before long ones, and what has
 waited long goes before any. Equal ones take turns. A device that does not answer leaves the queue and is probed with single requests at
 growing intervals, in a gap between the others' reads while there is one; its first answer brings it back.
-A group that a trip watches (priority `WATCHED`) is on time: no read of another one is begun that would last beyond the moment it is due,
-unless that other one is late itself.
+A group that a trip watches (priority `WATCHED`) is on time: when it is due it goes before others, and none of their reads is begun that
+would last beyond that moment, unless the other one is late itself.
 """
 
 from array import array
@@ -136,6 +136,8 @@ class Schedule:
                         watched = min(watched, ahead)
                     continue
                 slack = diff(group.deadline, now) if group.position >= 0 else ahead + group.period_ms
+                if group.priority == WATCHED and slack > 0:
+                    slack = 0  # before all that is not late
                 if chosen is None or best is None or slack < best_slack or (slack == best_slack and _before(device, group, chosen, best)):
                     chosen, best, best_slack = device, group, slack
         if probe is not None:

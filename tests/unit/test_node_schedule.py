@@ -146,3 +146,10 @@ def test_what_is_late_itself_does_not_wait_for_a_watched_group() -> None:
     bus.schedule = Schedule(bus.hal, bus.schedule.devices, 1042)
     bus.run(60_000, cost=50)
     assert len(bus.finished("meter", "1s")) >= 30
+
+
+def test_a_watched_group_goes_before_one_that_is_due_with_it() -> None:
+    watched, short = group("500ms", 500, 1, schedule.WATCHED), group("100ms", 100, 1)
+    bus = Bus(device("meter", short), device("battery", watched))
+    bus.run(1)
+    assert bus.asked[0][1] == "battery"
