@@ -105,7 +105,8 @@ def test_the_rule_gives_units_classes_and_signs() -> None:
     points.take(
         [
             Field("ess.power:value", 1200, "watt"),
-            Field("ess.charge.total:value", 3.5, "kilowattHour"),
+            Field("ess.charge.cumulated:currentDay", 3.5, "kilowattHour"),
+            Field("ess.battery:energy", 3.5, "kilowattHour"),
             Field("heating.gas.consumption.total:day", 2.5, "cubicMeter"),
             Field("fuelCell.statistics:starts", 3),
             Field("room.light:active", True),
@@ -113,9 +114,9 @@ def test_the_rule_gives_units_classes_and_signs() -> None:
         ]
     )
     by_id = {point.id: point for point in points.points()}
-    power, energy, light = by_id["ess_power"], by_id["ess_charge_total"], by_id["room_light_active"]
+    power, energy, light = by_id["ess_power"], by_id["ess_charge_cumulated_current_day"], by_id["room_light_active"]
     assert (power.unit, power.device_class, power.sign) == ("W", "power", "as the device counts it positive")
-    assert (energy.unit, energy.state_class) == ("kWh", "total_increasing")
+    assert (energy.unit, energy.state_class, by_id["ess_battery_energy"].state_class) == ("kWh", "total_increasing", "total")
     assert by_id["gas_consumption_total_day"].unit == "m³"
     assert by_id["fuel_cell_statistics_starts"].state_class == "total_increasing"
     assert (light.values, light.shown) == ({0: "off", 1: "on"}, "on-request")

@@ -23,6 +23,7 @@ _UNITS: dict[str, frozenset[str]] = {
     "precipitation_intensity": frozenset({"mm/h"}),
     "pressure": frozenset({"bar", "mbar", "hPa"}),
     "reactive_power": frozenset({"var"}),
+    "signal_strength": frozenset({"dBm"}),
     "temperature": frozenset({"°C"}),
     "voltage": frozenset({"V", "mV"}),
     "volume_flow_rate": frozenset({"L/min", "m³/h"}),

@@ -13,7 +13,7 @@ from typing import Any
 
 from ohmstead.profiles.model import Profile
 from ohmstead.profiles.point import Point
-from ohmstead.sources.vicare_features import CONSTRAINTS, Field
+from ohmstead.sources.vicare_features import CONSTRAINTS, PERIODS, Field
 from ohmstead.sources.vicare_names import full_id, point_id, spoken
 
 _NUMBER = re.compile(r"\.\d+(?=[.:]|$)")
@@ -29,7 +29,7 @@ UNITS = {
 _CLASSES = {
     "°C": "temperature", "kWh": "energy", "Wh": "energy", "W": "power", "kW": "power", "h": "duration", "min": "duration", "s": "duration",
     "bar": "pressure", "L/h": "volume_flow_rate", "L/min": "volume_flow_rate", "m³/h": "volume_flow_rate", "A": "current", "V": "voltage",
-    "Hz": "frequency", "m³": "volume", "dBm": "signal_strength",
+    "Hz": "frequency", "dBm": "signal_strength",
 }  # fmt: skip
 _SAME = (
     {"W": 1.0, "kW": 1000.0},
@@ -42,7 +42,9 @@ _SAME = (
 _MEANT = (("L", "L/h"), ("°C", "K"))
 """What the cloud says of a flow, and of the step of a temperature."""
 
-_TOTALS = ("lastSevenDays", "lastMonth", "lastYear", "lastWeek", "lastDay")
+_GROWS = re.compile(r".*:(current|lifeCycle|cumulated)|.*\.cumulated:value")
+"""Energies that only grow, or begin anew at zero; any other may also fall."""
+
 _HEAT_OUTPUT = re.compile(r"heating\.compressors\.\d+\.heat\.production\.current:value")
 _LEAST_HEAT_W = 100.0
 
@@ -183,7 +185,7 @@ def _number(field: Field, prop: str, is_limit: bool) -> dict[str, Any]:
     if is_limit or field.settable:
         return said
     if said.get("class") == "energy":
-        said["state"] = "total" if prop.endswith(".previous") or prop in _TOTALS else "total_increasing"
+        said["state"] = "total_increasing" if prop in PERIODS or _GROWS.match(field.name) else "total"
     elif ".statistics" in field.name or prop.startswith(("starts", "hours")):
         said["state"] = "total_increasing"
     else:
