@@ -1,0 +1,143 @@
+"""Whatever a Shelly or a SunSpec device says: there is a reading of finite numbers and texts, or an error of the sources' own."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ohmstead.errors import Refused, SourceError
+from ohmstead.profiles import library
+from ohmstead.readings import Snapshot
+from ohmstead.sim.shelly import KINDS, Shelly
+from ohmstead.sim.sunspec import SunSpec, grid_meter, inverter, storage
+from ohmstead.sources.shelly import ShellyReader
+from ohmstead.sources.shelly_rpc import Notified
+from ohmstead.sources.sunspec import SunSpecReader
+from ohmstead.sources.sunspec_line import Endpoint, RegisterLine
+from tests.unit.shelly_rig import NOON, Kept
+
+LOAD = cache(library.load)
+NUMBERS = st.one_of(st.integers(), st.floats(), st.sampled_from([10**400, -(10**400), 1e308]))
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), NUMBERS, st.text(max_size=8)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=8), inner, max_size=3)),
+    max_leaves=8,
+)
+COMPONENTS = st.sampled_from(["em:0", "emdata:0", "em1:0", "em1data:2", "pm1:0", "switch:0", "sys", "temperature:0", ":", "em:"])
+KEYS = st.sampled_from(
+    [
+        "total_act_power",
+        "a_voltage",
+        "total_act",
+        "act_power",
+        "apower",
+        "aenergy",
+        "errors",
+        "a_errors",
+        "uptime",
+        "mac",
+        "tC",
+        "output",
+        "",
+    ]
+)
+SPOILT = st.dictionaries(COMPONENTS, st.one_of(JSON, st.dictionaries(KEYS, JSON, max_size=5)), max_size=6)
+
+
+class Says:
+    """A channel to a device that says what it is told to."""
+
+    address = "192.0.2.12"
+
+    def __init__(self) -> None:
+        self.said: Mapping[str, Any] = {}
+        self.info: Mapping[str, Any] = {}
+        self.notified: Notified | None = None
+
+    def start(self, notified: Notified) -> None:
+        self.notified = notified
+
+    async def call(self, method: str) -> Mapping[str, Any]:
+        return self.info if method == "Shelly.GetDeviceInfo" else self.said
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+def is_sound(snapshots: Sequence[Snapshot]) -> bool:
+    values = [value for snapshot in snapshots for value in snapshot.values.values()]
+    return all(isinstance(value, str) or (isinstance(value, int | float) and math.isfinite(value)) for value in values)
+
+
+@given(
+    kind=st.sampled_from(KINDS), spoilt=SPOILT, changed=SPOILT, info=st.dictionaries(st.sampled_from(["mac", "gen", "name", "app"]), JSON)
+)
+@settings(max_examples=60)
+def test_whatever_a_shelly_says(kind: str, spoilt: dict[str, Any], changed: dict[str, Any], info: dict[str, Any]) -> None:
+    async def story() -> None:
+        channel, emitted = Says(), list[Snapshot]()
+        device = Shelly(kind, clock=lambda: NOON)
+        reader = ShellyReader("house", channel, lambda _: None, emitted.append, Kept(), load=LOAD, wall=lambda: NOON)
+        reader.start()
+        for who, said in ((device.info() | info, {}), (device.info(), device.status() | spoilt), (device.info(), device.status())):
+            channel.info, channel.said = who, said
+            try:
+                assert is_sound(await reader.read())
+            except SourceError:
+                continue
+            assert channel.notified is not None
+            channel.notified(changed)
+        assert is_sound(emitted)
+        again = ShellyReader("house", channel, lambda _: None, emitted.append, reader_memory(reader), load=LOAD, wall=lambda: NOON)
+        again.start()
+        assert is_sound(await again.read()), "what was kept does not stand in the way"
+
+    asyncio.run(story())
+
+
+def reader_memory(reader: ShellyReader) -> Kept:
+    kept = reader._memory
+    assert isinstance(kept, Kept)
+    return kept
+
+
+class Image(RegisterLine):
+    """A line to registers in memory."""
+
+    def __init__(self, words: Mapping[int, int]) -> None:
+        super().__init__(Endpoint("192.0.2.20"))
+        self.words = words
+
+    async def read(self, address: int, count: int) -> bytes:
+        try:
+            return b"".join(self.words[at].to_bytes(2, "big") for at in range(address, address + count))
+        except KeyError:
+            raise Refused("illegal address", 2) from None
+
+
+MODELS = (1, 103, 111, 120, 122, 123, 124, (160, 48), 203, 213, 701, 704, 713, 802)
+WORDS = st.one_of(st.integers(0, 0xFFFF), st.sampled_from([0, 0x8000, 0x7FFF, 0xFFFF, 0x7F80, 0x7FC0]))
+
+
+@given(st.dictionaries(st.integers(40004, 41100), WORDS, max_size=200))
+@settings(max_examples=30)
+def test_whatever_is_in_a_sunspec_device_s_registers(spoilt: dict[int, int]) -> None:
+    async def story() -> None:
+        device = SunSpec(MODELS, inverter() | storage(50.0) | grid_meter(100.0))
+        line, memory = Image(device.words | {at: word for at, word in spoilt.items() if at in device.words}), Kept()
+        for words in (line.words, device.words):
+            line.words = words
+            reader = SunSpecReader("roof", line, LOAD("sunspec"), lambda _: None, memory, wall=lambda: NOON)
+            reader.start()
+            try:
+                assert is_sound(await reader.read())
+            except SourceError:
+                assert words is not device.words
+
+    asyncio.run(story())
