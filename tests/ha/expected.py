@@ -15,6 +15,7 @@ from ohmstead.readings import Value
 
 SERIAL = "MTEC12K3P4012345"
 NOT_IN_JSON = {"fault_flag_1", "fault_flag_2", "bms_status", "bms_error_code", "bms_protection_code", "bms_alarm_code", "api_date"}
+ALERT = "home_mtec_battery_soc_alert"
 NO_ENTITY = {"inverter_date", "api_date", "serial_no", "equipment_info", "firmware_version"}
 
 
@@ -30,7 +31,12 @@ class Entity(NamedTuple):
 
 
 def native(profile: Profile, values: Mapping[str, Value]) -> list[Entity]:
-    return [_native(profile, point, values) for point in profile.points.values() if point.id != "api_date"]
+    return [*(_native(profile, point, values) for point in profile.points.values() if point.id != "api_date"), _alert()]
+
+
+def _alert() -> Entity:
+    """The house wants to know when the state of charge is below 50 %."""
+    return Entity("binary_sensor", ALERT, "off", 0, None, "problem")
 
 
 def with_json(profile: Profile, values: Mapping[str, Value]) -> list[Entity]:
@@ -42,7 +48,7 @@ def with_json(profile: Profile, values: Mapping[str, Value]) -> list[Entity]:
         if point.id not in NOT_IN_JSON | NO_ENTITY
     ]
     lacking = {control.point for control in profile.controls.values()} | NOT_IN_JSON - {"api_date"}
-    return found + [_native(profile, profile.points[point], values) for point in lacking]
+    return [*found, *(_native(profile, profile.points[point], values) for point in lacking), _alert()]
 
 
 def of_golden(golden: Path) -> Iterator[Entity]:

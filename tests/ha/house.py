@@ -24,6 +24,7 @@ devices:
     via: tcp://127.0.0.1:{inverter}
     contract: {contract}
     limits: {{discharge_limit: 0..50 A}}
+    points: {{{alert}}}
     every: {{now-base: 1 s, now-grid: 1 s, now-inverter: 1 s, now-backup: 1 s, now-battery: 1 s, now-pv: 1 s,
              config: 1 s, day: 2 s, total: 2 s, static: 5 s}}
 web: {{port: {page}}}
@@ -48,7 +49,12 @@ class House:
         self._folder.mkdir(parents=True, exist_ok=True)
         server = self._parts.enter_context(TcpServer({UNIT_TCP: self.station}).in_thread())
         text = _YAML.format(
-            broker=self._broker_port, inverter=server.port, contract=self._contract, entities=self._entities, page=free_port()
+            broker=self._broker_port,
+            inverter=server.port,
+            contract=self._contract,
+            entities=self._entities,
+            page=free_port(),
+            alert="" if self._contract == "state" else "battery_soc: {below: 50}",
         )
         (self._folder / "ohmstead.yaml").write_text(text)
         self.start_gateway()

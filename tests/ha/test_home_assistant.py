@@ -161,6 +161,18 @@ def test_a_new_value_is_shown(scene: Scene) -> None:
     wait_for(lambda: float(scene.assistant.states()[entity_id]["state"]) == 42.1, PATIENCE_S, "the new state of charge")
 
 
+def test_an_alert_is_a_problem_of_the_device_as_long_as_it_lasts(scene: Scene) -> None:
+    _settled(scene)
+    alert = scene.entity_ids().get(("binary_sensor", expected.ALERT))
+    assert (alert is None) == (scene.contract == "state"), "the recorded discovery has none, so its house asks for none"
+    if alert is None:
+        return
+    scene.house.inverter[33000] = 4210
+    wait_for(lambda: scene.assistant.states()[alert]["state"] == "on", PATIENCE_S, "the problem")
+    scene.house.inverter[33000] = 7000
+    wait_for(lambda: scene.assistant.states()[alert]["state"] == "off", PATIENCE_S, "its end")
+
+
 COMMANDS = [
     ("grid_inject_limit", "number", "set_value", {"value": 12.5}, 25103, 125, "12.5"),
     ("on_grid_soc_limit", "number", "set_value", {"value": 16.1}, 52503, 161, "16.1"),
