@@ -13,14 +13,19 @@ from ohmcore.records import State
 from ohmcore.standing import Device
 from ohmstead.batteries import Batteries, targets_of
 from ohmstead.clock import Clock
-from ohmstead.control.dispatch import Actuator
+from ohmstead.control.desk import Desk
+from ohmstead.control.dispatch import Actuator, Outcome
+from ohmstead.control.entrance import Entrance
 from ohmstead.control.guarded import GuardedActuator, watches
+from ohmstead.errors import Reason
+from ohmstead.publish.loxone_answers import LoxoneAnswers
+from ohmstead.publish.loxone_commands import LoxoneCommands
 from ohmstead.readings import Quality, Snapshot
 from ohmstead.store.protocol import StoreError
 from ohmstead.store.sqlite import SqliteStore
 from ohmstead.store.trail import Trail
 from tests.publishing import Recorder
-from tests.unit.battery_house import HOME, LIVE, START, Hand, configuration
+from tests.unit.battery_house import HOME, LIVE, START, Hand, House, configuration
 from tests.unit.test_guarded import Inverter as Plain
 from tests.unit.test_guarded import Put
 
@@ -226,5 +231,51 @@ def test_a_stop_at_a_node_ends_when_it_stands_for_none_of_its_batteries(tmp_path
         await home.close()
         await asyncio.wait_for(running, 20)
         store.close()
+
+    asyncio.run(story())
+
+
+class Node:
+    """A node that is latched while the stop stands at 1 and until it is reset."""
+
+    def __init__(self) -> None:
+        self.level = 0
+        self.resets = 0
+
+    async def system(self, command: str, words: bytes, entry: int | str) -> Outcome:
+        self.resets += 1
+        if self.level:
+            return Outcome("rejected", "the emergency stop still stands at 1", None, Reason.LATCHED)
+        return Outcome("done")
+
+
+def test_a_miniserver_s_reset_releases_the_node_as_well(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with House(tmp_path) as house:
+            node, broker, judge = Node(), Recorder(), house.arbiter
+            desk = Desk({}, {}, house.store, lambda answer: None, nodes={"cellar": node})
+            entrance = Entrance(desk, judge, lambda answer: None, node_of=lambda device: "cellar", wall=lambda: house.wall)
+            answers = LoxoneAnswers(broker)
+            loxone = LoxoneCommands(broker, judge, answers, reset=entrance.reset_device)
+            loxone.start()
+            house.read()
+
+            def say(topic: str, text: bytes) -> None:
+                broker.arrive(f"loxone/growatt/{topic}", text)
+
+            node.level = 1
+            say("stop", b"1")
+            await until(lambda: judge.mode("growatt") == "stopped")
+            judge.node_latch("growatt", "stop")
+            say("reset", b"1")
+            await until(lambda: answers.rejected["growatt"] == 1)
+            assert answers.last["growatt"].detail == "the emergency stop still stands at 1"
+            node.level = 0
+            say("stop", b"0")
+            await until(lambda: judge.status("growatt").stop == 0)
+            say("reset", b"1")
+            await until(lambda: judge.mode("growatt") == "auto")
+            assert node.resets == 2
+            await loxone.close()
 
     asyncio.run(story())

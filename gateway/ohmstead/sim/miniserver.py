@@ -13,13 +13,7 @@ from .registers import Write
 RATE, FROM_GRID, SLOT = 1090, 1092, 1102
 """Of battery first: how fast in % of the rated power, whether from the grid, whether its slot is in force."""
 
-DISCHARGE = 1082
-"""Whether the slot of grid first is in force."""
-
 LEASE_S = 6.0
-_LATCHED_S = 1.0
-"""For the node's own word of its latch, and of a stop that has ended."""
-
 _POLL_S = 0.02
 _SLOW_S = 15.0
 """For a few exchanges on the inverter's line, which wants 250 ms between two of them."""
@@ -51,25 +45,6 @@ class Miniserver:
         obeyed = self._until(lambda: (self._inverter[RATE], self._inverter[FROM_GRID], self._inverter[SLOT]) == (rate, 1, 1), _SLOW_S)
         took = time.monotonic() - asked
         self._verdict("a charge is commanded from Loxone, the registers change", obeyed, f"{self._registers()} after {took:.1f} s")
-
-    def stops_and_releases(self) -> None:
-        """Nobody else is asked: the stop reaches inverter and node, and a reset that comes from Loxone releases both."""
-        self._say("discharge/power", "1")
-        self._say("discharge/enable", "1")
-        discharging = self._until(lambda: self._inverter[DISCHARGE] == 1, _SLOW_S)
-        pressed = time.monotonic()
-        self._say("stop", "1")
-        stopped = self._until(lambda: self._inverter[DISCHARGE] == 0 and self._heard("mode") == "stopped", _SLOW_S)
-        took = time.monotonic() - pressed
-        self._verdict("a stop from Loxone ends a discharge", discharging and stopped, f"after {took:.1f} s")
-        self._until(lambda: "node" in self._heard("latched") or time.monotonic() - pressed > _LATCHED_S, _SLOW_S)
-        self._say("reset", "1")
-        held = self._until(lambda: self._heard("rejection") == "latched", _SLOW_S)
-        self._say("stop", "0")
-        self._until(lambda: time.monotonic() - pressed > took + _LATCHED_S, _SLOW_S)
-        self._say("reset", "1")
-        released = self._until(lambda: self._heard("mode") == "auto", _SLOW_S)
-        self._verdict("its reset releases inverter and node, and not before the stop is at 0", held and released, self._heard("latched"))
 
     def lets_it_end(self) -> None:
         """Nobody says anything any more: the charge ends with its lease, also while nobody looks."""
