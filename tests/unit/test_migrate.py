@@ -186,3 +186,12 @@ def test_whose_configuration_it_is_may_be_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="--from"):
         move([path])
     assert list(move([path], "luxtronik-logger").config.devices) == ["heatpump"]
+
+
+def test_a_home_without_a_device_is_told_to_need_one(tmp_path: Path) -> None:
+    result = call(
+        written(tmp_path, "a.env", "MQTT_BROKER=nas\nLOXONE_HOST=192.0.2.20\nGROWATT_CONTROLLER_ENABLED=no\n"), "-o", tmp_path / "a.yaml"
+    )
+    assert result.exit_code == 0
+    assert "no device in it yet" in result.stdout
+    assert "ohmstead run" not in result.stdout

@@ -60,10 +60,13 @@ def migrate(files: tuple[Path, ...], source: str | None, output: Path, force: bo
         sys.exit(1)
     _account(moved, err=False)
     secrets = f", {many(len(moved.secrets), 'secret')} beside it" if moved.secrets else ""
-    click.echo(
-        f"\n{output}: {many(len(moved.config.devices), 'device')}{secrets}. It passes `ohmstead check`. Stop the former services, then:"
-    )
-    click.echo(f"  ohmstead run -c {output}")
+    if not moved.config.devices:
+        click.echo(
+            f"\n{output}: written{secrets}, but there is no device in it yet: add one under `devices`, or migrate its service as well."
+        )
+        return
+    click.echo(f"\n{output}: {many(len(moved.config.devices), 'device')}{secrets}. It passes `ohmstead check`.")
+    click.echo(f"Stop the former services, then: ohmstead run -c {output}")
 
 
 def _write(moved: Moved, output: Path) -> None:
