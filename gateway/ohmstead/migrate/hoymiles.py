@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
 from ohmstead.config.hoymiles import Multiplied, OfInverter, OfPort
-from ohmstead.config.model import Web
+from ohmstead.config.web import Web
 from ohmstead.migrate.broker import MOST_RETRIES, Names, carry_broker, carry_level, seconds
 from ohmstead.migrate.home import Home, Keys
 from ohmstead.migrate.settings import Setting, Settings
