@@ -133,16 +133,10 @@ def _reader(device: str, decoder: Decoder, around: Surroundings, period_s: float
 
 
 def _weather(device: str, chosen: WeatherDevice, decoder: Decoder, around: Surroundings) -> Reader:
-    from ohmstead.sources.weather import OpenMeteoReader, Place
+    from ohmstead.sources.weather import Lie, OpenMeteoReader, Place
 
-    roof = chosen.roof
-    place = Place(
-        chosen.latitude,
-        chosen.longitude,
-        around.config.timezone,
-        None if roof is None else roof.tilt,
-        None if roof is None else roof.azimuth,
-    )
+    roofs = tuple(Lie(roof.tilt, roof.azimuth, roof.peak or 1.0) for roof in chosen.roof)
+    place = Place(chosen.latitude, chosen.longitude, around.config.timezone, roofs)
     return OpenMeteoReader(
         device, place, decoder, around.memory, around.foresee, around.clock.wall, url=chosen.url or "", key=chosen.token or ""
     )

@@ -198,8 +198,8 @@ def _forecast(config: Config, device: str, history: History, weather: Weather, s
 
 def _sun_by_weather(config: Config, weather: WeatherForecast | None, start: int, quarters: int) -> list[float] | None:
     """kWh of each quarter hour; None where nobody knows, also when the forecast is of another day."""
-    roofs = [chosen.roof for chosen in config.devices.values() if isinstance(chosen, WeatherDevice) and chosen.roof is not None]
-    peak_w = next((roof.peak for roof in roofs if roof.peak is not None), None)
+    peaks = [chosen.peak_w for chosen in config.devices.values() if isinstance(chosen, WeatherDevice)]
+    peak_w = next((peak for peak in peaks if peak is not None), None)
     if weather is None or peak_w is None or abs(start - weather.made) > _DAY_S:
         return None
     return weather.sun_kwh(start, quarters, Roof(peak_w))

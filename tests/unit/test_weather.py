@@ -20,7 +20,7 @@ from ohmstead.profiles import library
 from ohmstead.profiles.decode import Decoder
 from ohmstead.readings import Value
 from ohmstead.sim import weather as sim
-from ohmstead.sources.weather import OpenMeteoReader, Place
+from ohmstead.sources.weather import Lie, OpenMeteoReader, Place
 from ohmstead.sources.weather_answer import forecast_of, parsed
 from ohmstead.store.protocol import StoreError
 from ohmstead.weather import HOUR_S, QUARTER_S, Day, Hour, Roof, WeatherForecast, from_json
@@ -28,7 +28,7 @@ from tests.unit.homes import Write, mistakes, writer
 from tests.unit.test_config_schema import schema_complaints
 
 NOON = int(datetime(2026, 6, 21, 10, 0, tzinfo=UTC).timestamp())
-PLACE = Place(49.2, 16.6, "Europe/Prague", 35.0, -20.0)
+PLACE = Place(49.2, 16.6, "Europe/Prague", (Lie(35.0, -20.0),))
 
 
 class Kept:
@@ -101,6 +101,28 @@ async def test_without_a_roof_nothing_is_asked_or_said_of_one(service: sim.OpenM
     assert asked.forecasts[0].irradiance(NOON, 4) == [asked.forecasts[0].hours[12].irradiance] * 4
 
 
+async def test_of_several_roofs_the_sun_is_that_on_all_modules(service: sim.OpenMeteo) -> None:
+    east, west, both = (
+        Asked(service, Place(49.2, 16.6, "Europe/Prague", lies))
+        for lies in ((Lie(35, -90),), (Lie(35, 90),), (Lie(35, -90, 3000.0), Lie(35, 90, 1000.0)))
+    )
+    for asked in (east, west, both):
+        await asked.values()
+    assert len(service.asked) == 4
+    assert "temperature_2m" not in service.asked[3]["hourly"]
+    for morning, evening, all_day in zip(*(asked.forecasts[0].hours for asked in (east, west, both)), strict=True):
+        assert morning.on_roof is not None
+        assert evening.on_roof is not None
+        assert all_day.on_roof == pytest.approx(0.75 * morning.on_roof + 0.25 * evening.on_roof, abs=0.02)
+        assert all_day[:9] == morning[:9]
+    assert any(
+        morning.on_roof != evening.on_roof for morning, evening in zip(east.forecasts[0].hours, west.forecasts[0].hours, strict=True)
+    )
+    service.kindness = sim.NULLS
+    await both.values()
+    assert both.forecasts[1].irradiance(NOON, 1) is None
+
+
 async def test_the_last_forecast_is_kept_over_a_restart(service: sim.OpenMeteo) -> None:
     asked = Asked(service)
     await asked.values()
@@ -136,8 +158,8 @@ async def test_a_store_that_fails_keeps_nobody_from_the_weather(service: sim.Ope
 
 async def test_a_dump_has_question_and_answer_and_no_key(service: sim.OpenMeteo) -> None:
     said = json.loads(json.dumps(await Asked(service, key="sesame").reader.dump()))
-    assert said["asked"]["tilt"] == "35"
-    assert len(said["answer"]["hourly"]["time"]) == 96
+    assert said[0]["asked"]["tilt"] == "35"
+    assert len(said[0]["answer"]["hourly"]["time"]) == 96
     assert "sesame" not in json.dumps(said)
     assert service.asked[0]["apikey"] == "sesame"
 
@@ -268,7 +290,8 @@ HOME = "devices:\n  weather: {source: open-meteo, latitude: 49.2, longitude: 16.
 def test_a_roof_in_the_configuration(write: Write) -> None:
     config = load(write(HOME % "roof: {tilt: 35, azimuth: -20, peak: 9.8 kW}"))
     chosen = config.devices["weather"]
-    assert chosen.roof.peak == 9800
+    assert chosen.roof[0].azimuth == -20
+    assert chosen.peak_w == 9800
     assert config.periods("weather")["now"] == 1800
 
 
@@ -278,6 +301,14 @@ def test_what_cannot_be_is_told(write: Write) -> None:
     assert all("ohmstead.yaml:2: devices.weather." in mistake for mistake in told)
     assert schema_complaints(HOME % "roof: {tilt: 135}") != []
     assert schema_complaints(HOME % "roof: {tilt: 35, peak: 9.8 kW}") == []
+    assert schema_complaints(HOME % "roof: [{tilt: 35, peak: 5 kW}, {tilt: 10}]") == []
+
+
+def test_several_roofs(write: Write) -> None:
+    config = load(write(HOME % "roof: [{tilt: 35, azimuth: -90, peak: 5 kW}, {tilt: 35, azimuth: 90, peak: 4.8 kW}]"))
+    assert config.devices["weather"].peak_w == 9800
+    (told,) = mistakes(write(HOME % "roof: [{tilt: 35, peak: 5 kW}, {tilt: 35}]"))
+    assert "each needs its `peak`" in told
 
 
 # On the command line

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, PlainValidator, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 from ohmstead.config.device import SourceConfig
 from ohmstead.config.values import Secret, Section
 from ohmstead.units import quantity
+
+MOST_ROOFS = 4
+"""Each is a question more, every half hour."""
 
 
 def _peak(written: object) -> float:
@@ -36,18 +39,36 @@ class RoofSection(Section):
     )
 
 
+def _roofs(written: object) -> object:
+    """One roof, or a list of them; of several each needs its share."""
+    roofs = [written] if isinstance(written, dict) else written
+    if isinstance(roofs, list) and len(roofs) > 1 and any(isinstance(roof, dict) and "peak" not in roof for roof in roofs):
+        raise ValueError("of several roofs each needs its `peak`, e.g. peak: 5 kW")
+    return roofs
+
+
 class WeatherDevice(SourceConfig):
     """The forecast of Open-Meteo for the home's place."""
 
     source: Literal["open-meteo"]
     latitude: Annotated[float, Field(ge=-90, le=90)]
     longitude: Annotated[float, Field(ge=-180, le=180)]
-    roof: RoofSection | None = Field(None, description="How the modules lie, e.g. {tilt: 35, azimuth: -20, peak: 9.8 kW}.")
+    roof: Annotated[
+        tuple[RoofSection, ...],
+        BeforeValidator(_roofs, json_schema_input_type=RoofSection | list[RoofSection]),
+        Field(max_length=MOST_ROOFS),
+    ] = Field((), description="How the modules lie, e.g. {tilt: 35, azimuth: -20, peak: 9.8 kW}; a list where they lie in several ways.")
     url: Annotated[str, PlainValidator(_web_address), WithJsonSchema({"type": "string", "pattern": "^https?://"})] | None = Field(
         None, description="Another server that speaks as Open-Meteo's does, e.g. one's own."
     )
     token: Secret | None = Field(None, repr=False, description="The key of a paid account.")
     token_file: Path | None = Field(None, description="A file that holds the key.")
+
+    @property
+    def peak_w(self) -> float | None:
+        """Of all modules under standard conditions, in W; None where that is not said."""
+        known = [roof.peak for roof in self.roof if roof.peak is not None]
+        return sum(known) if known else None
 
     @property
     def profile(self) -> str:

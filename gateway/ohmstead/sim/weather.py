@@ -117,6 +117,7 @@ class OpenMeteo:
         now = self._wall() - (5 * 86_400 if self.kindness == YESTERDAY else 0)
         local = datetime.fromtimestamp(now, zone)
         offset = int((local.utcoffset() or timedelta()).total_seconds())
+        lie = float(asked.get("tilt", 0)), float(asked.get("azimuth", 0))
         midnight = int(local.replace(hour=0, minute=0, second=0, microsecond=0).timestamp())
         count = int(asked.get("forecast_days", "7"))
         hours = [midnight + 3600 * at for at in range(24 * count)]
@@ -131,11 +132,11 @@ class OpenMeteo:
             "daily": {"time": days},
         }
         for name in filter(None, asked.get("current", "").split(",")):
-            said["current"][name] = self._told(name, _at(name, now, latitude, longitude))
+            said["current"][name] = self._told(name, _at(name, now, latitude, longitude, lie))
         for name in filter(None, asked.get("hourly", "").split(",")):
             means = name in ("precipitation",) or "radiation" in name or "irradiance" in name
             said["hourly"][name] = [
-                self._told(name, _at(name, moment - 1800 if means else moment, latitude, longitude)) for moment in hours
+                self._told(name, _at(name, moment - 1800 if means else moment, latitude, longitude, lie)) for moment in hours
             ]
         for name in filter(None, asked.get("daily", "").split(",")):
             said["daily"][name] = [self._told(name, _of_day(name, day, latitude, longitude)) for day in days]
@@ -165,8 +166,8 @@ def _height(moment: float, latitude: float, longitude: float) -> float:
     return math.sin(north) * math.sin(declination) + math.cos(north) * math.cos(declination) * math.cos(time_of_day)
 
 
-def _at(name: str, moment: float, latitude: float, longitude: float) -> float:
-    """A value at a moment, by the service's name for it."""
+def _at(name: str, moment: float, latitude: float, longitude: float, lie: tuple[float, float] = (0.0, 0.0)) -> float:
+    """A value at a moment, by the service's name for it. `lie`: tilt and azimuth of a roof, in degrees."""
     height = max(_height(moment, latitude, longitude), 0.0)
     day = moment // 86_400
     clouds = 50 + 45 * math.sin(day * 1.7 + moment / 20_000)
@@ -185,8 +186,14 @@ def _at(name: str, moment: float, latitude: float, longitude: float) -> float:
         "shortwave_radiation": direct + diffuse,
         "direct_radiation": direct,
         "diffuse_radiation": diffuse,
-        "global_tilted_irradiance": 1.15 * direct + diffuse,
+        "global_tilted_irradiance": direct * _towards(moment, longitude, *lie) + diffuse,
     }[name]
+
+
+def _towards(moment: float, longitude: float, tilt: float, azimuth: float) -> float:
+    """How much more of the direct sun a roof has than the ground, roughly: in the morning in the east, in the evening in the west."""
+    hour_angle = 2 * math.pi * (moment / 86_400 + longitude / 360 - 0.5)
+    return max(math.cos(math.radians(tilt)) + 0.8 * math.sin(math.radians(tilt)) * math.cos(hour_angle - math.radians(azimuth)), 0.0)
 
 
 def _of_day(name: str, midnight: float, latitude: float, longitude: float) -> float:

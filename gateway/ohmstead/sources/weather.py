@@ -16,7 +16,7 @@ import structlog
 from ohmstead.errors import NoAnswer, OhmsteadError, RateLimited, Refused, SourceError, Unauthorised, Unreachable, WrongAnswer
 from ohmstead.profiles.decode import Decoder
 from ohmstead.readings import Quality, Snapshot
-from ohmstead.sources.weather_answer import CURRENT, DAILY, FORECAST_DAYS, HOURLY, fields_of, forecast_of, parsed
+from ohmstead.sources.weather_answer import CURRENT, DAILY, FORECAST_DAYS, HOURLY, ON_ROOF, fields_of, forecast_of, on_all_roofs, parsed
 from ohmstead.weather import WeatherForecast, from_json
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ log = structlog.get_logger(service="weather")
 URL = "https://api.open-meteo.com/v1/forecast"
 URL_WITH_KEY = "https://customer-api.open-meteo.com/v1/forecast"
 
+_TABLES = {"current": CURRENT, "hourly": HOURLY}
 _SILENCE_S = 15.0
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _MOST_BYTES = 2 << 20
@@ -37,15 +38,22 @@ _LONGEST_PAUSE_S = 24 * 3600.0
 _REASON_LENGTH = 200
 
 
+class Lie(NamedTuple):
+    """How modules lie: `tilt` (0 is flat) and `azimuth` (0 is south, -90 east) in degrees, and which `share` of all they are."""
+
+    tilt: float
+    azimuth: float
+    share: float = 1.0
+
+
 class Place(NamedTuple):
-    """Where it is about, in degrees north and east, and how the roof lies: `tilt` (0 is flat) and `azimuth` (0 is south, -90 east) in
-    degrees, None where nothing is said of a roof. `zone` is the name of the home's time zone, by which days are told apart."""
+    """Where it is about, in degrees north and east, and how the modules lie, if there are any. `zone` is the name of the home's time zone,
+    by which days are told apart."""
 
     latitude: float
     longitude: float
     zone: str
-    tilt: float | None = None
-    azimuth: float | None = None
+    roofs: tuple[Lie, ...] = ()
 
 
 class OpenMeteoReader:
@@ -88,10 +96,11 @@ class OpenMeteoReader:
 
     async def read(self) -> Sequence[Snapshot]:
         """One question. Raises a SourceError, or RateLimited."""
-        body = await self._ask()
+        bodies = [await self._ask(question) for question in self._questions()]
         now = self._wall()
         try:
-            answer = parsed(body, self._place.latitude, self._place.longitude)
+            answers = [parsed(body, self._place.latitude, self._place.longitude) for body in bodies]
+            answer = on_all_roofs(answers, [roof.share for roof in self._place.roofs])
             forecast = forecast_of(answer, now)
         except WrongAnswer as error:
             raise WrongAnswer(f"{self._host}: {error}") from error
@@ -108,43 +117,45 @@ class OpenMeteoReader:
             log.warning("the forecast is not kept", device=self._device, reason=str(error))
 
     async def dump(self) -> object:
-        """The answer as it came, and what was asked but the key."""
+        """The answers as they came, and what was asked but the key."""
         import json
 
-        body = await self._ask()
-        try:
-            answer: object = json.loads(body)
-        except ValueError:
-            answer = body[:4096].decode(errors="replace")
-        return {"asked": {key: value for key, value in self._question().items() if key != "apikey"}, "answer": answer}
+        said = []
+        for question in self._questions():
+            body = await self._ask(question)
+            try:
+                answer: object = json.loads(body)
+            except ValueError:
+                answer = body[:4096].decode(errors="replace")
+            said.append({"asked": question, "answer": answer})
+        return said
 
     async def close(self) -> None:
         """Nothing: each question has a connection of its own."""
 
-    def _question(self) -> dict[str, str]:
+    def _questions(self) -> list[dict[str, str]]:
+        """One, and one more for each further way in which modules lie: the service tells the sun on one roof at a time."""
         place = self._place
-        on_roof = place.tilt is not None
-        question = {
+        about = {
             "latitude": f"{place.latitude:.4f}",
             "longitude": f"{place.longitude:.4f}",
-            "current": ",".join(
-                CURRENT.values() if on_roof else [name for name in CURRENT.values() if not name.startswith("global_tilted")]
-            ),
-            "hourly": ",".join(HOURLY.values() if on_roof else [name for name in HOURLY.values() if not name.startswith("global_tilted")]),
             "daily": ",".join(DAILY.values()),
             "forecast_days": str(FORECAST_DAYS),
             "timeformat": "unixtime",
             "timezone": place.zone,
         }
-        if on_roof:
-            question |= {"tilt": f"{place.tilt:g}", "azimuth": f"{place.azimuth or 0.0:g}"}
-        return question | ({"apikey": self._key} if self._key else {})
+        if not place.roofs:
+            return [about | {which: ",".join(name for name in names.values() if name != ON_ROOF) for which, names in _TABLES.items()}]
+        lies = [{"tilt": f"{roof.tilt:g}", "azimuth": f"{roof.azimuth:g}"} for roof in place.roofs]
+        whole = {which: ",".join(names.values()) for which, names in _TABLES.items()}
+        return [about | whole | lies[0], *(about | dict.fromkeys(_TABLES, ON_ROOF) | lie for lie in lies[1:])]
 
-    async def _ask(self) -> bytes:
+    async def _ask(self, question: dict[str, str]) -> bytes:
         """The answer's body. No address in any error: it may hold a key."""
         await asyncio.to_thread(import_module, "httpx")  # not for homes without weather, and not while the buses wait
         import httpx
 
+        key = {"apikey": self._key} if self._key else {}
         try:
             # Certificates are read from the disk when a client is made. What is on this machine no proxy of the environment knows.
             client = await asyncio.to_thread(
@@ -154,7 +165,7 @@ class OpenMeteoReader:
                 verify=self._url.startswith("https"),
                 trust_env=not self._host.startswith(_LOOPBACK),
             )
-            async with client, client.stream("GET", self._url, params=self._question()) as response:
+            async with client, client.stream("GET", self._url, params=question | key) as response:
                 body = await _bounded(response)
         except httpx.ConnectTimeout as error:
             raise Unreachable(f"{self._host}: nobody took the connection within {_SILENCE_S:g} s") from error

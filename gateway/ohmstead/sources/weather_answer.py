@@ -19,6 +19,8 @@ from ohmstead.weather import HOUR_S, Day, Hour, WeatherForecast
 SOURCE = "Open-Meteo.com (CC BY 4.0)"
 FORECAST_DAYS = 4
 
+ON_ROOF = "global_tilted_irradiance"
+
 CURRENT = {
     "temperature": "temperature_2m",
     "humidity": "relative_humidity_2m",
@@ -32,7 +34,7 @@ CURRENT = {
     "irradiance": "shortwave_radiation",
     "direct": "direct_radiation",
     "diffuse": "diffuse_radiation",
-    "on_roof": "global_tilted_irradiance",
+    "on_roof": ON_ROOF,
 }
 """Our name → the service's, of what it is like now."""
 
@@ -45,7 +47,7 @@ HOURLY = {
     "irradiance": "shortwave_radiation",
     "direct": "direct_radiation",
     "diffuse": "diffuse_radiation",
-    "on_roof": "global_tilted_irradiance",
+    "on_roof": ON_ROOF,
 }
 DAILY = {
     "sunrise": "sunrise",
@@ -105,6 +107,28 @@ def parsed(body: bytes, latitude: float, longitude: float) -> Answer:
         raise WrongAnswer("a forecast that does not say its offset from UTC")
     current = said.get("current")
     return Answer(current if isinstance(current, dict) else {}, _columns(said, "hourly", HOUR_S), _columns(said, "daily", None), offset)
+
+
+def on_all_roofs(answers: Sequence[Answer], shares: Sequence[float]) -> Answer:
+    """The first answer, with the sun on all roofs by their shares. Raises WrongAnswer for answers that are not about the same hours."""
+    first = answers[0]
+    if len(answers) < 2:
+        return first
+    if any(answer.hourly["time"] != first.hourly["time"] for answer in answers):
+        raise WrongAnswer("forecasts for the roofs that are not about the same hours")
+    columns = [answer.hourly.get(ON_ROOF, [None] * len(first.hourly["time"])) for answer in answers]
+    hourly = {**first.hourly, ON_ROOF: [_mean(values, shares) for values in zip(*columns, strict=True)]}
+    current = {**first.current, ON_ROOF: _mean([answer.current.get(ON_ROOF) for answer in answers], shares)}
+    return first._replace(hourly=hourly, current=current)
+
+
+def _mean(values: Sequence[object], shares: Sequence[float]) -> float | None:
+    """By shares; None where one of them is not known."""
+    numbers = [_number(value) for value in values]
+    known = [number for number in numbers if number is not None]
+    if len(known) < len(numbers):
+        return None
+    return round(sum(number * share for number, share in zip(known, shares, strict=True)) / sum(shares), 2)
 
 
 def forecast_of(answer: Answer, now: float) -> WeatherForecast:
