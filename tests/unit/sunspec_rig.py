@@ -41,12 +41,12 @@ class Rig:
         self.memory = Kept()
         self.now = 0.0
         self.port = 0
+        self.base = library.load("sunspec")
         self._patience = timeout_s, retries
 
     def reader(self) -> SunSpecReader:
         line = RegisterLine(Endpoint("127.0.0.1", self.port, 1, *self._patience))
-        base = library.load("sunspec")
-        reader = SunSpecReader("roof", line, base, self.members.append, self.memory, wall=lambda: NOON, mono=lambda: self.now)
+        reader = SunSpecReader("roof", line, self.base, self.members.append, self.memory, wall=lambda: NOON, mono=lambda: self.now)
         reader.start()
         return reader
 

@@ -136,6 +136,16 @@ async def test_modules_that_take_several_requests_are_not_believed_when_their_fa
         assert snapshot.quality is Quality.PARTIAL
 
 
+async def test_a_device_that_answers_few_registers_at_once_is_asked_for_so_many() -> None:
+    async with rig_of(SunSpec((1, 103, 203), inverter() | grid_meter(-300.0))) as (rig, _):
+        rig.base = rig.base.model_copy(update={"line": rig.base.line.model_copy(update={"max_read": 20})})
+        reader = rig.reader()
+        values = await rig.poll(reader)
+        await reader.close()
+    assert (values["inverter_power"], values["grid_power"], values["serial_no"]) == (2830.0, -300.0, "A-0042")
+    assert max(count for _, count in rig.device.reads) <= 20
+
+
 # Kinds of values
 
 

@@ -30,8 +30,11 @@ BASES = (40000, 0, 50000)
 _MARK = b"SunS"
 _END = 0xFFFF
 _MOST_MODELS = 64
-_MOST_READ = 125
+_LEAST_READ = 16
+"""Registers of the longest text: what a device must answer at once, whatever its owner says."""
 _STATIC_S = 3600.0
+_WHOLE_MODEL = [(0, 0xFFFF)]
+"""All registers of a model answer, those of no row too."""
 _NOT_THERE = (1, 2, 3)
 """Exceptions of a device that has nothing at an address: illegal function, address, value."""
 
@@ -81,6 +84,7 @@ class SunSpecReader:
         self.device = device
         self._line = line
         self._base = base
+        self._most_read = max(base.line.max_read, _LEAST_READ)
         self._adopt = adopt
         self._memory = memory
         self._key = f"sunspec/{device}/chain"
@@ -144,8 +148,8 @@ class SunSpecReader:
         for model in self._chain:
             octets = b""
             try:
-                for first in range(0, HEADER + model.length, _MOST_READ):
-                    octets += await self._line.read(model.address + first, min(_MOST_READ, HEADER + model.length - first))
+                for first in range(0, HEADER + model.length, self._most_read):
+                    octets += await self._line.read(model.address + first, min(self._most_read, HEADER + model.length - first))
             except Refused:
                 octets = b""
             models.append({"model": model.id, "address": model.address, "length": model.length, "registers": octets.hex() or None})
@@ -231,7 +235,7 @@ class SunSpecReader:
         """The values of one model. Raises SourceError, _TornError."""
         listed = list(rows(model))
         last = max(row.end if row.factor_at is None else max(row.end, row.factor_at + 1) for row in listed)
-        spans = [(0, last)] if last <= _MOST_READ else list(_split(listed))
+        spans = [(0, last)] if last <= self._most_read else list(_split(listed, self._most_read))
         image: dict[int, bytes] = {}
         for first, end in spans:
             octets = await self._line.read(model.address + first, end - first)
@@ -256,13 +260,12 @@ class SunSpecReader:
             raise WrongAnswer(f"{self._line.where}: model {model.id} is no longer at {model.address}; its models are looked for anew")
 
     async def _check_factors(self, model: Model, listed: Sequence[Row], image: Mapping[int, bytes]) -> None:
-        places = {row.factor_at for row in listed if row.factor_at is not None}
-        if not places:
-            return
-        first, end = min(places), max(places) + 1
-        octets = await self._line.read(model.address + first, end - first)
-        if any(octets[2 * (at - first) : 2 * (at - first) + 2] != image[at] for at in places):
-            raise _TornError
+        places = [Span(HOLDING, row.factor_at, 1) for row in listed if row.factor_at is not None]
+        for read in plan(places, self._most_read, _WHOLE_MODEL, TcpCost()):
+            octets = await self._line.read(model.address + read.address, read.count)
+            there = {read.address + at: octets[2 * at : 2 * at + 2] for at in range(read.count)}
+            if any(there.get(place.address, image[place.address]) != image[place.address] for place in places):
+                raise _TornError
 
     async def _learned(self, values: Mapping[str, float | str]) -> Decoder:
         """Decodes what this device says. One that says more than before, or is another one, is made known anew, and kept."""
@@ -287,9 +290,9 @@ class SunSpecReader:
         self._adopt(Member(self.device, profile.name, profile, self._period_s, serial))
 
 
-def _split(listed: Sequence[Row]) -> Iterator[tuple[int, int]]:
+def _split(listed: Sequence[Row], most: int) -> Iterator[tuple[int, int]]:
     """First register and the one after the last of each request for a model that is too long for one; the first has its header."""
     spans = [Span(HOLDING, 0, HEADER), *(Span(HOLDING, row.at, row.words) for row in listed)]
     spans += [Span(HOLDING, row.factor_at, 1) for row in listed if row.factor_at is not None]
-    for read in plan(spans, _MOST_READ, [(0, 0xFFFF)], TcpCost()):
+    for read in plan(spans, most, _WHOLE_MODEL, TcpCost()):
         yield read.address, read.address + read.count
