@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import platform
 import secrets as random
 import sqlite3
@@ -216,7 +217,7 @@ def _stored(config: Config, device: str) -> dict[str, Any]:
         return {"error": str(error)}
     return {
         "values": [[*row[:3], _moment(config, row[3]), row[4]] for row in values],
-        "events": [[_moment(config, row[0]), *row[1:]] for row in events],
+        "events": [[_moment(config, row[0]), *row[1:4], json.loads(row[4])] for row in events],
         "messages": [[boot, seq, _moment(config, received), bytes(body).hex()] for boot, seq, received, body in frames],
     }
 

@@ -33,7 +33,10 @@ def write(tmp_path: Path) -> Write:
 @pytest.fixture
 def out() -> Iterator[io.StringIO]:
     """Where the console's log goes; everything is as before after the test."""
-    loggers = [logging.getLogger(name) for name in (None, "uvicorn", "httpx", "httpcore", "pymodbus", "pymodbus.logging")]
+    loggers = [
+        logging.getLogger(name)
+        for name in (None, "uvicorn", "httpx", "httpcore", "urllib3", "PyViCare", "luxtronik", "pymodbus", "pymodbus.logging")
+    ]
     before = [(logger, logger.handlers[:], logger.level) for logger in loggers]
     yield io.StringIO()
     structlog.reset_defaults()
@@ -67,6 +70,7 @@ def test_pymodbus_speaks_where_modbus_is_to_tell_everything(out: io.StringIO) ->
 def test_addresses_that_a_library_asks_are_not_told(out: io.StringIO) -> None:
     logs.configure("json", "info", PRAGUE, out=out)
     logging.getLogger("httpx").info("HTTP Request: GET https://cloud/?securityToken=4711")
+    logging.getLogger("PyViCare.PyViCare").info("Device found: E3_Vitocal_16")
     assert out.getvalue() == ""
 
 

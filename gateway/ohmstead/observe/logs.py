@@ -22,8 +22,9 @@ from ohmstead.observe.logfile import LogFile
 
 _SERVICES = {
     "uvicorn": "web", "fastapi": "web", "asyncio": "app", "paho": "mqtt", "pymodbus": "modbus", "httpx": "source", "httpcore": "source",
+    "urllib3": "source", "PyViCare": "vicare", "luxtronik": "luxtronik",
 }  # fmt: skip
-_QUIET = ("uvicorn", "httpx", "httpcore")
+_QUIET = ("uvicorn", "httpx", "httpcore", "urllib3", "PyViCare", "luxtronik")
 """Libraries that tell of every request; addresses of clouds may carry keys."""
 
 Line = MutableMapping[str, Any]
