@@ -23,6 +23,8 @@ from .luxtronik import LuxtronikPump
 from .meter import Meter
 from .shelly import Shelly, ShellyServer
 from .station import Station
+from .sunspec import SunSpec
+from .sunspec import inverter as sun_inverter
 from .tcp import TcpServer
 from .vicare import CLIENT_ID, PASSWORD, USER, ViessmannCloud
 from .weather import OpenMeteo
@@ -140,6 +142,14 @@ class Neighbours:
                 "temperature",
                 -40.0,
                 50.0,
+            ),
+            "annex": Neighbour(
+                "an inverter that speaks SunSpec",
+                TcpServer({1: Station(SunSpec((1, 103), sun_inverter()))}),
+                "profile: sunspec, via: 'tcp://127.0.0.1:{port}'",
+                "inverter_power",
+                0.0,
+                10_000.0,
             ),
             "mains": self._meter("the meter of the house, an Eastron SDM630", "eastron-sdm630", self._house),
             "wallbox": self._meter("the meter of a wallbox, an SDM120", "eastron-sdm120", lambda _: (0.0,)),

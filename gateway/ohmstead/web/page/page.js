@@ -83,7 +83,20 @@ function factList(device) {
   return list;
 }
 
+const MOST_UNFOLDED = 2; // devices whose values are all shown at first
 const FIRST = 6; // values of a small card; the rest is folded away
+
+/** Whether the device knows the house's part of the picture, and so can be drawn. */
+function hasPicture(device) {
+  return Boolean(device.flow) && device.flow.house !== null && device.flow.house !== undefined;
+}
+
+/** What was found behind a device stands after it. */
+function inFamilies(devices) {
+  const children = devices.filter((device) => device.parent);
+  const families = devices.filter((device) => !device.parent).flatMap((device) => [device, ...children.filter((child) => child.parent === device.name)]);
+  return [...families, ...children.filter((child) => !families.includes(child))];
+}
 
 /** A device that has no part in the picture of the power: its first values, the rest folded away. */
 function deviceCard(device, open) {
@@ -178,8 +191,10 @@ function show(now) {
     byId('trouble').hidden = list.length === 0;
     byId('trouble').replaceChildren(make('ul', {}, ...list.map((text) => make('li', { text }))));
   }
-  const large = now.devices.filter((device) => device.flow).map((device) => deviceSection(device, first ? window.innerWidth >= WIDE : opened.has(device.name)));
-  const small = now.devices.filter((device) => !device.flow).map((device) => deviceCard(device, opened.has(device.name)));
+  const pictured = now.devices.filter(hasPicture);
+  const unfolded = window.innerWidth >= WIDE && pictured.length <= MOST_UNFOLDED;
+  const large = pictured.map((device) => deviceSection(device, first ? unfolded : opened.has(device.name)));
+  const small = inFamilies(now.devices.filter((device) => !hasPicture(device))).map((device) => deviceCard(device, opened.has(device.name)));
   if (small.length) large.push(make('section', { 'aria-label': 'Other devices' }, make('div', { class: 'columns' }, ...small)));
   byId('devices').replaceChildren(...large);
   byId('health').replaceChildren(...now.nodes.map(nodeCard), gatewayCard(now));
