@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import psutil
 
-from tests.bench import decisions, gateway, guard, house, ingest_rate, latency, loxone, node, node_bus, plan
+from tests.bench import decisions, gateway, guard, house, hoymiles, ingest_rate, latency, loxone, node, node_bus, plan
 from tests.bench.figures import Figure, table
 
 PARTS: dict[str, Callable[[bool], list[Figure]]] = {
@@ -27,6 +27,7 @@ PARTS: dict[str, Callable[[bool], list[Figure]]] = {
     "plan": plan.measure,
     "decisions": decisions.measure,
     "loxone": loxone.measure,
+    "hoymiles": hoymiles.measure,
 }
 
 
