@@ -188,6 +188,7 @@ class VicareReader:
         if self._found and 0 <= self._wall() - self._listed_at < _LIST_AGAIN_S:
             return
         from PyViCare.PyViCare import PyViCare  # in this thread, not while the buses wait
+        from PyViCare.PyViCareUtils import PyViCareInvalidDataError
 
         api = PyViCare()
         api.setCacheDuration(0)
@@ -195,7 +196,7 @@ class VicareReader:
         try:
             api.initWithExternalOAuth(self.cloud)
             found = [_found(config) for config in api.all_devices]
-        except (AttributeError, LookupError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, TypeError, ValueError, PyViCareInvalidDataError) as error:
             raise WrongAnswer("Viessmann's cloud: a list of installations that is none") from error
         except SourceError:
             if not self._found:

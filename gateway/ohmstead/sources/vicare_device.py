@@ -82,7 +82,8 @@ class ViessmannDevice:
             return [], None
         from ohmstead.sources.vicare_derived import derived  # the library with it, which nobody waits for who has no Viessmann
 
-        told = [*fields(heard.features), *derived(heard.features, self.roles, heard.home), _heard(moment)]
+        all_told = [*fields(heard.features), *derived(heard.features, self.roles, heard.home), _heard(moment)]
+        told = list({field.name: field for field in all_told}.values())
         learned = self._learn(told)
         raw = self._points.raw(told)
         self._say_what_is_missing(heard.features, told)

@@ -8,7 +8,8 @@ another one is converted, and absent where that makes no sense.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
+from itertools import chain, count
 from typing import Any
 
 from ohmstead.profiles.model import Profile
@@ -73,9 +74,7 @@ class Points:
             if point is None or point.id in ids:
                 short = point_id(field.name)
                 taken = short in ids or by_rule.count(short) > 1
-                point = _point(field, full_id(field.name) if taken else short)
-            if point.id in ids:
-                continue
+                point = _point(field, _free(full_id(field.name), ids) if taken else short)
             if point.name in names:
                 point = point.model_copy(update={"name": f"{point.name} ({point.id})"})
             ids.add(point.id)
@@ -131,6 +130,10 @@ class Points:
         of = number[0][1:]
         id_ = re.sub(r"_0(?=_|$)", f"_{of}", point.id, count=1)
         return point.model_copy(update={"field": field, "id": id_, "name": re.sub(r"\b0\b", of, point.name, count=1)})
+
+
+def _free(id_: str, taken: Container[str]) -> str:
+    return next(one for one in chain((id_,), (f"{id_}_{number}" for number in count(2))) if one not in taken)
 
 
 def _numberless(field: str) -> str:
