@@ -112,6 +112,18 @@ async def test_what_it_says_later_joins_its_points(rig: Rig) -> None:
         await reader.close()
 
 
+async def test_words_that_no_point_is_about_change_nothing(rig: Rig) -> None:
+    async with ShellyServer(rig.shelly) as server:
+        reader = rig.reader(channel(server))
+        await reader.read()
+        kept = rig.memory.writes
+        rig.shelly.said["script:1", "mem_used"] = 1234
+        rig.shelly.said["em:0", "user_notes"] = 7
+        await reader.read()
+        assert (len(rig.members), rig.memory.writes) == (1, kept)
+        await reader.close()
+
+
 async def test_what_its_own_meter_calls_broken_is_absent_and_the_rest_stays(rig: Rig) -> None:
     async with ShellyServer(rig.shelly) as server:
         reader = rig.reader(channel(server))

@@ -92,6 +92,7 @@ class ShellyReader:
         self._info: Mapping[str, Any] = {}
         self._uptime = math.inf
         self._met: set[str] = set()
+        self._fields: dict[str, frozenset[str]] = {}
         self._broken: frozenset[str] = frozenset()
         self._log = structlog.get_logger(service="shelly").bind(device=device)
 
@@ -158,7 +159,7 @@ class ShellyReader:
         if kind is None:
             model = self._info.get("model", "this device")
             raise WrongAnswer(f"{self._channel.address}: {model} measures nothing (no em, em1 or pm1, no switch with a power)")
-        known = frozenset(fields)
+        known = self._of_interest(kind) & fields.keys()
         if kind == self._kept.kind:
             known |= self._kept.known
         else:
@@ -172,6 +173,13 @@ class ShellyReader:
             await asyncio.to_thread(self._memory.write, self._key, kept.text())
         assert self._decoder is not None  # noqa: S101 - `_learn` has made it
         return self._decoder
+
+    def _of_interest(self, kind: str) -> frozenset[str]:
+        """The fields that a profile has points for."""
+        if kind not in self._fields:
+            points = self._load(kind).points.values()
+            self._fields[kind] = frozenset(point.field.removesuffix(_SUM) for point in points if point.field is not None)
+        return self._fields[kind]
 
     def _learn(self, kept: _Kept) -> None:
         self._kept = kept
