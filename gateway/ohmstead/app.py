@@ -14,6 +14,7 @@ import gc
 import signal
 from collections.abc import Callable, Coroutine
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -386,11 +387,12 @@ class Gateway:
         self._spawn("ticker", self._tick())
 
     async def _start_web(self) -> Any:
-        """The page, if it is wanted. Its libraries are loaded here, when the broker and the devices are being called already."""
+        """The page, if it is wanted. Its libraries are loaded here, when the broker and the devices are being called already, and in a
+        thread, so that nobody's time-out ends meanwhile."""
         settings = self.config.web
         if not settings.enabled:
             return None
-        await asyncio.sleep(0)
+        await asyncio.to_thread(import_module, "ohmstead.web.api")
         from ohmstead.web.api import WebServer
         from ohmstead.web.control import Control
 
