@@ -112,8 +112,10 @@ class VicareReader:
 
     def start(self) -> None:
         """What was found before a restart is there before the cloud answers."""
-        self._load_profiles()
-        for kept in _list(self._memory.read(self._kept_key)):
+        listed = _list(self._memory.read(self._kept_key))
+        if listed:
+            self._load_profiles()
+        for kept in listed:
             try:
                 device = self._made(str(kept["device"]), str(kept["model"]), kept["roles"], heating=bool(kept["heating"]))
                 member = device.recall(kept)
