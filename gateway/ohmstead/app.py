@@ -197,13 +197,14 @@ class Gateway:
     def _adopt(self, parent: str, member: Member) -> None:
         """Something behind a device, or the device itself now that it has said what it is."""
         own = member.device == parent
+        named = self.config.devices[parent].name != self.profiles[parent].name  # by its owner
         if not own and member.device in self.config.devices:
             log.error("two devices of one name", device=member.device, behind=parent, advice="call one of them otherwise in ohmstead.yaml")
             return
         profile = fulfilled(self.config.devices[parent].points, member.profile)
         listed = Listed(
             device=member.device,
-            title=self.roster[parent].title if own else member.name,
+            title=self.roster[parent].title if own and named else member.name,
             profile=profile,
             periods=dict.fromkeys(profile.groups, member.period_s),
             via=self.roster[parent].via,
@@ -214,7 +215,7 @@ class Gateway:
             self._units[member.device] = profile.units()
             self.latest.add(member.device)
             if own:
-                self.devices[parent].learn(profile)
+                self.devices[parent].learn(listed)
             else:
                 by_contract = self.config.devices[parent].contract is not None and self.config.home_assistant.entities == "contract"
                 self.members.list(listed, announce=not by_contract)

@@ -18,7 +18,6 @@ from ohmstead.control.arbitration import Arbitration
 from ohmstead.control.topics import Request
 from ohmstead.messages import Messenger
 from ohmstead.profiles import library
-from ohmstead.profiles.model import Profile
 from ohmstead.publish.alerts import Alerts, Noted
 from ohmstead.publish.announcement import Discovery
 from ohmstead.publish.battery import BatteryTopic
@@ -43,12 +42,12 @@ class DeviceOutlets(NamedTuple):
     values: DeviceValues
     outlets: tuple[Outlet, ...]
 
-    def learn(self, profile: Profile) -> None:
-        """The profile of the device, which is only known now that it has answered."""
-        self.values.learn(profile)
+    def learn(self, listed: Listed) -> None:
+        """What the device is, which is only known now that it has answered."""
+        self.values.learn(listed.profile)
         for outlet in self.outlets:
             if isinstance(outlet, HomeAssistantDevice):
-                outlet.learn(profile)
+                outlet.learn(listed.profile, listed.title, listed.serial)
 
 
 def device_outlets(

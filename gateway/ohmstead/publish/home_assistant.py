@@ -70,9 +70,11 @@ class HomeAssistantDevice:
         self.topic = f"{discovery.prefix}/device/{self._id}/config"
         self._announcement = Announcement(messenger, discovery, self._configurations)
 
-    def learn(self, profile: Profile) -> None:
-        """The profile of the device, which may have grown: its entities are announced again."""
+    def learn(self, profile: Profile, name: str, serial: str | None = None) -> None:
+        """The profile of the device, which may have grown, and what it is called: its entities are announced again."""
         self._profile = profile
+        self._name = name
+        self._serial = serial or self._serial
         self._announcement.again()
 
     @property

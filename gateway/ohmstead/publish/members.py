@@ -34,7 +34,7 @@ class Members:
         if known is not None:
             known.learn(listed.profile)
             if (entities := self._entities.get(listed.device)) is not None:
-                entities.learn(listed.profile)
+                entities.learn(listed.profile, listed.title, listed.serial)
             return
         site, messenger = self._site, self._messenger
         values = DeviceValues(site, listed.device, listed.profile, messenger, listed.period_s, values=self._shows_values)
