@@ -30,7 +30,7 @@ from ohmstead.publish.outlet import Outlet
 from ohmstead.publish.retired import RetiredDevices
 from ohmstead.publish.values import DeviceValues, online_topic
 from ohmstead.readings import Value
-from ohmstead.roster import Roster
+from ohmstead.roster import Listed, Roster
 
 if TYPE_CHECKING:
     from ohmstead.publish.hoymiles import HoymilesJson
