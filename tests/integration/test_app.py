@@ -170,6 +170,7 @@ devices:
     assert "ohmstead_alert{" not in (await asked(gateway, "/metrics")).text
     gateway.stream.publish(Snapshot("mtec", "now-base", gateway.clock.wall(), Quality.GOOD, {"pv": 9900.0}))
     assert (await asked(gateway, "/health")).json()["alerts"] == ["mtec pv is above 9800 W"]
+    assert (await asked(gateway, "/api/now")).json()["alerts"] == ["M-TEC Energybutler: PV power is above 9800 W"]
     assert 'ohmstead_alert{device="mtec",point="pv"} 1.0' in (await asked(gateway, "/metrics")).text
     await gateway.notes.close(20)
     (event,) = gateway.store.events()

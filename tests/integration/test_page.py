@@ -42,6 +42,8 @@ class House:
         self.broker = Broker(folder)
         self.inverter = inverter
         self.gateway = Gateway(folder, self.broker, inverter.port)
+        text = self.gateway.file.read_text()
+        self.gateway.file.write_text(text.replace("    every: 200 ms\n", "    every: 200 ms\n    points: {grid_power: {above: 20000}}\n"))
         self._grid = inverter.image[GRID]
 
     def mend(self) -> None:
@@ -150,6 +152,14 @@ def test_a_silent_device_is_said_first_and_its_values_are_no_longer_told_as_pres
     expect(page.locator("#devices .chip")).not_to_have_text("live")
     inverter.faults.clear()
     expect(page.locator("h1")).to_have_text("The sun covers everything")
+    expect(page.locator("#trouble")).to_be_hidden()
+
+
+def test_an_alert_is_said_as_long_as_it_lasts(page: Page, inverter: Inverter) -> None:
+    expect(page.locator("#trouble")).to_be_hidden()
+    inverter.image[GRID] = 20001
+    expect(page.locator("#trouble")).to_have_text("M-TEC Energybutler: Grid power is above 20000 W.")
+    inverter.image[GRID] = 777
     expect(page.locator("#trouble")).to_be_hidden()
 
 

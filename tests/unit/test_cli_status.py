@@ -12,7 +12,7 @@ from ohmstead.cli.status import age, status, table
 from tests.conftest import free_port
 
 DEVICE: dict[str, Any] = {"name": "mtec", "state": "ok", "age": 2.0, "via": "node cellar", "flow": None}
-NOW: dict[str, Any] = {"devices": [DEVICE], "nodes": [], "broker": True, "store": {"healthy": True, "trouble": ""}}
+NOW: dict[str, Any] = {"devices": [DEVICE], "nodes": [], "broker": True, "store": {"healthy": True, "trouble": ""}, "alerts": []}
 
 
 def lines(stats: dict[str, Any] | None = None, **device: Any) -> list[str]:
@@ -35,8 +35,15 @@ def test_what_is_old_or_unknown_has_no_figures() -> None:
 
 def test_what_is_wrong_with_the_house_is_told_below() -> None:
     node = {"name": "cellar", "online": False, "age": 7300.0, "latched": True, "tripped": "temperature"}
-    said = list(table({**NOW, "nodes": [node], "broker": False, "store": {"healthy": False, "trouble": "disk full"}}, {"devices": {}}))
-    assert said[2:] == ["node cellar: offline, heard 2 h ago, stopped (temperature)", "the broker is away", "nothing is stored: disk full"]
+    store = {"healthy": False, "trouble": "disk full"}
+    alerts = ["Roof: PV power is above 9800 W"]
+    said = list(table({**NOW, "nodes": [node], "broker": False, "store": store, "alerts": alerts}, {"devices": {}}))
+    assert said[2:] == [
+        "node cellar: offline, heard 2 h ago, stopped (temperature)",
+        "the broker is away",
+        "nothing is stored: disk full",
+        "alert: Roof: PV power is above 9800 W",
+    ]
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(0.4, "0 s"), (89, "89 s"), (91, "2 min"), (7200, "2 h"), (200000, "2 d")])

@@ -60,6 +60,8 @@ def table(now: Mapping[str, Any], stats: Mapping[str, Any]) -> Iterator[str]:
         yield "the broker is away"
     if not now["store"]["healthy"]:
         yield f"nothing is stored: {now['store']['trouble']}"
+    for alert in now["alerts"]:
+        yield f"alert: {alert}"
 
 
 def age(seconds: float) -> str:

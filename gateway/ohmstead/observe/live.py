@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ohmstead.observe.latest import LatestValue
-from ohmstead.observe.overview import Overview
+from ohmstead.observe.overview import Overview, Standing
 from ohmstead.profiles.formula import Formula
 from ohmstead.profiles.model import Point, Profile
 from ohmstead.publish.numbers import plain
@@ -46,7 +46,13 @@ class LiveDocument:
             "store": {"healthy": overview.writer.healthy, "trouble": overview.writer.trouble, "kept": overview.writer.committed},
             "nodes": [self._node(name, now) for name in overview.fleet.nodes],
             "devices": [self._device(listed, now) for listed in overview.roster],
+            "alerts": [self._alert(one) for one in overview.alerts() if one.on],
         }
+
+    def _alert(self, alert: Standing) -> str:
+        """An alert in words, e.g. "Roof: PV power is above 9800 W"."""
+        listed = self._overview.roster[alert.device]
+        return f"{listed.title}: {listed.profile.points[alert.point].name} is {alert.text}"
 
     def _node(self, name: str, now: float) -> dict[str, Any]:
         node = self._overview.fleet.nodes[name]

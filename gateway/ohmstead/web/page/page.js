@@ -55,6 +55,7 @@ function troubles(now) {
     if (device.state === 'offline') list.push(`${device.title} (${device.name}) does not answer.`);
     if (device.state === 'stale') list.push(`${device.title} (${device.name}) is silent for ${ago(device.age)}; its values are old.`);
   }
+  for (const alert of now.alerts) list.push(`${alert}.`);
   return list;
 }
 
