@@ -75,9 +75,11 @@ _PLAUSIBLE = {
     "irradiation": (0.0, 60.0),
     "sunshine": (0.0, 86_400.0),
 }
+_LONGEST_DAY_S = 26 * HOUR_S
 _KWH_OF_MJ = 1 / 3.6
 _GRID_DEGREES = 1.0
 _MOST_HOURS = 24 * 17
+_LAST_TIME = 4_102_444_800
 _MOST_AGE_S = 6 * HOUR_S
 
 
@@ -172,7 +174,7 @@ def _columns(said: Mapping[str, Any], key: str, step_s: int | None) -> Mapping[s
     times = table.get("time") if isinstance(table, dict) else None
     if not isinstance(table, dict) or not isinstance(times, list) or not 2 <= len(times) <= _MOST_HOURS:
         raise WrongAnswer(f"a forecast without its {key} values")
-    if not all(isinstance(time, int) and not isinstance(time, bool) for time in times):
+    if not all(isinstance(time, int) and not isinstance(time, bool) and 0 <= time <= _LAST_TIME for time in times):
         raise WrongAnswer(f"a forecast whose {key} times are none")
     if any(later <= earlier or (step_s and later - earlier != step_s) for earlier, later in pairwise(times)):
         raise WrongAnswer(f"a forecast whose {key} times do not follow each other")
@@ -184,14 +186,14 @@ def _columns(said: Mapping[str, Any], key: str, step_s: int | None) -> Mapping[s
 
 def _day(answer: Answer, at: int) -> Day:
     midnight = answer.daily["time"][at]
-    date = datetime.fromtimestamp(
-        midnight + answer.offset_s + HOUR_S, UTC
-    ).date()  # an hour's change of the clocks on the way does not matter
+    date = datetime.fromtimestamp(midnight + answer.offset_s + HOUR_S, UTC).date()  # the clocks may change by an hour on the way
     told: dict[str, Any] = {}
     for name, of_service in DAILY.items():
         column = answer.daily.get(of_service)
         number = None if column is None else _plausible(name, column[at] if name != "irradiation" else _times(column[at], _KWH_OF_MJ))
-        told[name] = int(number) if number is not None and name in ("sunrise", "sunset") else number
+        if name in ("sunrise", "sunset"):  # where it does not rise, or not set, the service has the second 0
+            number = None if number is None or not midnight <= number <= midnight + _LONGEST_DAY_S else int(number)
+        told[name] = number
     return Day(date.isoformat(), **told)
 
 
@@ -201,13 +203,11 @@ def _times(number: object, factor: float) -> float | None:
 
 
 def _plausible(name: str, said: object) -> float | None:
-    """The number, None for what is none or cannot be. The sun does not rise at the second 0 of 1970: some places have polar nights."""
+    """The number, None for what is none or cannot be."""
     number = _number(said)
     if number is None:
         return None
-    if name in ("sunrise", "sunset"):
-        return number if number > 0 else None
-    low, high = _PLAUSIBLE[name]
+    low, high = _PLAUSIBLE.get(name, (-math.inf, math.inf))
     return number if low <= number <= high else None
 
 
