@@ -20,6 +20,7 @@ from ohmstead.sources.polling import Member, PolledSource
 from ohmstead.store.protocol import Batch, Frame, NodeEvent, StoredEvent
 from ohmstead.store.sqlite import SqliteStore
 from tests.conftest import free_port
+from tests.hoymiles_rig import roof
 from tests.processes import SERIAL, Inverter
 
 SECRETS = ("the-broker's-secret", "ff" * 32, "4711081508")
@@ -180,3 +181,16 @@ async def test_a_reader_that_finds_nobody_is_closed_too() -> None:
     with pytest.raises(Unreachable):
         await dumping._read(PolledSource("roof", reader, lambda _: None, period_s=60.0, timeout_s=5.0), [], [])
     assert reader.closed
+
+
+async def test_a_dtu_says_its_records_as_they_came() -> None:
+    async with roof() as (dtu, house):
+        said = await house.reader.dump()
+        assert isinstance(said, dict)
+        assert list(said) == ["0x2000", *(f"{0x1000 + 40 * index:#06x}" for index in range(10))]
+        assert said["0x2000"] == "10f8 a1b2 c3d4"
+        assert {len(octets.split()) for address, octets in said.items() if address != "0x2000"} == {20}
+        dtu.mood.refuse_at = {3: 4}
+        said = await house.reader.dump()
+        assert isinstance(said, dict)
+        assert list(said)[-2:] == ["0x1050", "ended by"]

@@ -171,6 +171,23 @@ class HoymilesReader:
             self._said[field] = raw
         return said
 
+    async def dump(self) -> object:
+        """The registers of its serial number and of each record, by their address, as hexadecimal digits; what ended the list last."""
+        said: dict[str, str] = {}
+        places = [(SERIAL_AT, SERIAL_REGISTERS)]
+        places += [(FIRST_RECORD + RECORD_STEP * index, RECORD_REGISTERS) for index in range(MOST_RECORDS)]
+        try:
+            for address, count in places:
+                octets = await self._line.registers(address, count)
+                said[f"{address:#06x}"] = octets.hex(" ", 2)
+                if address != SERIAL_AT and parse(octets) is None:
+                    break
+        except SourceError as error:
+            said["ended by"] = str(error)
+        finally:
+            self._line.close()
+        return said
+
     async def close(self) -> None:
         self._line.close()
         if self._production.changed:
