@@ -27,6 +27,7 @@ _BUS_LIMIT_MS = const(20000)
 _LINK_LIMIT_MS = const(25000)
 _REPORT_LIMIT_MS = const(10000)
 _GUARD_LIMIT_MS = const(5000)
+_AGAIN_MS = const(2000)
 _SAFE = "safe"  # as in `slots`
 _PARK_TURNS = const(500)
 _PARK_MS = const(10)
@@ -135,6 +136,8 @@ class Node:
         gc.collect()
         outcome = await self._supervisor.run()
         if isinstance(outcome, str):
+            self.pause()
+            overlay.lift("authority")
             overlay.lay("leave")
             await self._end()
             overlay.lift("leave")
@@ -203,11 +206,12 @@ class Node:
                         proven = True
                         proof = None
                 if now >= due:
-                    overlay.lay("report", overlay.SPARE)
+                    overlay.lay("report")
                     self._report_counters()
                     due += self._report_ms * ((now - due) // self._report_ms + 1)
-            except MemoryError:  # the next turn is soon
+            except MemoryError:
                 self._outbox.spool.put_off()
+                due = max(due, now + _AGAIN_MS)
             overlay.lift("report")
 
     def _report_counters(self) -> None:

@@ -64,7 +64,7 @@ class Outbox:
         try:
             from ohmnode.flash import Flash
 
-            overlay.lay("flash", overlay.SPARE)  # memory that a node without an outage need not spend
+            overlay.lay("flash", overlay.FEW)  # memory that a node without an outage need not spend
             flash = Flash(self._hal, self._most, self.boot, self._view)
             flash.thinned, flash.dropped, flash.failures = spool.lost
             spool.flash = flash
@@ -73,7 +73,7 @@ class Outbox:
             spool.opener = None
             self.log("spool", f"no flash: {failure}")
         except MemoryError:
-            spool.put_off()
+            spool.put_off(True)
         overlay.lift("flash")
 
     def uptime_ms(self) -> int:
@@ -159,7 +159,7 @@ class Outbox:
             overlay.lay("fetch", overlay.SPARE)
             found = flash.replay(self, now_s)
         except MemoryError:
-            spool.put_off()
+            spool.put_off(True)
             flash.replay_s = now_s + _LATER_S
             found = 0
         if not found:

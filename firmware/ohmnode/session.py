@@ -68,8 +68,13 @@ class Session:
                     break
             self._keep_alive()
             if self._gaps_told != self._link.outbox.spool.dropped_count and self._since(self._told) > _HELLO_MS:
-                overlay.lay("join")
-                await self._hello()
+                try:
+                    overlay.lay("join")
+                except MemoryError:  # in a while, then
+                    self._link.outbox.spool.put_off()
+                    self._told = self._hal.ticks_ms()
+                else:
+                    await self._hello()
                 overlay.lift("join")
             if self._pipe.send(self._connection) and self._next():
                 await asyncio.sleep_ms(0)

@@ -164,7 +164,7 @@ class Spool:
             try:
                 self.flash.tidy()
             except MemoryError:
-                self.put_off()
+                self.put_off(True)
 
     def _store(self) -> None:
         """Frames that are not on flash yet go there."""
@@ -172,16 +172,17 @@ class Spool:
             self.opener()
         if self.flash is not None and self.now_s >= self.retry_s:
             try:
-                overlay.lay("shelve", overlay.SPARE)
+                overlay.lay("shelve")
                 self.flash.store(self)
             except MemoryError:
-                self.put_off()
+                self.put_off(True)
             overlay.lift("shelve")
 
-    def put_off(self) -> None:
-        """Something that can wait found no memory, and is tried again later."""
+    def put_off(self, flash: bool = False) -> None:
+        """Something that can wait found no memory, and is tried again later. `flash`: its part, in a while."""
         self.postponed += 1
-        self.retry_s = self.now_s + _RETRY_S
+        if flash:
+            self.retry_s = self.now_s + _RETRY_S
         gc.collect()
 
     def crowded(self) -> bool:
