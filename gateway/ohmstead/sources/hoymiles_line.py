@@ -1,22 +1,21 @@
 """Modbus TCP as a Hoymiles DTU speaks it: one connection, one request at a time, each with its own time, and some licence.
 
 Some firmwares say a wrong byte count before right registers; then the registers count. Function 5 carries a number where the standard
-has on or off. A DTU that is asked too fast answers no more until it is switched off and on, so there is a pause between requests.
+has on or off. A DTU that is asked too fast answers no more until it is switched off and on: `gap_s` puts a pause between requests.
 """
 
 from __future__ import annotations
 
 import asyncio
-from struct import pack, unpack
+from struct import pack
 from typing import NamedTuple
 
-from ohmcore import pdu, tcp
+from ohmcore import tcp
 from ohmcore.errors import ModbusError, ModbusException
 from ohmstead.errors import NoAnswer, Refused, SourceError, Unreachable, WrongAnswer
 
 _READ_HOLDING = 3
 _WRITE_COIL = 5
-_HEADER = tcp.PDU_START
 
 
 class Endpoint(NamedTuple):
@@ -27,7 +26,63 @@ class Endpoint(NamedTuple):
     unit: int = 1
     timeout_s: float = 3.0
     retries: int = 1
-    gap_s: float = 0.01
+    gap_s: float = 0.0
+
+
+class _Exchange(asyncio.Protocol):
+    """One connection: a request goes out, the frame that comes back is its answer. Whatever comes unasked ends it."""
+
+    def __init__(self) -> None:
+        self.closed = False
+        self._transport: asyncio.WriteTransport | None = None
+        self._answer: asyncio.Future[bytes] | None = None
+        self._came = b""
+
+    def ask(self, frame: bytes, timeout_s: float) -> asyncio.Future[bytes]:
+        """The whole frame of the answer; TimeoutError, ConnectionError or ModbusError instead."""
+        loop = asyncio.get_running_loop()
+        self._answer = answer = loop.create_future()
+        timer = loop.call_later(timeout_s, self._fail, TimeoutError())
+        answer.add_done_callback(lambda _: timer.cancel())
+        if self._transport is None or self.closed:
+            self._fail(ConnectionResetError("closed before the request"))
+        else:
+            self._transport.write(frame)
+        return answer
+
+    def close(self) -> None:
+        self.closed = True
+        if self._transport is not None:
+            self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]  # a TCP connection can be written to
+
+    def data_received(self, data: bytes) -> None:
+        came = self._came + data
+        if self._answer is None or self._answer.done():
+            self.close()
+            return
+        try:
+            length = tcp.expected_length(came, len(came))
+        except ModbusError as error:
+            self._fail(error)
+            return
+        if not length or len(came) < length:
+            self._came = came
+            return
+        self._came = b""
+        self._answer.set_result(came[:length])
+        if len(came) > length:
+            self.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
+        self._fail(ConnectionResetError(str(exc or "closed by the other end")))
+
+    def _fail(self, error: Exception) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error)
 
 
 class DtuLine:
@@ -36,8 +91,7 @@ class DtuLine:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._where = f"{endpoint.host}:{endpoint.port}"
-        self._reader: asyncio.StreamReader | None = None
-        self._writer: asyncio.StreamWriter | None = None
+        self._exchange: _Exchange | None = None
         self._transaction = 0
 
     async def registers(self, address: int, count: int) -> bytes:
@@ -62,9 +116,9 @@ class DtuLine:
 
     def close(self) -> None:
         """Ends the connection, if there is one. Whoever asks next opens another."""
-        if self._writer is not None:
-            self._writer.close()
-        self._reader = self._writer = None
+        if self._exchange is not None:
+            self._exchange.close()
+        self._exchange = None
 
     def _content(self, answer: bytes, address: int, count: int) -> bytes:
         """What follows the byte count, whatever that says."""
@@ -76,18 +130,17 @@ class DtuLine:
 
     async def _ask(self, request: bytes) -> bytes:
         """The PDU that answers this one. After anything else there is no connection any more: a late answer would be taken for the next."""
+        exchange = await self._connected()
+        self._transaction = transaction = tcp.next_transaction(self._transaction)
+        unit = self._endpoint.unit
+        frame = pack(">HHHB", transaction, 0, len(request) + 1, unit) + request
         try:
-            reader, writer = await self._connected()
-            async with asyncio.timeout(self._endpoint.timeout_s):
-                self._transaction = tcp.next_transaction(self._transaction)
-                writer.write(pack(">HHHB", self._transaction, 0, len(request) + 1, self._endpoint.unit) + request)
-                await writer.drain()
-                answer = await self._answer(reader)
-            pdu.check_function(answer, 0, len(answer), request[0])
+            answer = await exchange.ask(frame, self._endpoint.timeout_s)
+            tcp.verify(answer, len(answer), transaction, unit, request[0])
         except TimeoutError:
             self.close()
             raise NoAnswer(f"no answer from {self._where} within {self._endpoint.timeout_s:g} s") from None
-        except (asyncio.IncompleteReadError, OSError) as error:
+        except OSError as error:
             self.close()
             raise NoAnswer(f"{self._where} closed the connection instead of an answer") from error
         except ModbusException as error:
@@ -98,32 +151,24 @@ class DtuLine:
         except asyncio.CancelledError:
             self.close()
             raise
-        return answer
+        return answer[tcp.PDU_START :]
 
-    async def _answer(self, reader: asyncio.StreamReader) -> bytes:
-        header = await reader.readexactly(_HEADER)
-        length = tcp.expected_length(header, _HEADER)
-        answer = await reader.readexactly(length - _HEADER)
-        transaction, _, _, unit = unpack(">HHHB", header)
-        pdu.same("transaction", transaction, self._transaction)
-        pdu.same("unit", unit, self._endpoint.unit)
-        return answer
-
-    async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        if self._reader is not None and (self._reader.at_eof() or self._reader.exception() is not None):
+    async def _connected(self) -> _Exchange:
+        if self._exchange is not None and self._exchange.closed:
             self.close()  # it was closed from there, as many do with whoever says nothing for a while
-        if self._reader is not None and self._writer is not None:
+        if self._exchange is not None:
             if self._endpoint.gap_s:
                 await asyncio.sleep(self._endpoint.gap_s)
-            return self._reader, self._writer
+            return self._exchange
+        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._endpoint.timeout_s):
-                self._reader, self._writer = await asyncio.open_connection(self._endpoint.host, self._endpoint.port)
+                _, self._exchange = await loop.create_connection(_Exchange, self._endpoint.host, self._endpoint.port)
         except TimeoutError:
             raise _nobody(self._where, f"it did not come about within {self._endpoint.timeout_s:g} s") from None
         except OSError as error:
             raise _nobody(self._where, error.strerror or str(error)) from error
-        return self._reader, self._writer
+        return self._exchange
 
 
 def _nobody(where: str, why: str) -> SourceError:

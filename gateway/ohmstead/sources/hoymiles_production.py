@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import date, datetime, timedelta, tzinfo
 from typing import NamedTuple
 
@@ -149,7 +149,7 @@ class Production:
     def text(self) -> str:
         """All of it, for `restore` after the next start."""
         self._changed = False
-        ports = {f"{serial}/{port}": asdict(known) for (serial, port), known in self._ports.items()}
+        ports = {f"{serial}/{port}": vars(known) for (serial, port), known in self._ports.items()}
         return json.dumps({"day": self._day.isoformat() if self._day else None, "complete": self._complete, "ports": ports})
 
     def restore(self, text: str) -> None:
