@@ -49,7 +49,7 @@ async def polled(gateway: Gateway) -> PolledSource:
 async def test_its_devices_are_in_the_roster_with_what_their_owner_wants(gateway: Gateway) -> None:
     await polled(gateway)
     names = {listed.device: (listed.title, listed.parent) for listed in gateway.roster}
-    assert names["heating"] == ("Viessmann heating", None)
+    assert names["heating"] == ("Viessmann Vitocal 16", None)
     assert names["heating-account"] == ("Viessmann account", "heating")
     assert names["heating-7571381000000001-zigbee-00158d0001abcdef"] == ("Living room", "heating")
     points = gateway.roster["heating"].profile.points

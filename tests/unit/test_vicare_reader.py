@@ -2,42 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ohmstead.errors import NoAnswer, RateLimited, Refused, Unauthorised, Unreachable, WrongAnswer
+from ohmstead.errors import NoAnswer
 from ohmstead.profiles import library
-from ohmstead.readings import Quality, Snapshot
 from ohmstead.sim.vicare import Kindness
 from ohmstead.sim.vicare_home import Equipment, heat_pump, home, stamp
-from ohmstead.sources.polling import Budgeted, PolledSource
-from ohmstead.sources.vicare_answers import Expired, parsed
-from ohmstead.sources.vicare_budget import Allowance
+from ohmstead.sources.polling import Dumper
 from ohmstead.sources.vicare_device import Heard, ViessmannDevice
 from ohmstead.sources.vicare_features import features_of
-from tests.unit.vicare_account import BOX, HEATING, NOON, STAT, Home, by_device, until
-
-Made = Callable[..., Home]
+from tests.unit.vicare_account import BOX, HEATING, NOON, STAT, Made, by_device, homes
 
 
 @pytest.fixture
 async def made(tmp_path: Path) -> AsyncIterator[Made]:
-    homes: list[Home] = []
-
-    def make(*args: Any, **options: Any) -> Home:
-        homes.append(Home(tmp_path, *args, **options))
-        return homes[-1]
-
-    yield make
-    for one in homes:
-        await one.close()
+    async with homes(tmp_path) as make:
+        yield make
 
 
 async def test_a_home_is_its_heating_its_other_devices_and_its_account(made: Made) -> None:
@@ -146,113 +132,6 @@ async def test_times_far_ahead_are_not_believed(made: Made) -> None:
         await house.values()
 
 
-@pytest.mark.parametrize(
-    ("kindness", "error"),
-    [
-        (Kindness.DOWN, Refused),
-        (Kindness.HTML, Refused),
-        (Kindness.PAGE, WrongAnswer),
-        (Kindness.HALF, NoAnswer),
-        (Kindness.GATEWAY_OFFLINE, NoAnswer),
-        (Kindness.DEVICE_OFFLINE, NoAnswer),
-        (Kindness.NOT_PAID, Unauthorised),
-        (Kindness.NO_TOKEN, Unauthorised),
-    ],
-)
-async def test_what_goes_wrong_has_its_type_and_nothing_of_before_is_said_again(made: Made, kindness: str, error: type[Exception]) -> None:
-    house = made()
-    before = await house.values()
-    house.cloud.be(kindness)
-    with pytest.raises(error) as caught:
-        await house.values()
-    assert "access-" not in str(caught.value)
-    assert "refresh-" not in str(caught.value)
-    house.cloud.be(Kindness.KIND)
-    assert (await house.values())[HEATING].keys() == before[HEATING].keys()
-
-
-async def test_a_cloud_that_is_not_there_is_unreachable(made: Made) -> None:
-    house = made()
-    await house.values()
-    house.cloud.stop()
-    with pytest.raises(Unreachable, match="127"):
-        await house.values()
-
-
-async def test_silence_ends_by_a_time_out_and_holds_up_nobody(made: Made) -> None:
-    house = made()
-    await house.values()
-    house.restart(timeout_s=0.4)
-    house.cloud.be(Kindness.LATE)
-    ticks = 0
-    reading = asyncio.create_task(house.reader.read())
-    while not reading.done():
-        await asyncio.sleep(0.01)
-        ticks += 1
-    assert ticks > 2
-    with pytest.raises(NoAnswer, match="no answer in time"):
-        reading.result()
-    house.cloud.be(Kindness.KIND)
-    await until(lambda: not any("vicare-house" in thread.name for thread in threading.enumerate()), "the end of the thread")
-    house.restart()
-    assert HEATING in await house.values()
-
-
-async def test_an_answer_an_octet_at_a_time_ends_as_well(made: Made) -> None:
-    house = made()
-    await house.values()
-    house.restart(timeout_s=0.5)
-    house.cloud.be(Kindness.DRIP)
-    with pytest.raises(NoAnswer, match=r"still answering|no answer in time"):
-        await house.values()
-    house.cloud.be(Kindness.KIND)
-    house.restart()
-    assert HEATING in await house.values()
-
-
-@pytest.mark.parametrize("cut", [0, 1, 100, 20_000])
-async def test_an_answer_that_breaks_off_is_none(made: Made, cut: int) -> None:
-    house = made()
-    await house.values()
-    house.cloud.cut = cut
-    house.cloud.be(Kindness.HALF)
-    with pytest.raises(NoAnswer, match="broke off"):
-        await house.values()
-
-
-async def test_a_poll_that_is_given_up_asks_for_nothing_more(made: Made) -> None:
-    gateways = [one._replace(gateway=f"75713810000000{number:02}") for number in range(1, 4) for one in home()[:1]]
-    house = made(gateways)
-    await house.values()
-    house.cloud.be(Kindness.LATE)
-    asked = len(house.cloud.asked)
-    reading = asyncio.create_task(house.reader.read())
-    await until(lambda: len(house.cloud.asked) > asked, "a request")
-    reading.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await reading
-    with pytest.raises(NoAnswer, match="has not ended yet"):
-        await house.reader.read()
-    house.cloud.be(Kindness.KIND)
-    await until(lambda: not any("vicare-house" in thread.name for thread in threading.enumerate()), "the end of the thread")
-    assert len(house.cloud.asked) == asked + 1
-    assert HEATING in await house.values()
-
-
-async def test_a_gateway_that_is_offline_does_not_take_the_others_with_it(made: Made) -> None:
-    other = home()[0]._replace(gateway="7571381000000002", installation=77)
-    house = made([*home(), other])
-    assert {HEATING, "house-7571381000000002-0"} <= (await house.values()).keys()
-    house.cloud.only = "7571381000000002"
-    house.cloud.be(Kindness.GATEWAY_OFFLINE)
-    snapshots = await house.reader.read()
-    values = by_device(snapshots)
-    assert HEATING in values
-    assert "house-7571381000000002-0" not in values
-    assert values["house-account"]["failed"] == 1
-    assert [snapshot.quality for snapshot in snapshots if snapshot.device == "house-account"] == [Quality.PARTIAL]
-
-
 async def test_two_devices_with_one_serial_number_stay_two(made: Made) -> None:
     other = home()[0]._replace(gateway="7571381000000002")
     house = made([*home(), other])
@@ -275,8 +154,8 @@ async def test_the_heating_stays_the_heating_when_another_one_comes_before_it(ma
     house.cloud.equipment.insert(0, newer)
     house.restart()
     await house.values()
-    assert house.members["house-1111111111111111-0"].name == "Vitocal new"
-    assert house.members[HEATING].name == "E3_Vitocal_16"
+    assert house.members["house-1111111111111111-0"].name == "Viessmann Vitocal new"
+    assert house.members[HEATING].name == "Viessmann Vitocal 16"
 
 
 async def test_a_new_heating_takes_the_place_of_one_that_has_gone_but_a_known_one_does_not(made: Made) -> None:
@@ -289,7 +168,7 @@ async def test_a_new_heating_takes_the_place_of_one_that_has_gone_but_a_known_on
     house.cloud.equipment[:] = [third]
     house.restart()
     await house.values()
-    assert house.members[HEATING].name == "3333"
+    assert house.members[HEATING].name == "Viessmann 3333"
 
 
 async def test_devices_that_come_later_are_found_within_a_day(made: Made) -> None:
@@ -391,100 +270,19 @@ def test_nonsense_in_place_of_features_does_no_harm() -> None:
     assert len(str(values["p_9_9"])) == 255
 
 
-async def test_our_own_budget_ends_before_that_of_the_cloud(made: Made) -> None:
-    house = made(allowance=Allowance(day=40, ten_minutes=20), day_limit=40, short_limit=20)
-    for _ in range(15):  # 18 requests in ten minutes, three of them for the login and the list
-        await house.values()
-    with pytest.raises(RateLimited) as caught:
-        await house.values()
-    assert 0 < caught.value.after <= 660
-    asked = len(house.cloud.asked)
-    with pytest.raises(RateLimited):
-        await house.values()
-    assert len(house.cloud.asked) == asked
-    house.clock.now += caught.value.after
-    assert HEATING in await house.values()
+async def test_support_sees_every_feature_and_no_number_of_a_device(made: Made) -> None:
+    def told(now: float) -> list[dict[str, Any]]:
+        place = {key: {"type": "number", "value": number, "unit": "degree"} for key, number in (("latitude", 50.08), ("longitude", 14.42))}
+        return [*heat_pump(now), {**heat_pump(now)[0], "feature": "heating.configuration.houseLocation", "properties": place}]
 
-
-async def test_the_budget_is_there_to_be_seen(made: Made) -> None:
-    house = made()
-    assert house.reader.spent() == [("day", 0, 1305), ("ten minutes", 0, 108)]
-    await house.values()
-    house.clock.now += 1200
-    assert isinstance(house.reader, Budgeted)
-    assert house.reader.spent() == [("day", 4, 1305), ("ten minutes", 0, 108)]
-
-
-async def test_a_refusal_for_too_many_requests_is_heeded_over_a_restart(made: Made) -> None:
-    house = made()
-    await house.values()
-    house.cloud.limit_s = 5000.0
-    house.cloud.be(Kindness.LIMIT)
-    with pytest.raises(RateLimited) as caught:
-        await house.values()
-    assert caught.value.after == pytest.approx(5000, abs=2)
-    house.restart()
-    house.cloud.be(Kindness.KIND)
-    asked = len(house.cloud.asked)
-    with pytest.raises(RateLimited):
-        await house.values()
-    assert len(house.cloud.asked) == asked
-    house.clock.now += 5001
-    assert HEATING in await house.values()
-
-
-@pytest.mark.parametrize("skew", [0.0, 7200.0, -7200.0])
-async def test_the_end_of_a_refusal_is_told_by_the_clouds_clock(made: Made, skew: float) -> None:
-    house = made()
-    await house.values()
-    house.cloud.skew = skew
-    for kindness in (Kindness.LIMIT, Kindness.HTML_LIMIT):
-        house.cloud.be(kindness)
-        with pytest.raises(RateLimited) as caught:
-            await house.values()
-        assert caught.value.after == pytest.approx(600, abs=2)
-        house.clock.now += 700
-
-
-async def test_a_source_of_it_is_away_and_comes_back(made: Made) -> None:
-    house = made()
-    emitted: list[Snapshot] = []
-    source = PolledSource("house", house.reader, emitted.append, period_s=0.5, timeout_s=60.0)
-    running = asyncio.create_task(source.run())
-    await until(lambda: source.online, "the first poll")
-    house.cloud.be(Kindness.DOWN)
-    await until(lambda: source.online is False, "being away")
-    assert "HTTP 500" in source.trouble
-    seen = len(emitted)
-    house.cloud.be(Kindness.KIND)
-    await until(lambda: source.online, "its return")
-    assert len(emitted) > seen
-    running.cancel()
-    await asyncio.wait([running])
-
-
-def test_an_answer_that_is_cut_off_anywhere_is_none() -> None:
-    body = json.dumps({"data": heat_pump(NOON)[:3]}).encode()
-    for length in range(len(body)):
-        with pytest.raises(WrongAnswer):
-            parsed(200, {}, body[:length], NOON)
-    assert parsed(200, {}, body, NOON)["data"]
-
-
-def test_recorded_errors_have_their_types(goldens: Path) -> None:
-    def error(name: str, status: int) -> BaseException:
-        with pytest.raises(Exception) as caught:  # noqa: PT011 - which one is what is asked
-            parsed(status, {}, (goldens / "vicare/errors" / f"{name}.json").read_bytes(), 1_584_460_000.0)
-        return caught.value
-
-    limited = error("rate_limit", 429)
-    assert isinstance(limited, RateLimited)
-    assert limited.after == pytest.approx(2010.106)
-    assert isinstance(error("rate_limit", 200), RateLimited)  # the body says it
-    assert isinstance(error("expired_token", 401), Expired)
-    assert isinstance(error("device_offline", 400), NoAnswer)
-    assert isinstance(error("gateway_offline", 404), NoAnswer)
-    for name, status in (("error_500", 500), ("error_502", 502)):
-        refused = error(name, status)
-        assert isinstance(refused, Refused)
-        assert refused.status == status
+    house = made([home()[0]._replace(features=told), *home()[1:]])
+    said = await house.reader.dump()
+    assert isinstance(house.reader, Dumper)
+    assert isinstance(said, dict)
+    assert [one["model"] for one in said["devices"]] == ["E3_Vitocal_16", "E3_RoomSensor", "E3_TCU300_x07"]
+    features = {feature["feature"]: feature for feature in said["devices"][0]["data"]}
+    assert features["device.serial"]["properties"]["value"]["value"] == "#" * 16
+    assert features["heating.configuration.houseLocation"]["properties"]["latitude"] == {"type": "number", "value": None, "unit": "degree"}
+    assert features["heating.power.consumption.summary.heating"]["properties"]["lastYear"]["value"] > 0
+    text = json.dumps(said)
+    assert not any(secret in text for secret in ("7571381000000001", "2012616", "access-", "14.42"))

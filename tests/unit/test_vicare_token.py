@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +19,13 @@ from ohmstead.sim.vicare import CLIENT_ID, PASSWORD, USER, Kindness, ViessmannCl
 from ohmstead.sources.vicare_cloud import Account
 from ohmstead.sources.vicare_login import Endpoints, Flow
 from ohmstead.sources.vicare_token import Token, TokenFile, granted
-from tests.unit.vicare_account import HEATING, NOON, Home
-
-Made = Callable[..., Home]
+from tests.unit.vicare_account import HEATING, NOON, Home, Made, homes
 
 
 @pytest.fixture
 async def made(tmp_path: Path) -> AsyncIterator[Made]:
-    homes: list[Home] = []
-
-    def make(**options: Any) -> Home:
-        homes.append(Home(tmp_path, **options))
-        return homes[-1]
-
-    yield make
-    for one in homes:
-        await one.close()
+    async with homes(tmp_path) as make:
+        yield make
 
 
 def tokens_asked(house: Home) -> int:

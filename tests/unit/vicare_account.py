@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -99,6 +101,23 @@ class Home:
     async def close(self) -> None:
         await self.reader.close()
         self.cloud.stop()
+
+
+Made = Callable[..., Home]
+
+
+@asynccontextmanager
+async def homes(folder: Path) -> AsyncIterator[Made]:
+    """What makes homes of the arguments of `Home`; they are closed at the end."""
+    there: list[Home] = []
+
+    def make(*args: Any, **options: Any) -> Home:
+        there.append(Home(folder, *args, **options))
+        return there[-1]
+
+    yield make
+    for one in there:
+        await one.close()
 
 
 def by_device(snapshots: Sequence[Snapshot]) -> dict[str, dict[str, Value]]:

@@ -28,7 +28,7 @@ from ohmstead.readings import Quality, Snapshot
 from ohmstead.sources.polling import Adopt, Member, Memory
 from ohmstead.sources.vicare_cloud import Cloud
 from ohmstead.sources.vicare_device import Heard, ViessmannDevice, part_of
-from ohmstead.sources.vicare_features import features_of
+from ohmstead.sources.vicare_features import features_of, for_support
 from ohmstead.tasks import in_daemon_thread
 
 STALE_S = 7200.0
@@ -129,20 +129,17 @@ class VicareReader:
 
     async def read(self) -> Sequence[Snapshot]:
         """One poll: a request for each gateway. Raises SourceError, or RateLimited where the budget or the cloud say so."""
-        if self._working:
-            raise NoAnswer("Viessmann's cloud: the poll before has not ended yet")
-        self.cloud.resume()
-        self._working = True
-        answers: list[_Poll] = []
-        try:
-            await in_daemon_thread(lambda: self._work(answers), f"vicare-{self.device}")
-        finally:
-            if self._working:
-                self.cloud.stop()
-        snapshots = self._snapshots(answers[0])
+        snapshots = self._snapshots(await self._polled())
         if self._learned:
             await asyncio.to_thread(self._keep)
         return snapshots
+
+    async def dump(self) -> object:
+        """What the cloud says of each device, without the numbers of devices and the place of the house. Raises SourceError."""
+        poll = await self._polled()
+        told = [(one.config, poll.features[one.key]) for one in self._found if one.key in poll.features]
+        devices = [{"model": config.device_model, "type": config.device_type, "roles": config.roles, "data": data} for config, data in told]
+        return for_support({"devices": devices, "errors": [str(error) for error in poll.errors]})
 
     def spent(self) -> Sequence[tuple[str, int, int]]:
         """The two windows of the account's budget."""
@@ -153,6 +150,19 @@ class VicareReader:
         self.cloud.stop()
         if not self._working:
             self.cloud.close()
+
+    async def _polled(self) -> _Poll:
+        if self._working:
+            raise NoAnswer("Viessmann's cloud: the poll before has not ended yet")
+        self.cloud.resume()
+        self._working = True
+        answers: list[_Poll] = []
+        try:
+            await in_daemon_thread(lambda: self._work(answers), f"vicare-{self.device}")
+        finally:
+            if self._working:
+                self.cloud.stop()
+        return answers[0]
 
     # In the thread
 

@@ -20,7 +20,8 @@ _MANY = 12
 _CLOCKS_AGREE_S = 120.0
 _SAMPLES: dict[str, int | float | str] = {"switch": False, "number": 0, "text": ""}
 """Which kind of value a field has."""
-_SERIAL, _NAME = "device.serial:value", "device.name:name"
+_SERIAL, _NAME, _VARIANT = "device.serial:value", "device.name:name", "device.variant:value"
+_PREFIX = re.compile(r"^(E3|Smart)_")
 _NO_NAME = re.compile(r"[^a-z0-9_-]+")
 
 
@@ -97,8 +98,9 @@ class ViessmannDevice:
     def _learn(self, told: Sequence[Field]) -> Member | None:
         if not self._points.take(told) and self._decoder is not None:
             return None
-        said = {field.name: str(field.value) for field in told if field.name in (_SERIAL, _NAME)}
-        return self._known_as(said.get(_NAME) or self.model, said.get(_SERIAL))
+        said = {field.name: str(field.value) for field in told if field.name in (_SERIAL, _NAME, _VARIANT)}
+        variant = said.get(_VARIANT) or _PREFIX.sub("", self.model).replace("_", " ")
+        return self._known_as(said.get(_NAME) or f"Viessmann {variant}", said.get(_SERIAL))
 
     def _known_as(self, name: str, serial: str | None) -> Member:
         self._name, self._serial = name, serial
