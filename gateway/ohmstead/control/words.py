@@ -169,6 +169,7 @@ def _notice(said: Decision, name: str, value: str, who: str) -> str:
         "dwell over": f"the plan's next step for {name} ({value}) follows",
         "failed": f"{name}: the device did not take it",
         "rejected": f"{name}: refused on the way to the device",
+        "unsent": f"{name}: never sent, the device was away",
         "ignored": f"{name}: written, but the device has {value}",
         "lost": f"{name}: no result came",
         "external": f"{name}: another program wrote {value}" + (", and is not fought any more" if said.by == "yielded" else ""),
