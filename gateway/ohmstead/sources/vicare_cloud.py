@@ -10,7 +10,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import structlog
 
@@ -210,7 +210,7 @@ class Cloud:
             self._heed(error)
             raise
 
-    def _request(self, method: str, url: str, auth: Auth | None, form: Mapping[str, str] | None = None) -> Answer:
+    def _request(self, method: Literal["GET", "POST"], url: str, auth: Auth | None, form: Mapping[str, str] | None = None) -> Answer:
         """One request, counted before it goes out. Raises Unreachable, NoAnswer, WrongAnswer or RateLimited."""
         if self._stopped.is_set():
             raise NoAnswer(f"{CLOUD}: given up")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import Literal
 from urllib.parse import urlsplit
 
 import requests
@@ -15,7 +16,12 @@ from ohmstead.sources.vicare_answers import Answer, Auth
 
 MOST_BYTES = 16 << 20
 _CHUNK = 1 << 16
-_HEADERS = {"User-Agent": "ohmstead", "Accept": "application/json"}
+_HEADERS = {
+    "GET": {"User-Agent": "ohmstead"},
+    "POST": {"User-Agent": "ohmstead", "Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"},
+}
+"""As the library sends them."""
+
 _HERE = ("127.0.0.1", "localhost", "::1")
 
 
@@ -26,14 +32,14 @@ class Http:
         self._timeout_s = timeout_s
         self._session = requests.Session()
 
-    def request(self, method: str, url: str, auth: Auth | None, form: Mapping[str, str] | None = None) -> Answer:
+    def request(self, method: Literal["GET", "POST"], url: str, auth: Auth | None, form: Mapping[str, str] | None = None) -> Answer:
         """Whatever the other end answers; it is not followed elsewhere. Raises Unreachable, NoAnswer or WrongAnswer."""
         address = urlsplit(url)
         self._session.trust_env = address.hostname not in _HERE  # what is on this machine no proxy knows
         shown = _shown(auth)
         try:
             with self._session.request(
-                method, url, data=form, auth=shown, timeout=self._timeout_s, allow_redirects=False, stream=True, headers=_HEADERS
+                method, url, data=form, auth=shown, timeout=self._timeout_s, allow_redirects=False, stream=True, headers=_HEADERS[method]
             ) as response:
                 body = _body(response, address.netloc, time.monotonic() + 2 * self._timeout_s)
                 return Answer(response.status_code, response.headers, body)
