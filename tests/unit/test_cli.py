@@ -54,7 +54,8 @@ def test_mistakes_come_with_their_lines_and_exit_code_2(file: Path) -> None:
 
 def test_a_battery_that_nobody_could_stop_is_told_with_what_to_do(file: Path) -> None:
     file.write_text(
-        "devices: {growatt: {profile: growatt-sph, via: tcp://192.0.2.11}, b: {profile: growatt-sph, via: tcp://192.0.2.12, read_only: true}}"
+        "devices: {growatt: {profile: growatt-sph, via: tcp://192.0.2.11},"
+        " b: {profile: growatt-sph, via: tcp://192.0.2.12, read_only: true}}"
     )
     result = call("check", file)
     assert result.exit_code == 0
