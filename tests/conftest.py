@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 # Property tests judge what comes out, never how fast: the machines that run them are busy.
@@ -65,6 +66,14 @@ def micropython() -> list[str]:
     if found is None:
         pytest.skip("no micropython on this machine (there is no wheel for it; put one on PATH)")
     return [found]
+
+
+@pytest.fixture(autouse=True)
+def log_as_before() -> Iterator[None]:
+    """However a test configures the log, the next one finds it as it was."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 class Broker:

@@ -113,7 +113,7 @@ class Gateway:
 
     async def committed(self) -> None:
         """Until everything that was sent is in the store, or was found there, and its acknowledgement is out."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while self.writer.queued:  # noqa: ASYNC110 - the writer lives in a thread
                 await asyncio.sleep(0.01)
         await asyncio.sleep(0)

@@ -79,7 +79,8 @@ class Writer:
     @property
     def queued(self) -> int:
         """What waits for a commit or is being committed."""
-        return len(self._queue) + len(self._first_seqs) + self._under_way
+        with self._changed:  # else it could miss what is just being taken out of the queue
+            return len(self._queue) + len(self._first_seqs) + self._under_way
 
     def record(self, snapshot: Snapshot) -> None:
         """Queues a snapshot of a source that needs no acknowledgement."""
