@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -20,6 +21,7 @@ from ohmstead.errors import NoAnswer, Refused, WrongAnswer
 from ohmstead.migrate.home import Value
 from ohmstead.profiles import library
 from ohmstead.profiles.decode import Decoder
+from ohmstead.profiles.model import Profile
 from ohmstead.profiles.point import Point
 from ohmstead.readings import Value as Reading
 
@@ -112,7 +114,7 @@ async def _hoymiles(line: Line, unit: int) -> Finding | None:
 
 async def _mtec(line: Line, unit: int) -> Finding | None:
     """A serial number where an Energybutler has it."""
-    profile = library.load("mtec-energybutler")
+    profile = _profile("mtec-energybutler")
     point = profile.points[profile.identity.serial or ""]
     serial = str(await _value(line, unit, "mtec-energybutler", point) or "").strip()
     if not _SERIAL.fullmatch(serial):
@@ -133,7 +135,7 @@ async def _sunspec(line: Line, unit: int) -> Finding | None:
         if mark == b"SunS":
             maker, model, serial = _common(await line.read(unit, _HOLDING, base + 2, 68))
             keys: dict[str, Value] = {"profile": "sunspec", "via": _via(line)}
-            if unit != library.load("sunspec").line.unit:
+            if unit != _profile("sunspec").line.unit:
                 keys["unit"] = unit
             said = " ".join(part for part in ("SunSpec:", maker, model, serial) if part)
             return Finding(model.split()[0] if model else "sunspec", line.host, keys, said, f"{maker} {serial}" if serial else "")
@@ -156,18 +158,20 @@ async def _value(line: Line, unit: int, profile: str, point: Point) -> Reading |
     return _decoder(profile).decode(point.function, point.address, octets).get(point.id)
 
 
-_decoders: dict[str, Decoder] = {}
+@cache
+def _profile(name: str) -> Profile:
+    """Read once, however many addresses are asked."""
+    return library.load(name)
 
 
-def _decoder(profile: str) -> Decoder:
-    if profile not in _decoders:
-        _decoders[profile] = Decoder(library.load(profile), _ZONE)
-    return _decoders[profile]
+@cache
+def _decoder(name: str) -> Decoder:
+    return Decoder(_profile(name), _ZONE)
 
 
 def _by_sign(sign: Sign) -> Probe:
     async def probe(line: Line, unit: int) -> Finding | None:
-        profile = library.load(sign.profile)
+        profile = _profile(sign.profile)
         shown = []
         for name, (low, high) in sign.shows.items():
             point = profile.points[name]
