@@ -125,7 +125,8 @@ def _log_in(config: Config, device: str, chosen: VicareDevice, flow: Flow, paste
             _by_browser(flow, finish, wait_s)
     finally:
         cloud.close()
-    click.echo(f"Logged in. The token is in {path}, which only this user can read; the gateway renews it by itself.")
+    click.echo(f"Logged in. The token is in {path}, which only this user can read. The gateway finds it with its next poll")
+    click.echo("(restart it to have it do so at once), and renews it by itself from then on.")
 
 
 def _by_browser(flow: Flow, finish: Callable[[str], None], wait_s: float) -> None:
