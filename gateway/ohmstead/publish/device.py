@@ -12,8 +12,9 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from ohmstead.config.device import DeviceConfig
-from ohmstead.config.hoymiles import Hoymiles
+from ohmstead.config.hoymiles import Hoymiles, serial_number
 from ohmstead.config.model import Config
+from ohmstead.config.wishes import fulfilled
 from ohmstead.control.arbitration import Arbitration
 from ohmstead.control.topics import Request
 from ohmstead.messages import Messenger
@@ -122,7 +123,7 @@ def retired_devices(config: Config, messenger: Messenger, outlets: Iterable[Outl
     announced = [outlet.topic for outlet in outlets if isinstance(outlet, HomeAssistantDevice | NodeDiagnostics | BatteryTopic)]
     announced += [topic for outlet in outlets if isinstance(outlet, Alerts) for topic in outlet.topics()]
     parents = [device for device in config.devices if config.profile(device).reader != "registers"]
-    excluded = [serial for device in config.devices.values() for serial in device.exclude]
+    excluded = [serial.strip().lower() for device in config.devices.values() for serial in device.exclude]
     return RetiredDevices(config.site, config.home_assistant.prefix, messenger, announced, parents, excluded)
 
 
@@ -168,9 +169,10 @@ def _hoymiles(
         None if said.port_entities is None else frozenset(said.port_entities),
         {str(entity): factor for entity, factor in said.multipliers.items()},
         said.names,
+        frozenset(serial_number(serial) for serial in chosen.exclude),
     )
     period_s = min(config.periods(device).values())
-    model = library.load("hoymiles-inverter")
+    model = fulfilled(chosen.points, library.load("hoymiles-inverter"))
     profile = config.profile(device)
     return HoymilesJson(device, profile, model, messenger, discovery, period_s=period_s, wanted=wanted, known=known, claims=claims)
 

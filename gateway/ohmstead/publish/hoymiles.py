@@ -151,4 +151,4 @@ class HoymilesJson:
             return None
         found = self._composer.configurations(serial, self._ports)
         self.configurations_sent += len(found)
-        return found
+        return [*found, *self._composer.withdrawn()]

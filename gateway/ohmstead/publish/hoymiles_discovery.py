@@ -62,19 +62,22 @@ _UNITS: Mapping[str, frozenset[str]] = {
 }
 """What Home Assistant takes with a device class (its sensor documentation, 2025.4)."""
 
+_MOST_PORTS = 8
+"""More than any inverter has."""
 _DIGITS = 9
 """Decimals after a multiplication; what is behind them is the noise of binary fractions."""
 
 
 class Wanted(NamedTuple):
     """What the owner wants of the contract. `inverter` and `port` are the entities to have of each (None: all); `factors` are by entity;
-    `names` by serial number, or "serial/port" for a port."""
+    `names` by serial number, or "serial/port" for a port; `exclude` are serial numbers of inverters that must not be announced."""
 
     expire_after_s: int = 0
     inverter: frozenset[str] | None = None
     port: frozenset[str] | None = None
     factors: Mapping[str, float] = {}
     names: Mapping[str, str] = {}
+    exclude: frozenset[str] = frozenset()
 
     def of_inverter(self) -> tuple[Entity, ...]:
         return tuple(entity for entity in INVERTER if self.inverter is None or entity.name in self.inverter)
@@ -114,6 +117,14 @@ class HoymilesDiscovery:
             for port in sorted(ports):
                 found += self._entities("inv", serial, self._wanted.of_port(), self._inverter, port)
         return found
+
+    def withdrawn(self) -> list[Configuration]:
+        """Takes back what may have been announced of excluded inverters, by whoever came before."""
+        parts = [f"inv_{entity.name}" for entity in INVERTER]
+        parts += [f"port_{port}_{entity.name}" for port in range(1, _MOST_PORTS + 1) for entity in PORT]
+        return [
+            Configuration(f"{self._prefix}/sensor/{serial}/{part}/config", "") for serial in sorted(self._wanted.exclude) for part in parts
+        ]
 
     def _entities(
         self, kind: str, serial: str, entities: tuple[Entity, ...], model: Profile, port: int | None = None
