@@ -26,6 +26,7 @@ from typing import Any, TextIO
 import structlog
 
 from ohmstead import app
+from ohmstead.assembly import broker_of
 from ohmstead.clock import Clock
 from ohmstead.config.devices import Device
 from ohmstead.config.model import Config
@@ -101,7 +102,7 @@ class DryGateway(app.Gateway):
         self.stream.subscribe(Show(self.roster, config, out or sys.stdout))
 
     def _client(self) -> MqttClient:
-        self._listening = ListeningClient(app.broker_of(self.config), None)
+        self._listening = ListeningClient(broker_of(self.config), None)
         return self._listening
 
     async def _start_web(self) -> Any:

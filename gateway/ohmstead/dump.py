@@ -23,7 +23,7 @@ from typing import Any
 
 import ohmstead
 from ohmcore.errors import FrameError, ModbusError
-from ohmstead.app import broker_of
+from ohmstead.assembly import broker_of
 from ohmstead.clock import Clock
 from ohmstead.config.model import Config
 from ohmstead.config.redacted import Scrubber, redacted
