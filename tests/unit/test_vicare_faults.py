@@ -59,6 +59,12 @@ async def test_a_cloud_that_is_not_there_is_unreachable(made: Made) -> None:
         await house.values()
 
 
+async def test_an_account_that_says_nothing_of_its_devices_has_no_readings(made: Made) -> None:
+    house = made([home()[0]._replace(features=lambda _now: [])])
+    with pytest.raises(NoAnswer, match="says nothing of any device"):
+        await house.values()
+
+
 async def test_silence_ends_by_a_time_out_and_holds_up_nobody(made: Made) -> None:
     house = made()
     await house.values()

@@ -17,6 +17,7 @@ from ohmstead.profiles import library
 from ohmstead.sim.vicare_home import heat_pump, stamp
 from ohmstead.sources.vicare import VicareReader
 from ohmstead.sources.vicare_answers import Expired, Revoked, parsed, token_answer
+from ohmstead.sources.vicare_budget import Allowance, Budget
 from ohmstead.sources.vicare_device import Heard, ViessmannDevice
 from ohmstead.sources.vicare_features import features_of
 from ohmstead.sources.vicare_login import Flow
@@ -41,6 +42,8 @@ WORDS = [
     "constraints",
     "max",
 ]
+
+DEVICE: dict[str, Any] = {"id": "0", "modelId": "Vitocal", "status": "Online", "deviceType": "heating", "roles": []}
 
 leaves = (
     st.none()
@@ -93,15 +96,17 @@ def test_any_features_give_sound_readings(told: list[Any]) -> None:
 
 
 class _Says:
-    """A cloud that says one thing to everybody."""
+    """A cloud that lists these devices, and says these features of each of them."""
 
     skew = 0.0
 
-    def __init__(self, said: Any) -> None:
-        self._said = said
+    def __init__(self, listed: Any, told: Any) -> None:
+        self.budget = Budget(Allowance(), Kept(), "requests", lambda: NOON)
+        self._listed = listed
+        self._told = told
 
-    def get(self, _url: str) -> Any:
-        return self._said
+    def get(self, url: str) -> Any:
+        return {"data": self._told} if "features" in url else self._listed
 
 
 devices = st.fixed_dictionaries({}, optional=dict.fromkeys(("id", "modelId", "status", "deviceType", "roles"), values))
@@ -109,18 +114,25 @@ gateways = st.fixed_dictionaries({}, optional={"serial": values, "devices": st.l
 installations = st.fixed_dictionaries({}, optional={"id": values, "gateways": st.lists(gateways | values, max_size=3) | values})
 
 
-@given(st.fixed_dictionaries({}, optional={"data": st.lists(installations | values, max_size=3) | values}) | values)
-@settings(max_examples=40)
-def test_any_list_of_devices_is_one_or_is_told_to_be_none(said: Any) -> None:
-    cloud: Any = _Says(said)
-    reader = VicareReader("house", cloud, lambda _member: None, Kept(), load=PROFILES, wall=lambda: NOON)
+@given(
+    st.fixed_dictionaries({}, optional={"data": st.lists(installations | values, max_size=3) | values}) | values,
+    st.lists(features | values, max_size=3) | values,
+    st.booleans(),
+)
+@settings(max_examples=150)
+@example({"data": [{"id": 1, "gateways": [{"serial": "2", "devices": [DEVICE]}]}]}, [{"feature": "a.b", "uri": None}], False)
+@example({"data": [{"id": 1, "gateways": [{"serial": "2", "devices": [{**DEVICE, "roles": [[]]}]}]}]}, [], True)
+@example({"data": [{"id": 1, "gateways": [{"serial": "2", "devices": [{**DEVICE, "roles": 3}]}]}]}, heat_pump(NOON)[:2], False)
+def test_any_account_is_one_or_is_told_to_be_none(listed: Any, told: Any, one_by_one: bool) -> None:
+    cloud: Any = _Says(listed, told)
+    reader = VicareReader("house", cloud, lambda _member: None, Kept(), load=PROFILES, one_by_one=one_by_one, wall=lambda: NOON)
     try:
-        reader._list_devices()
+        snapshots = reader._snapshots(reader._poll())
     except SourceError:
-        return
-    names = [one.part for one in reader._found]
-    assert names
-    assert len(set(names)) == len(names)
+        snapshots = []
+    assert all(snapshot.values for snapshot in snapshots)
+    parts = [one.part for one in reader._found]
+    assert len(set(parts)) == len(parts)
 
 
 @given(

@@ -50,11 +50,10 @@ class _Found(NamedTuple):
     key: str
     part: str
     gateway: str
+    model: str
+    roles: tuple[str, ...]
+    is_heating: bool
     config: Any
-
-    @property
-    def is_heating(self) -> bool:
-        return str(self.config.device_type) in _HEATING
 
 
 class _Poll(NamedTuple):
@@ -107,6 +106,7 @@ class VicareReader:
         self._serials: dict[str, str] = {}
         self._working = False
         self._learned = False
+        self._in_part = False
         self._kept_key = f"vicare/{device}/found"
         self._log = structlog.get_logger(service="vicare").bind(device=device)
 
@@ -137,8 +137,8 @@ class VicareReader:
     async def dump(self) -> object:
         """What the cloud says of each device, without the numbers of devices and the place of the house. Raises SourceError."""
         poll = await self._polled()
-        told = [(one.config, poll.features[one.key]) for one in self._found if one.key in poll.features]
-        devices = [{"model": config.device_model, "type": config.device_type, "roles": config.roles, "data": data} for config, data in told]
+        told = [(one, poll.features[one.key]) for one in self._found if one.key in poll.features]
+        devices = [{"model": one.model, "type": str(one.config.device_type), "roles": one.roles, "data": data} for one, data in told]
         return for_support({"devices": devices, "errors": [str(error) for error in poll.errors]})
 
     def spent(self) -> Sequence[tuple[str, int, int]]:
@@ -187,8 +187,8 @@ class VicareReader:
                     self._listed_at = 0.0  # what is asked for may not be there any more
                 if isinstance(error, RetryLater) or (isinstance(error, Refused) and error.status == 401):
                     break  # the next one would hear the same
-        if errors and not features:
-            raise errors[-1]
+        if not features:
+            raise errors[-1] if errors else NoAnswer("Viessmann's cloud: it says nothing of any device")
         return _Poll(features, errors, self.cloud.budget.used())
 
     def _load_profiles(self) -> None:
@@ -245,16 +245,19 @@ class VicareReader:
 
     def _asked(self, asked: list[_Found]) -> dict[str, list[dict[str, Any]]]:
         """The features of the devices that answer with one request."""
+        from PyViCare.PyViCareService import is_gateway_role
         from PyViCare.PyViCareServiceViaGateway import filter_features_for_device
 
         config = asked[0].config
-        listed = features_of(config.service.fetch_all_features(config.accessor))
-        if self._one_by_one:
-            return {asked[0].key: listed}
-        features = {one.key: filter_features_for_device(listed, str(one.config.device_id)) for one in asked}
-        of_gateway = [one for one in listed if "/devices/" not in str(one.get("uri", ""))]
-        speaker = next((one.key for one in asked if one.config.isGateway()), asked[0].key)
-        features[speaker] = [*features[speaker], *of_gateway]
+        try:
+            listed = features_of(config.service.fetch_all_features(config.accessor))
+        except TypeError as error:  # the library looks at the roles of the device
+            raise WrongAnswer(f"Viessmann's cloud: nobody knows what a {asked[0].model} is") from error
+        features = {asked[0].key: listed}
+        if not self._one_by_one:
+            features = {one.key: filter_features_for_device(listed, str(one.config.device_id)) for one in asked}
+            speaker = next((one.key for one in asked if is_gateway_role(one.roles)), asked[0].key)
+            features[speaker] += [one for one in listed if "/devices/" not in one.get("uri", "")]
         return {key: told for key, told in features.items() if told}
 
     # In the event loop
@@ -277,8 +280,11 @@ class VicareReader:
             found += snapshots
         if silent and not found:
             raise NoAnswer(f"Viessmann's cloud: {silent[0]}")
-        if poll.errors:
-            self._log.info("a part of the account did not answer", reason=str(poll.errors[0]))
+        if bool(poll.errors) != self._in_part:
+            self._in_part = bool(poll.errors)
+            self._log.info(
+                "the account answers in part" if poll.errors else "the account answers as a whole", errors=[*map(str, poll.errors)]
+            )
         return [*found, *self._of_account(now, poll, len(silent))]
 
     def _of_account(self, now: float, poll: _Poll, silent: int) -> list[Snapshot]:
@@ -308,8 +314,7 @@ class VicareReader:
         name = self.device if one.key == self._main else f"{self.device}-{one.part}"
         known = self._devices.get(one.key)
         if known is None or known.device != name:
-            roles = [str(role) for role in one.config.roles or ()]
-            known = self._made(name, str(one.config.device_model or "Viessmann"), roles, heating=one.is_heating)
+            known = self._made(name, one.model, one.roles, heating=one.is_heating)
             self._devices[one.key] = known
         return known
 
@@ -333,7 +338,9 @@ class VicareReader:
 
 def _found(config: Any) -> _Found:
     serial, own = str(config.accessor.serial), str(config.accessor.device_id)
-    return _Found(f"{serial}/{own}", part_of(serial, own), serial, config)
+    roles = tuple(role for role in config.roles if isinstance(role, str)) if isinstance(config.roles, list) else ()
+    model, heating = str(config.device_model or "Viessmann"), str(config.device_type) in _HEATING
+    return _Found(f"{serial}/{own}", part_of(serial, own), serial, model, roles, heating, config)
 
 
 def _told_apart(listed: Sequence[_Found]) -> list[_Found]:

@@ -51,7 +51,11 @@ def features_of(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
     listed = answer.get("data")
     if not isinstance(listed, list):
         raise WrongAnswer("Viessmann's cloud: an answer without features")
-    return [one for one in listed if isinstance(one, dict) and isinstance(one.get("feature"), str) and one["feature"]]
+    return [
+        one
+        for one in listed
+        if isinstance(one, dict) and all(isinstance(one.get(key, ""), str) for key in ("feature", "uri")) and one.get("feature")
+    ]
 
 
 def is_told(feature: Mapping[str, Any]) -> bool:
