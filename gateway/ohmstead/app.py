@@ -24,6 +24,7 @@ from ohmstead.clock import Clock
 from ohmstead.config.model import Config
 from ohmstead.control.dispatch import outcome_of
 from ohmstead.errors import OhmsteadError
+from ohmstead.lookup import Loop
 from ohmstead.nodes.fleet import Event, ends_ownership
 from ohmstead.sources.growatt_mqtt import GrowattMqtt
 from ohmstead.tasks import asleep_until, end
@@ -37,7 +38,8 @@ _LAST_COMMIT_S = 1.5
 def run(config: Config, make: Callable[[Config], Gateway] | None = None) -> int:
     """Runs a gateway, or what `make` makes in its place, until SIGTERM or SIGINT; the exit code. Logging is configured by then."""
     try:
-        return asyncio.run(_run(config, make or Gateway))
+        with asyncio.Runner(loop_factory=Loop) as runner:
+            return runner.run(_run(config, make or Gateway))
     except OhmsteadError as error:
         log.critical("cannot start", reason=str(error))
         return 1
