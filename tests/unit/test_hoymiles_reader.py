@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -224,3 +225,24 @@ async def test_two_dtus_each_count_their_own_over_a_restart() -> None:
         sums = [(name, snapshots[name].values["total_production"]) for snapshots, name in zip(read, ("roof", "shed"), strict=True)]
         parts = [sum(int(one.values["total_production"]) for key, one in snapshots.items() if "-" in key) for snapshots in read]
         assert [total for _, total in sums] == parts
+
+
+async def test_productions_are_remembered_before_they_are_told() -> None:
+    async with roof() as (_, house):
+        for _poll in range(3):
+            read = await house.poll()
+            remembered = json.loads(house.memory.kept["hoymiles/roof/production"])["ports"]
+            totals = sum(port["total"] for port in remembered.values())
+            assert read["roof"].values["total_production"] == totals
+
+
+async def test_at_a_poll_a_second_they_are_remembered_now_and_then_and_at_the_end() -> None:
+    async with roof(period_s=1.0) as (_, house):
+        await house.poll()
+        first = house.memory.kept["hoymiles/roof/production"]
+        house.now += 600.0
+        read = await house.poll()
+        assert house.memory.kept["hoymiles/roof/production"] == first
+
+    remembered = json.loads(house.memory.kept["hoymiles/roof/production"])["ports"]
+    assert read["roof"].values["total_production"] == sum(port["total"] for port in remembered.values())

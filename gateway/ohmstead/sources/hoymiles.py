@@ -47,6 +47,7 @@ _LEAST_OF_MI = 10
 _KEEP_OPEN_BELOW_S = 10.0
 """Who asks less often than this closes the connection in between: a DTU has room for few."""
 _SAVE_EVERY_S = 10.0
+"""Productions are remembered with each poll, and where polls are closer than this, so often."""
 _SERIAL_EVERY_S = 3600.0
 _MISSED_S = 86400.0
 """A port that the list has left out for longer is gone as far as the power of the plant is concerned."""
@@ -118,7 +119,7 @@ class HoymilesReader:
         self._serial_due = True
         self._serial_read = 0.0
         self._restored = False
-        self._saved = 0.0
+        self._saved = float("-inf")
         self._said: dict[str, int] = {}
         self._hot: set[str] = set()
         self._told: set[str] = set()
@@ -150,7 +151,7 @@ class HoymilesReader:
         if found.fault is not None:
             faults.append(f"the list of ports ends after {len(found.records)}: {found.fault}")
         snapshots = self._snapshots(found, faults)
-        if self._production.changed and self._wall() - self._saved >= min(_SAVE_EVERY_S, self._period_s / 2):
+        if self._production.changed and time.monotonic() >= self._saved + (_SAVE_EVERY_S if self._period_s < _SAVE_EVERY_S else 0.0):
             await self._save()
         return snapshots
 
@@ -209,7 +210,7 @@ class HoymilesReader:
 
     async def _save(self) -> None:
         await asyncio.to_thread(self._memory.write, self._key, self._production.text())
-        self._saved = self._wall()
+        self._saved = time.monotonic()
 
     # The line
 
