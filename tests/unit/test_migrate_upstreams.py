@@ -157,6 +157,7 @@ def test_hoymiles_mqtt_s_environment_becomes_a_dtu(tmp_path: Path) -> None:
     assert device.hoymiles.port_entities == ["pv_power", "pv_voltage"]
     assert device.hoymiles.inverter_entities is None
     assert came.config.home_assistant.enabled
+    assert came.config.web.compatible == []
     assert left(came) == {}
 
 
@@ -172,6 +173,7 @@ def test_the_fork_s_dtus_each_become_one(tmp_path: Path) -> None:
         assert device.hoymiles.inverter_entities == ["grid_voltage", "link_status"]
     assert (came.config.mqtt.host, came.config.mqtt.tls, came.config.mqtt.port) == ("nas", True, 8883)
     assert (came.config.timezone, came.config.web.port, came.config.log.level) == ("Europe/Berlin", 8090, "error")
+    assert came.config.web.compatible == ["hoymiles-mqtt"]
     assert left(came).keys() == {"entity_friendly_names", "database_path", "dry_run"}
     assert fates(came)["persistence_enabled"] is Fate.NOT_NEEDED
 

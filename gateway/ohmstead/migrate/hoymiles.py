@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
 from ohmstead.config.hoymiles import Multiplied, OfInverter, OfPort
-from ohmstead.config.web import Web
 from ohmstead.migrate.broker import MOST_RETRIES, Names, carry_broker, carry_level, seconds
 from ohmstead.migrate.home import Home, Keys
 from ohmstead.migrate.settings import Setting, Settings
@@ -19,6 +18,9 @@ MARKS = ("DTU_HOST", "DTU_CONFIGS")
 """Keys that no other service has."""
 
 PROFILE = "hoymiles-dtu"
+_OF_THE_FORK = ("DTU_CONFIGS", "EXCLUDE_INVERTERS", "RESET_HOUR", "PERSISTENCE_ENABLED", "HEALTH_ENABLED", "HEALTH_PORT", "METRICS_ENABLED")
+"""Keys that only the fork has, which says how it is over HTTP unless it is told not to."""
+
 _MODBUS_TCP, _UNIT = 502, 1
 _TOPICS = "homeassistant"
 
@@ -156,7 +158,8 @@ def _service(settings: Settings, home: Home, devices: list[Keys]) -> None:
         home.carry(settings, host[0], ("web", "host"), host[1])
     if (port := settings.whole("HEALTH_PORT")) is not None:
         home.carry(settings, port[0], ("web", "port"), port[1])
-    if "compatible" in Web.model_fields and any(given is not None and given[1] for given in (enabled, metrics)):
+    off = any(given is not None and not given[1] for given in (enabled, metrics))
+    if devices and not off and any(key in settings for key in _OF_THE_FORK):
         home.put(("web", "compatible"), [NAME], f"{settings.file}: the bodies and names that dashboards know")
     if (offline := settings.number("DTU_OFFLINE_THRESHOLD")) is not None:
         _carry(settings, home, devices, offline[0], ("hoymiles", "offline_after"), seconds(offline[1]))
