@@ -26,7 +26,7 @@ from ohmstead.profiles.decode import Decoder
 from ohmstead.profiles.model import Profile
 from ohmstead.readings import Quality, Snapshot
 from ohmstead.sources.polling import Adopt, Member, Memory
-from ohmstead.sources.vicare_cloud import Cloud
+from ohmstead.sources.vicare_cloud import Cloud, load_requests
 from ohmstead.sources.vicare_device import Heard, ViessmannDevice, part_of
 from ohmstead.sources.vicare_features import features_of, for_support
 from ohmstead.tasks import in_daemon_thread
@@ -174,6 +174,7 @@ class VicareReader:
 
     def _poll(self) -> _Poll:
         self._load_profiles()
+        load_requests()
         import_module("ohmstead.sources.vicare_derived")  # which the event loop will need
         self._list_devices()
         features: dict[str, list[dict[str, Any]]] = {}

@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+import warnings
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import structlog
@@ -215,7 +217,8 @@ class Cloud:
         if self._stopped.is_set():
             raise NoAnswer(f"{CLOUD}: given up")
         if self._http is None:
-            from ohmstead.sources.vicare_http import Http  # loads requests: in this thread, not while the buses wait
+            load_requests()
+            from ohmstead.sources.vicare_http import Http
 
             self._http = Http(self._timeout_s)
         self.budget.spend()
@@ -224,6 +227,12 @@ class Cloud:
         wall = self._wall()
         self.skew = sent_at(answer.headers, wall) - wall
         return answer
+
+
+def load_requests() -> None:
+    """Loads the library that asks: in the thread that waits for it, not while the buses do. Silently: it misses SOCKS, we do not."""
+    warnings.filterwarnings("ignore", message="SOCKS support in urllib3")
+    import_module("requests")
 
 
 def _fingerprint(account: Account, salt: str = "") -> str:
