@@ -156,6 +156,19 @@ async def test_deviation_friendly_names_are_what_people_see_and_nothing_else_cha
         assert body == recorded[topic]
 
 
+async def test_names_of_entities_and_topics_of_one_s_own(images: list[dict[int, int]]) -> None:
+    wanted = Wanted(entity_names={"pv_power": "PV power"}, names={f"{HM2}/2": "Right"}, topics="solar/state")
+    published = (await played(images[:1], wanted=wanted))[0]
+
+    said = {one.topic: json.loads(one.payload) for one in published if one.topic.endswith("/config")}
+    asked = (f"{DTU}/DTU_pv_power", f"{HM2}/port_1_pv_power", f"{HM2}/port_2_pv_power", f"{HM2}/port_1_pv_current")
+    names = [said[f"homeassistant/sensor/{key}/config"]["name"] for key in asked]
+    assert names == ["PV power", "Port 1 PV power", "Right PV power", "port_1_pv_current"]
+    topics = {one.topic for one in published if not one.topic.endswith("/config")}
+    assert f"solar/state/{DTU}/state" in topics
+    assert {body["state_topic"] for body in said.values()} == topics
+
+
 async def test_deviation_energy_never_falls_when_inverters_sleep(images: list[dict[int, int]]) -> None:
     published = await played(images)
     last: dict[tuple[str, str], float] = {}

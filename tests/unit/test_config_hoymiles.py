@@ -31,6 +31,8 @@ def test_two_dtus_with_all_that_can_be_said_of_one(tmp_path: Path) -> None:
             hoymiles:
               reset_hour: 23
               names: {116180123456: Garage, 116180123456/1: Left panel}
+              entity_names: {pv_power: PV power, alarm_flag: Alarm}
+              topics: solar/hoymiles
               multipliers: {pv_power: 0.001}
               inverter_entities: [temperature]
               port_entities: [pv_power, today_production]
@@ -63,6 +65,8 @@ def test_nothing_can_be_written_that_the_owner_does_not_name(tmp_path: Path) -> 
         ("hoymiles: {names: {left: Left}}", "names.left: left — write the 12 digits of a serial number, or serial/port"),
         ("hoymiles: {multipliers: {pv_power: 0}}", "multipliers.pv_power: 0 — must be more than 0"),
         ("hoymiles: {multipliers: {alarm_code: 2}}", "alarm_code"),
+        ("hoymiles: {entity_names: {power: Power}}", "entity_names"),
+        ("hoymiles: {topics: solar/#}", "topics: solar/#"),
         ("hoymiles: {reset_hour: 24}", "reset_hour: 24 — must be at most 23"),
         ("hoymiles: {port_entities: [power]}", "port_entities.0: power — must be `pv_voltage`"),
         ("hoymiles: {expire_after: 60 s}", "expire_after: 60 s — must be longer than the 60 s between two polls"),

@@ -16,6 +16,7 @@ _NAMED = re.compile(r"[0-9a-f]{12}(?:/\d{1,2})?")
 
 OfInverter = Literal["grid_voltage", "grid_frequency", "temperature", "operating_status", "alarm_code", "alarm_count", "link_status"]
 OfPort = Literal["pv_voltage", "pv_current", "pv_power", "today_production", "total_production"]
+Named = OfInverter | OfPort | Literal["alarm_flag"]
 Multiplied = Literal[
     "pv_power", "today_production", "total_production", "pv_voltage", "pv_current", "grid_voltage", "grid_frequency", "temperature"
 ]
@@ -48,6 +49,13 @@ class Hoymiles(Section):
     )
     names: dict[Annotated[str, AfterValidator(_named)], Text] = Field(
         default_factory=dict, description="What people call an inverter or a port: {114182a0b1c2: Garage, 114182a0b1c2/1: Left panel}."
+    )
+    entity_names: dict[Named, Text] = Field(
+        default_factory=dict, description="What people call the values of the contract, e.g. {pv_power: PV power}."
+    )
+    topics: Annotated[str, Field(pattern=r"^[^\s/+#$][^\s/+#]*(?:/[^\s/+#]+)*$")] = Field(
+        "homeassistant/hoymiles_mqtt",
+        description="What the contract's state topics begin with; `home_assistant.prefix` says where discovery is.",
     )
     multipliers: dict[Multiplied, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
         default_factory=dict,

@@ -170,6 +170,8 @@ def _hoymiles(
         {str(entity): factor for entity, factor in said.multipliers.items()},
         said.names,
         frozenset(serial_number(serial) for serial in chosen.exclude),
+        {str(entity): name for entity, name in said.entity_names.items()},
+        said.topics,
     )
     period_s = min(config.periods(device).values())
     model = fulfilled(chosen.points, library.load("hoymiles-inverter"))

@@ -56,11 +56,8 @@ class HoymilesJson:
         self._nameplate = Nameplate(profile, known or {})
         self._claims = claims if claims is not None else {}
         self._lost_after_s = _LOST_AFTER * period_s
-        root = profile.contracts["json"].root
+        root = self._wanted.topics or profile.contracts["json"].root
         self._composer = HoymilesDiscovery(discovery.prefix if discovery else "", root, profile, inverter, self._wanted)
-        self.configurations_sent = 0
-        """Messages since the start."""
-        self.states_sent = 0
         self._ports: dict[str, set[int]] = {}
         self._last: dict[str, str] = {}
         self._told: dict[str, float] = {}
@@ -138,7 +135,6 @@ class HoymilesJson:
 
     def _publish(self, topic: str, payload: str) -> None:
         self._last[topic] = payload
-        self.states_sent += 1
         self._messenger.publish(topic, payload)
 
     def _publish_again(self, _group: str) -> None:
@@ -149,6 +145,4 @@ class HoymilesJson:
         serial = self._nameplate.serial
         if serial is None or not self._ports:
             return None
-        found = self._composer.configurations(serial, self._ports)
-        self.configurations_sent += len(found)
-        return [*found, *self._composer.withdrawn()]
+        return [*self._composer.configurations(serial, self._ports), *self._composer.withdrawn()]

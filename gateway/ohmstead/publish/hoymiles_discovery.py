@@ -69,8 +69,10 @@ _DIGITS = 9
 
 
 class Wanted(NamedTuple):
-    """What the owner wants of the contract. `inverter` and `port` are the entities to have of each (None: all); `factors` are by entity;
-    `names` by serial number, or "serial/port" for a port; `exclude` are serial numbers of inverters that must not be announced."""
+    """What the owner wants of the contract. `inverter` and `port` are the entities to have of each (None: all); `factors` and
+    `entity_names` are by entity, `names` by serial number, or "serial/port" for a port. `exclude` are serial numbers of inverters that
+    must not be announced. State topics begin with `topics`, or as the model's contract says.
+    """
 
     expire_after_s: int = 0
     inverter: frozenset[str] | None = None
@@ -78,6 +80,8 @@ class Wanted(NamedTuple):
     factors: Mapping[str, float] = {}
     names: Mapping[str, str] = {}
     exclude: frozenset[str] = frozenset()
+    entity_names: Mapping[str, str] = {}
+    topics: str | None = None
 
     def of_inverter(self) -> tuple[Entity, ...]:
         return tuple(entity for entity in INVERTER if self.inverter is None or entity.name in self.inverter)
@@ -139,7 +143,7 @@ class HoymilesDiscovery:
         part = kind if port is None else f"port_{port}"
         called = names.get(f"{serial}/{port}")
         for entity in entities:
-            name = entity.name if port is None else f"{called} {entity.name}" if called else f"port_{port}_{entity.name}"
+            name = self._name(entity.name, port, called)
             body: dict[str, object] = {
                 "device": device,
                 "name": name,
@@ -153,6 +157,13 @@ class HoymilesDiscovery:
             if entity.expires and self._wanted.expire_after_s:
                 body["expire_after"] = str(self._wanted.expire_after_s)
             yield Configuration(f"{self._prefix}/{entity.platform}/{serial}/{part}_{entity.name}/config", json.dumps(body))
+
+    def _name(self, entity: str, port: int | None, called: str | None) -> str:
+        """Upstream's (`port_1_pv_power`), unless the owner has names for the port or for the entity."""
+        name = self._wanted.entity_names.get(entity)
+        if port is None:
+            return name or entity
+        return f"{called or f'Port {port}'} {name or entity}" if called or name else f"port_{port}_{entity}"
 
     def _classes(self, entity: Entity, unit: str) -> dict[str, str]:
         unit = fitting_unit(unit, self._wanted.factors.get(entity.name, 1.0))

@@ -125,11 +125,6 @@ class HoymilesReader:
         self._told: set[str] = set()
         self._log = structlog.get_logger(service="hoymiles").bind(device=device)
 
-    @property
-    def ports_known(self) -> int:
-        """Of how many ports the production is remembered."""
-        return len(self._production.ports)
-
     async def read(self) -> Sequence[Snapshot]:
         """One poll: the plant first, then each inverter in the order of the list. Raises SourceError when nothing at all came."""
         if not self._restored:
