@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ohmstead.config import wishes
-from ohmstead.config.device import DeviceConfig
+from ohmstead.config.device import DeviceConfig, SourceConfig
 from ohmstead.config.devices import SOURCES, Device
 from ohmstead.config.environment import Keys
 from ohmstead.config.limits import narrowed
@@ -63,6 +63,7 @@ def complete(config: Config, folder: Path, left_out: Collection[Keys]) -> tuple[
         problems += _device(name, device, profiles[name])
     problems += _nodes(config, profiles, left_out)
     problems += _units(config, profiles, left_out)
+    problems += _sources(config)
     problems += _plan(config, profiles, left_out)
     problems += _compatible(config, profiles, left_out)
     return config.completed(devices, profiles), problems, wrong
@@ -234,6 +235,17 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _sources(config: Config) -> Iterator[Problem]:
+    """No two devices are one and the same, and a home has one weather."""
+    seen: dict[tuple[str, ...], str] = {}
+    for name, device in config.devices.items():
+        if not isinstance(device, SourceConfig) or (place := device.identity) is None:
+            continue
+        if place in seen:
+            yield Problem(("devices", name), f"{seen[place]} is this already ({device.address}); leave one of them out")
+        seen.setdefault(place, name)
 
 
 def _units(config: Config, profiles: Mapping[str, Profile], left_out: Collection[Keys]) -> Iterator[Problem]:

@@ -152,6 +152,11 @@ class SourceConfig(AnyDevice):
         raise NotImplementedError
 
     @property
+    def identity(self) -> tuple[str, ...] | None:
+        """What no two devices of a home have alike; None where that cannot be told."""
+        return (self.profile, self.address)
+
+    @property
     def via(self) -> Via:
         """By the gateway itself."""
         return Via(None)

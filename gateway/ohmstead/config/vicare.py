@@ -59,6 +59,11 @@ class VicareDevice(SourceConfig):
     def address(self) -> str:
         return self.cloud or "Viessmann's cloud"
 
+    @property
+    def identity(self) -> tuple[str, ...] | None:
+        """An account; which one it is only its token knows where no `user` is given."""
+        return None if self.user is None else (self.profile, self.address, self.client_id, self.user)
+
     def token_kept(self, device: str, store: Path) -> Path:
         """Where the token of `device` is kept; `store` is the file of the store."""
         return store.parent / (self.token_path.expanduser() if self.token_path is not None else f"vicare-{device}.json")

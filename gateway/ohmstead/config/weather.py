@@ -77,3 +77,8 @@ class WeatherDevice(SourceConfig):
     @property
     def address(self) -> str:
         return self.url.split("/")[2] if self.url else "open-meteo.com"
+
+    @property
+    def identity(self) -> tuple[str, ...] | None:
+        """A home is at one place: there is one forecast on the broker and in the plan."""
+        return (self.profile,)
