@@ -165,7 +165,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
         ("COLOUR: blue\n", "is no configuration of a service that is known"),
         ("just words\n", "holds neither `key: value` nor KEY=VALUE"),
         ("a: [\n", "config.yaml:2"),
-        ("DTU_HOST: 192.0.2.11\nQUERY_PERIOD: 60\nEXPIRE_AFTER: 30\n", "config.yaml:3 EXPIRE_AFTER: devices.roof.hoymiles.expire_after"),
+        ("DTU_HOST: 192.0.2.11\nQUERY_PERIOD: 60\nRESET_HOUR: 24\n", "config.yaml:3 RESET_HOUR: devices.roof.hoymiles.reset_hour"),
     ],
 )
 def test_a_mistake_is_told_with_its_place_and_nothing_is_written(tmp_path: Path, text: str, said: str) -> None:

@@ -171,11 +171,19 @@ def test_the_fork_s_dtus_each_become_one(tmp_path: Path) -> None:
         assert (device.hoymiles.reset_hour, device.hoymiles.expire_after, device.hoymiles.offline_after) == (23, 120.0, 300.0)
         assert (device.hoymiles.multipliers, device.hoymiles.hot_above) == ({"pv_power": 0.001}, 80.0)
         assert device.hoymiles.inverter_entities == ["grid_voltage", "link_status"]
+        assert device.hoymiles.entity_names == {"pv_power": "Solar Power"}
     assert (came.config.mqtt.host, came.config.mqtt.tls, came.config.mqtt.port) == ("nas", True, 8883)
     assert (came.config.timezone, came.config.web.port, came.config.log.level) == ("Europe/Berlin", 8090, "error")
     assert came.config.web.compatible == ["hoymiles-mqtt"]
-    assert left(came).keys() == {"entity_friendly_names", "database_path", "dry_run"}
+    assert left(came).keys() == {"database_path", "dry_run"}
     assert fates(came)["persistence_enabled"] is Fate.NOT_NEEDED
+
+
+def test_what_would_expire_before_the_next_poll_lasts_for_two(tmp_path: Path) -> None:
+    came = moved(tmp_path, "MQTT_BROKER=nas\nDTU_HOST=192.0.2.11\nEXPIRE_AFTER=60\nMQTT_TOPIC_PREFIX=solar\n", ".env")
+    device = modbus(came, "roof")
+    assert (device.hoymiles.expire_after, device.hoymiles.topics) == (120.0, "solar/hoymiles_mqtt")
+    assert left(came) == {}
 
 
 def test_the_fork_s_dtus_may_be_json_in_its_environment(tmp_path: Path) -> None:

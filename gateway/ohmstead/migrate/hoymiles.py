@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
-from ohmstead.config.hoymiles import Multiplied, OfInverter, OfPort
+from ohmstead.config.hoymiles import Multiplied, Named, OfInverter, OfPort
 from ohmstead.migrate.broker import MOST_RETRIES, Names, carry_broker, carry_level, seconds
 from ohmstead.migrate.home import Home, Keys
 from ohmstead.migrate.settings import Setting, Settings
@@ -23,6 +23,7 @@ _OF_THE_FORK = ("DTU_CONFIGS", "EXCLUDE_INVERTERS", "RESET_HOUR", "PERSISTENCE_E
 
 _MODBUS_TCP, _UNIT = 502, 1
 _TOPICS = "homeassistant"
+_PERIOD_S = 60.0
 
 
 def migrate(settings: Settings, home: Home) -> None:
@@ -89,18 +90,27 @@ def _via(host: str, port: int) -> str:
 
 def _of_each(settings: Settings, home: Home, devices: list[Keys]) -> None:
     """How each of the DTUs is asked."""
-    for key, where in (("QUERY_PERIOD", ("every",)), ("COMM_TIMEOUT", ("line", "timeout")), ("EXPIRE_AFTER", ("hoymiles", "expire_after"))):
+    for key, where in (("QUERY_PERIOD", ("every",)), ("COMM_TIMEOUT", ("line", "timeout"))):
         given = settings.number(key)
         if given is not None and given[1] == 0:
             settings.not_needed(given[0], "says nothing")
         elif given is not None:
             _carry(settings, home, devices, given[0], where, seconds(given[1]))
+    if (expires := settings.number("EXPIRE_AFTER")) is not None and expires[1] == 0:
+        settings.not_needed(expires[0], "says nothing")
+    elif expires is not None:
+        _carry_longer(settings, home, devices, expires, ("hoymiles", "expire_after"))
     if (retries := settings.whole("COMM_RETRIES")) is not None:
         _carry(settings, home, devices, retries[0], ("line", "retries"), min(retries[1], MOST_RETRIES))
     if (excluded := settings.several("EXCLUDE_INVERTERS")) is not None:
         _carry(settings, home, devices, excluded[0], ("exclude",), [str(serial).strip().lower() for serial in excluded[1]])
     if (hour := settings.whole("RESET_HOUR")) is not None:
         _carry(settings, home, devices, hour[0], ("hoymiles", "reset_hour"), hour[1])
+    if (prefix := settings.text("MQTT_TOPIC_PREFIX")) is not None and prefix[1] == _TOPICS:
+        settings.not_needed(prefix[0], "is what the contract's topics begin with")
+    elif prefix is not None:
+        _carry(settings, home, devices, prefix[0], ("hoymiles", "topics"), f"{prefix[1]}/hoymiles_mqtt")
+        home.note("If Home Assistant looks for discovery elsewhere than under homeassistant, say so with `home_assistant: {prefix: …}`.")
     if (zone := settings.text("TIMEZONE")) is not None:
         home.carry(settings, zone[0], ("timezone",), zone[1])
 
@@ -122,10 +132,8 @@ def _entities(settings: Settings, home: Home, devices: list[Keys]) -> None:
             _carry(settings, home, devices, given[0], ("hoymiles", where), wanted)
     if (factors := settings.map("VALUE_MULTIPLIERS")) is not None:
         _multipliers(settings, home, devices, *factors)
-    settings.all_not_carried(
-        "did nothing in hoymiles-mqtt; names of inverters and ports go under `hoymiles: {names: {<serial>: …, <serial>/<port>: …}}`",
-        "ENTITY_FRIENDLY_NAMES",
-    )
+    if (called := settings.map("ENTITY_FRIENDLY_NAMES")) is not None:
+        _friendly_names(settings, home, devices, *called)
 
 
 def _multipliers(settings: Settings, home: Home, devices: list[Keys], setting: Setting, factors: Mapping[str, Any]) -> None:
@@ -139,6 +147,17 @@ def _multipliers(settings: Settings, home: Home, devices: list[Keys], setting: S
         for device in devices:
             home.put((*device, "hoymiles", "multipliers", value), factor, settings.came(setting))
     settings.carried(setting, _places(devices, ("hoymiles", "multipliers")))
+
+
+def _friendly_names(settings: Settings, home: Home, devices: list[Keys], setting: Setting, names: Mapping[str, Any]) -> None:
+    """They did nothing in the fork; here they do."""
+    known = [entity for kind in get_args(Named) for entity in (get_args(kind) or (kind,))]
+    if strange := [entity for entity in names if entity not in known]:
+        raise settings.mistake(setting, f"there is no {', '.join(strange)}; there are {', '.join(known)}")
+    for entity, name in names.items():
+        for device in devices:
+            home.put((*device, "hoymiles", "entity_names", entity), str(name), settings.came(setting))
+    settings.carried(setting, _places(devices, ("hoymiles", "entity_names")))
 
 
 def _service(settings: Settings, home: Home, devices: list[Keys]) -> None:
@@ -162,7 +181,7 @@ def _service(settings: Settings, home: Home, devices: list[Keys]) -> None:
     if devices and not off and any(key in settings for key in _OF_THE_FORK):
         home.put(("web", "compatible"), [NAME], f"{settings.file}: the bodies and names that dashboards know")
     if (offline := settings.number("DTU_OFFLINE_THRESHOLD")) is not None:
-        _carry(settings, home, devices, offline[0], ("hoymiles", "offline_after"), seconds(offline[1]))
+        _carry_longer(settings, home, devices, offline, ("hoymiles", "offline_after"))
     if (hot := settings.number("TEMPERATURE_THRESHOLD")) is not None:
         _carry(settings, home, devices, hot[0], ("hoymiles", "hot_above"), f"{hot[1]:g} °C")
 
@@ -175,11 +194,6 @@ def _not_carried(settings: Settings) -> None:
             settings.not_needed(insecure[0], "a broker's certificate is always checked")
     settings.all_not_carried("certificates of the system are trusted; add this one to them", "MQTT_TLS_CA_CERT")
     settings.all_not_carried("the gateway is another client and calls itself ohmstead-<site>", "MQTT_CLIENT_ID")
-    if (prefix := settings.text("MQTT_TOPIC_PREFIX")) is not None:
-        if prefix[1] == _TOPICS:
-            settings.not_needed(prefix[0], "is what the contract's topics begin with")
-        else:
-            settings.not_carried(prefix[0], f"the contract's topics begin with {_TOPICS}/hoymiles_mqtt")
     for name, instead in (("DRY_RUN", "`ohmstead run --dry-run`"), ("DUMP_DATA", "`ohmstead dump`")):
         if (given := settings.truth(name)) is not None:
             if given[1]:
@@ -214,6 +228,17 @@ def _carry(settings: Settings, home: Home, devices: list[Keys], setting: Setting
     for device in devices:
         home.put((*device, *where), value, settings.came(setting))
     settings.carried(setting, _places(devices, where))
+
+
+def _carry_longer(settings: Settings, home: Home, devices: list[Keys], given: tuple[Setting, float], where: Keys) -> None:
+    """A time that must be longer than the one between two polls: twice that where it is not."""
+    period = settings.number("QUERY_PERIOD")
+    period_s = period[1] if period is not None and period[1] else _PERIOD_S
+    if given[1] <= period_s:
+        home.note(
+            f"{settings.came(given[0])}: {given[1]:g} s is no longer than the {period_s:g} s between two polls, it became twice that."
+        )
+    _carry(settings, home, devices, given[0], where, seconds(given[1] if given[1] > period_s else 2 * period_s))
 
 
 def _places(devices: list[Keys], where: Keys) -> str:
