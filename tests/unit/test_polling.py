@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from ohmstead.errors import NoAnswer, RateLimited, Refused, RetryLater, SourceError, Unauthorised, Unreachable, WrongAnswer
 from ohmstead.readings import Quality, Snapshot
@@ -113,6 +114,13 @@ async def test_a_failed_poll_gives_nothing_and_the_next_good_one_is_enough(error
         await life.until(lambda: life.taken)
         assert life.taken[0].values == {"power": 5}, "one of the polls without an answer gave a reading"
         assert (life.source.online, life.source.trouble, life.source.breaker.state) == (True, "", "closed")
+
+
+async def test_a_mistake_of_ours_is_told_once_with_all_it_carries() -> None:
+    with capture_logs() as told:
+        async with Life(Scripted(*[KeyError(f"{number}") for number in range(4)], Quality.GOOD, KeyError("anew"))) as life:
+            await life.until(lambda: life.reader.polls >= 8)
+    assert [line["event"] for line in told if line["log_level"] == "error"] == ["failed in a way that nobody foresaw"] * 2
 
 
 async def test_one_lost_answer_does_not_make_a_device_be_away() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
+from ohmstead.errors import WrongAnswer
 from ohmstead.profiles import library
 from ohmstead.readings import Quality
 from ohmstead.sim.cli import simulate
@@ -59,6 +60,37 @@ async def test_who_it_is_is_asked_once_and_after_a_restart(rig: Rig) -> None:
         assert (await rig.poll(reader))["firmware_version"] == "1.5.0"
         assert rig.shelly.calls.count("Shelly.GetDeviceInfo") == 2
         await reader.close()
+
+
+async def test_who_it_is_after_a_restart_is_asked_until_it_is_said(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with ShellyServer(rig.shelly) as server:
+        reader = rig.reader(channel(server))
+        rig.now += 10
+        await reader.read()
+        rig.shelly.restart()
+        rig.shelly.version = "1.5.0"
+        with monkeypatch.context() as busy:
+            busy.setattr(rig.shelly, "info", lambda: {"gen": 2})
+            for _ in range(2):
+                with pytest.raises(WrongAnswer):
+                    await reader.read()
+        assert (await rig.poll(reader))["firmware_version"] == "1.5.0"
+        await reader.close()
+
+
+async def test_another_device_in_its_place_has_its_own_points_only(rig: Rig) -> None:
+    async with ShellyServer(rig.shelly) as server:
+        reader = rig.reader(channel(server))
+        rig.shelly.said["em:0", "n_current"] = 0.2
+        assert "current_neutral" in await rig.poll(reader)
+        rig.shelly.mac = "112233445566"
+        del rig.shelly.said["em:0", "n_current"]
+        rig.shelly.said["temperature:0", "tC"] = None
+        (snapshot,) = await reader.read()
+        await reader.close()
+    assert rig.members[-1].serial == "112233445566"
+    assert snapshot.quality is Quality.GOOD, "what the former one had does not lack"
+    assert snapshot.values["serial_no"] == "112233445566"
 
 
 async def test_channels_of_their_own_and_only_those_that_are_there(rig: Rig) -> None:

@@ -64,6 +64,7 @@ async def test_a_wrong_password_or_none_is_told_without_it(rig: Rig, password: s
         (Mood(garbage=b"\xff\xfe"), WrongAnswer),
         (Mood(garbage=b"[" * 60_000), WrongAnswer),
         (Mood(garbage=b'{"id":1,"result":{"x":"' + b"x" * 200_000 + b'"}}'), WrongAnswer),
+        (Mood(garbage=b'{"id":1,"result":{"gen":2,"mac":"AA","name":"\\uD83d"}}'), WrongAnswer),
         (Mood(garbage=b'{"id":1,"error":{"code":-109,"message":"busy"}}'), Refused),
         (Mood(garbage=b'{"id":1,"error":{"code":401,"message":"{}"}}'), Unauthorised),
         (Mood(garbage=b'{"id":1,"result":{"gen":1,"mac":"AA"}}'), WrongAnswer),
@@ -97,6 +98,29 @@ async def test_an_answer_that_breaks_off_anywhere_is_none(rig: Rig, length: bool
                 await reader.read()
         server.mood = Mood(length=length)
         assert (await rig.poll(reader))["power"] == 400.0
+        await reader.close()
+
+
+@pytest.mark.parametrize(
+    "challenge",
+    [
+        "Digest",
+        "Digest realm",
+        "Digest ,,,,",
+        'Digest realm="a"',
+        'Digest realm="a", nonce="b", algorithm=ROT13',
+        'Digest realm="a", nonce="b", qop="auth-int"',
+        'Digest realm="\xff", nonce="\xfe"',
+    ],
+)
+async def test_a_password_that_is_asked_for_in_an_unknown_way_is_an_error_of_the_sources_own(rig: Rig, challenge: str) -> None:
+    async with ShellyServer(rig.shelly) as server:
+        server.mood = Mood(challenge=challenge)
+        reader = rig.reader(channel(server, "secret"))
+        with pytest.raises(SourceError) as raised:
+            await reader.read()
+        assert type(raised.value) in (WrongAnswer, Unauthorised)
+        assert "secret" not in str(raised.value)
         await reader.close()
 
 

@@ -84,6 +84,26 @@ async def test_a_change_it_tells_is_partial_and_what_is_absent_is_not_zero(rig: 
     assert {snapshot.time for snapshot in rig.emitted} == {NOON + 2}, "the collector stamps the time"
 
 
+async def test_after_a_poll_that_failed_nobody_knows_who_speaks(
+    rig: Rig, broker: Broker, mqtt: ShellyReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Shelly, "name", "shellypro3em-aabbccddeeff")  # its prefix, whichever device it is
+    rig.shelly.counts(1000.0)
+    await mqtt.read()
+    broker.deaf = True
+    with pytest.raises(NoAnswer):
+        await mqtt.read()
+    rig.now += 3600
+    broker.tells("NotifyStatus", {"emdata:0": {"total_act": 90_000.0}, "em:0": {"total_act_power": 7.0}})  # another one by this name
+    assert rig.emitted == []
+    broker.deaf = False
+    rig.shelly.mac = "112233445566"
+    rig.shelly.counts(30_000.0)
+    assert (await rig.poll(mqtt))["energy_import"] == 3.0, "what another one counted nobody has used here"
+    broker.tells("NotifyStatus", {"em:0": {"total_act_power": 7.0}})
+    assert [dict(snapshot.values) for snapshot in rig.emitted] == [{"power": 7.0}]
+
+
 async def test_a_phase_that_is_broken_stays_so_until_the_device_takes_it_back(rig: Rig, broker: Broker, mqtt: ShellyReader) -> None:
     rig.shelly.said["em:0", "a_errors"] = ["power_meter_failure"]
     await mqtt.read()

@@ -9,7 +9,7 @@ import pytest
 
 from ohmstead.errors import NoAnswer, Refused, SourceError, Unreachable, WrongAnswer
 from ohmstead.readings import Quality, Snapshot
-from ohmstead.sim.sunspec import SunSpec, grid_meter, inverter
+from ohmstead.sim.sunspec import SunSpec, grid_meter, inverter, storage
 from ohmstead.sim.tcp import TcpServer
 from ohmstead.sources.polling import PolledSource
 from ohmstead.tasks import end
@@ -126,6 +126,39 @@ async def test_a_model_that_is_refused_is_absent_and_the_others_stay() -> None:
     assert snapshot.quality is Quality.PARTIAL
     assert snapshot.values["inverter_power"] == 2830.0
     assert "grid_power" not in snapshot.values
+
+
+async def test_a_common_model_that_is_refused_keeps_nothing_else_away() -> None:
+    async with rig_of(SunSpec((1, 103), inverter())) as (rig, reader):
+        common = rig.device.chain[0]
+        rig.faults.on(f"exception=6@{common.address + 4}..{common.end - 1}")
+        values = await rig.poll(reader)
+        assert (values["inverter_power"], "serial_no" in values) == (2830.0, False)
+        rig.faults.clear()
+        rig.now += 60.0
+        assert (await rig.poll(reader))["serial_no"] == "A-0042"
+
+
+async def test_a_device_that_is_busy_while_its_chain_is_walked_has_not_become_another() -> None:
+    async with rig_of(SunSpec((1, 103, 203), inverter() | grid_meter(5.0))) as (rig, reader):
+        meter = rig.device.chain[2]
+        rig.faults.on(f"exception=6@{meter.address}..{meter.address + 1}x1")
+        with pytest.raises(Refused):
+            await reader.read()
+        assert (await rig.poll(reader))["grid_power"] == 5.0
+
+
+async def test_after_an_outage_it_is_asked_anew_who_it_is_and_what_it_has() -> None:
+    async with rig_of(SunSpec((1, 103), inverter())) as (rig, reader):
+        await reader.read()
+        rig.faults.on("exception=11")
+        with pytest.raises(Refused):
+            await reader.read()
+        rig.station.registers = SunSpec((1, 103, 124), inverter(**{"1.1.SN": "B-0001"}) | storage(55.0))
+        rig.faults.clear()
+        values = await rig.poll(reader)
+    assert (values["serial_no"], values["battery_soc"]) == ("B-0001", 55.0)
+    assert [member.serial for member in rig.members] == ["A-0042", "B-0001"]
 
 
 async def test_one_lost_answer_is_asked_for_again() -> None:

@@ -140,7 +140,8 @@ def _of_a_wire(power: float) -> Json:
 @dataclass
 class Mood:
     """How it answers. `cut` ends an answer after so many bytes of it and closes, `length` says how long it would have been (False: does
-    not say); `slow_s` passes before each answer; `status` is an HTTP status that every call gets; `html` and `garbage` are answers."""
+    not say); `slow_s` passes before each answer; `status` is an HTTP status that every call gets; `html` and `garbage` are answers;
+    `challenge` is what it wants a password with."""
 
     silent: bool = False
     slow_s: float = 0.0
@@ -150,6 +151,7 @@ class Mood:
     html: bool = False
     garbage: bytes | None = None
     wrong_id: bool = False
+    challenge: str | None = None
 
 
 class ShellyServer:
@@ -236,6 +238,8 @@ class ShellyServer:
         kind = ["Content-Type: application/json"]
         if mood.garbage is not None:
             return mood.status, kind, mood.garbage
+        if mood.challenge is not None:
+            return 401, [f"WWW-Authenticate: {mood.challenge}"], b""
         if mood.html or mood.status != 200:
             return mood.status, ["Content-Type: text/html"], _PAGE
         if head.startswith("GET /shelly "):  # who it is, for whoever asks

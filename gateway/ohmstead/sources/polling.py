@@ -139,6 +139,7 @@ class PolledSource:
         self._timeout_s = timeout_s
         self._mono = mono
         self._partial = False
+        self._unforeseen = False
         self._order = asyncio.Lock()
         self._woken = asyncio.Event()
         self._log = structlog.get_logger(service="source").bind(device=device)
@@ -210,7 +211,9 @@ class PolledSource:
         except SourceError as error:
             return self._failed(error)
         except Exception as error:  # noqa: BLE001 - told with all it carries; one source's mistake must not end the others
-            self._log.exception("failed in a way that nobody foresaw")
+            if not self._unforeseen:
+                self._log.exception("failed in a way that nobody foresaw")
+            self._unforeseen = True
             return self._failed(SourceError(f"{type(error).__name__}: {error}"))
         self._succeeded(snapshots)
         return None
@@ -224,6 +227,7 @@ class PolledSource:
             self._log.info("answers")
         self.online = True
         self.trouble = ""
+        self._unforeseen = False
         for snapshot in snapshots:
             self._emit(snapshot)
 

@@ -94,6 +94,8 @@ class ShellyReader:
         self._met: set[str] = set()
         self._fields: dict[str, frozenset[str]] = {}
         self._broken: frozenset[str] = frozenset()
+        self._sound = False
+        """Whether the last poll succeeded. While not, nobody knows who speaks."""
         self._log = structlog.get_logger(service="shelly").bind(device=device)
 
     def start(self) -> None:
@@ -108,11 +110,21 @@ class ShellyReader:
 
     async def read(self) -> Sequence[Snapshot]:
         """One poll: its whole status. Raises SourceError."""
+        try:
+            snapshot = await self._read()
+        except BaseException:
+            self._sound = False
+            raise
+        self._sound = True
+        return [snapshot]
+
+    async def _read(self) -> Snapshot:
         if not self._info:
             await asyncio.to_thread(self._sums.load)
             self._info = await self._asked_who_it_is()
         status = await self._channel.call("Shelly.GetStatus")
         if self._is_new(status):
+            self._info = {}  # until it has said so, nobody knows who it is
             self._info = await self._asked_who_it_is()
         self._broken = frozenset(_broken(status))
         fields = dict(_fields(status, self._broken))
@@ -123,7 +135,7 @@ class ShellyReader:
             await asyncio.to_thread(self._sums.save)
         quality = Quality.PARTIAL if self._met - values.keys() else Quality.GOOD
         self._met |= values.keys()
-        return [Snapshot(self.device, GROUP, self._wall(), quality, values)]
+        return Snapshot(self.device, GROUP, self._wall(), quality, values)
 
     async def close(self) -> None:
         await self._channel.close()
@@ -160,13 +172,13 @@ class ShellyReader:
             model = self._info.get("model", "this device")
             raise WrongAnswer(f"{self._channel.address}: {model} measures nothing (no em, em1 or pm1, no switch with a power)")
         known = self._of_interest(kind) & fields.keys()
-        if kind == self._kept.kind:
+        info = {key: str(said) for key in _WHO if (said := self._info.get(key)) is not None}
+        if kind == self._kept.kind and info["mac"] == self._kept.info.get("mac"):
             known |= self._kept.known
         else:
             self._met = set()
-            if self._kept.kind:
+            if self._kept.kind not in ("", kind):
                 self._log.info("it measures in another way now", was=self._kept.kind, now=kind)
-        info = {key: str(said) for key in _WHO if (said := self._info.get(key)) is not None}
         kept = _Kept(kind, known, info)
         if self._decoder is None or kept != self._kept:
             self._learn(kept)
@@ -198,8 +210,8 @@ class ShellyReader:
         return {name + _SUM: total for name, total in self._sums.add(counters, str(self._info["mac"])).items()} if counters else {}
 
     def _notified(self, changed: Mapping[str, Any]) -> None:
-        """What has changed, by the device's own account. Before the first poll nobody knows who it is."""
-        if self._decoder is None or not self._info:
+        """What has changed, by the device's own account. Before the first poll, and after one that failed, nobody knows who it is."""
+        if self._decoder is None or not self._sound or not self._info:
             return
         fields = dict(_fields(changed, self._broken | frozenset(_broken(changed))))
         values = self._decoder.decode_fields(fields | self._summed(self._decoder, fields))

@@ -20,14 +20,18 @@ _SAVE_EVERY_S = 300.0
 
 _MOST_W = 300_000.0
 _SLACK_WH = 1000.0
+_SET_BACK_S = 60.0
+_UNKNOWN_S = 7 * 86400.0
+"""What is taken for the time between two readings where the clock was set back by more than a little: nobody knows it."""
 
 
 class Count(NamedTuple):
-    """Of one counter: its last reading in Wh, when that was (seconds since 1970), and what makes the sum of it."""
+    """Of one counter: its last reading in Wh, when that was (seconds since 1970), what makes the sum of it, and whose it is."""
 
     last: float
     time: float
     offset: float
+    serial: str
 
     @property
     def sum(self) -> float:
@@ -42,7 +46,6 @@ class Sums:
         self._key = key
         self._wall = wall
         self._counts: dict[str, Count] | None = None
-        self._serial = ""
         self._saved = ""
         self._saved_at = 0.0
         self._urgent = False
@@ -57,8 +60,10 @@ class Sums:
         try:
             if kept is not None:
                 content = json.loads(kept)
-                counts = {str(name): Count(*(float(figure) for figure in count)) for name, count in content["counts"].items()}
-                self._serial = str(content["serial"])
+                counts = {
+                    str(name): Count(float(last), float(time), float(offset), str(serial))
+                    for name, (last, time, offset, serial) in content["counts"].items()
+                }
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             counts = {}
             self._log.warning("what was kept of its counters is unreadable; its sums begin anew", reason=str(error))
@@ -68,23 +73,22 @@ class Sums:
         """The sums in Wh after these readings, in Wh, of the device with this serial number."""
         counts = self._counts if self._counts is not None else {}
         now = self._wall()
-        another = self._serial not in ("", serial)
-        if another:
-            self._log.warning("another device is there; its sums go on", was=self._serial, now=serial)
-        self._serial = serial
+        former: set[str] = set()
         for name, reading in counters.items():
             known = counts.get(name)
             if known is None:
-                counts[name] = Count(reading, now, 0.0)
-                continue
-            most = _SLACK_WH + _MOST_W * max(now - known.time, 0.0) / 3600.0
-            if another or not 0.0 <= reading - known.last <= most:
-                if not another:
-                    self._log.warning("a counter was reset; its sum goes on", counter=name, was=known.last, now=reading)
-                counts[name] = Count(reading, now, known.sum - reading)
-                self._urgent = True
+                counts[name] = Count(reading, now, 0.0, serial)
+            elif known.serial == serial and 0.0 <= reading - known.last <= _most(now - known.time):
+                counts[name] = Count(reading, now, known.offset, serial)
             else:
-                counts[name] = Count(reading, now, known.offset)
+                if known.serial == serial:
+                    self._log.warning("a counter was reset; its sum goes on", counter=name, was=known.last, now=reading)
+                else:
+                    former.add(known.serial)
+                counts[name] = Count(reading, now, known.sum - reading, serial)
+                self._urgent = True
+        if former:
+            self._log.warning("another device is there; its sums go on", was=", ".join(sorted(former)), now=serial)
         self._counts = counts
         return {name: counts[name].sum for name in counters}
 
@@ -97,9 +101,15 @@ class Sums:
         """Keeps what is not kept yet; blocks for a moment."""
         if not self._counts:
             return
-        text = json.dumps({"serial": self._serial, "counts": self._counts}, separators=(",", ":"))
+        text = json.dumps({"counts": self._counts}, separators=(",", ":"))
         self._urgent = False
         self._saved_at = self._wall()
         if text != self._saved:
             self._memory.write(self._key, text)
             self._saved = text
+
+
+def _most(seconds: float) -> float:
+    """What a counter may have grown by meanwhile, in Wh."""
+    elapsed = _UNKNOWN_S if seconds < -_SET_BACK_S else max(seconds, 0.0)
+    return _SLACK_WH + _MOST_W * elapsed / 3600.0

@@ -22,6 +22,7 @@ USER = "admin"
 """The only user a Shelly has."""
 
 _MOST_BYTES = 65_536
+_SURROGATE = b"\\ud"
 _UNAUTHORISED = (401, 403)
 
 Notified = Callable[[Mapping[str, Any]], None]
@@ -66,9 +67,12 @@ def parsed(octets: bytes, address: str) -> object:
     if len(octets) > _MOST_BYTES:
         raise WrongAnswer(f"{address} answered with more than {_MOST_BYTES} bytes")
     try:
-        return json.loads(octets)
+        said: object = json.loads(octets)
+        if _SURROGATE in octets.lower():
+            json.dumps(said, ensure_ascii=False).encode()  # half a character is none, and cannot be passed on
     except (ValueError, RecursionError) as error:
         raise WrongAnswer(f"{address} answered something that is no JSON: {octets[:40]!r}") from error
+    return said
 
 
 class HttpChannel:
@@ -101,8 +105,10 @@ class HttpChannel:
                     octets += piece
                     if len(octets) > _MOST_BYTES:
                         break
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
-            raise Unreachable(f"no connection to {self.address}: {error or type(error).__name__}") from error
+        except httpx.ConnectTimeout as error:
+            raise Unreachable(f"no connection to {self.address} within {self._timeout_s:g} s") from error
+        except (httpx.ConnectError, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+            raise Unreachable(f"no connection to {self.address}: {str(error) or type(error).__name__}") from error
         except httpx.TimeoutException as error:
             raise NoAnswer(f"no answer from {self.address} within {self._timeout_s:g} s") from error
         except httpx.NetworkError as error:
@@ -111,6 +117,8 @@ class HttpChannel:
             raise NoAnswer(f"{self.address} did not answer in full: {error}") from error
         except httpx.HTTPError as error:
             raise WrongAnswer(f"{self.address} does not speak HTTP as it should: {error}") from error
+        except (ValueError, KeyError, NotImplementedError) as error:  # httpx, of a challenge that it does not understand
+            raise WrongAnswer(f"{self.address} asks for the password in a way that is not known here: {error!r}") from error
         self._check(response.status_code)
         return result_of(parsed(octets, self.address), self._identity, self.address)
 

@@ -32,7 +32,10 @@ _END = 0xFFFF
 _MOST_MODELS = 64
 _LEAST_READ = 16
 """Registers of the longest text: what a device must answer at once, whatever its owner says."""
-_STATIC_S = 3600.0
+_WALK_S = 3600.0
+"""So often, and after each poll that failed, its chain is walked and what hardly ever changes is read."""
+_REFUSED_S = 60.0
+"""After so long where it refused to say who it is: it may have been busy."""
 _WHOLE_MODEL = [(0, 0xFFFF)]
 """All registers of a model answer, those of no row too."""
 _NOT_THERE = (1, 2, 3)
@@ -94,7 +97,8 @@ class SunSpecReader:
         self._mono = mono
         self._chain: tuple[Model, ...] = ()
         self._static: dict[str, str | float] = {}
-        self._static_due = 0.0
+        self._walk_due = 0.0
+        self._base_found: tuple[int, ...] = ()
         self._limit = PowerLimit(line, device, mono=mono)
         self._kept = _Kept()
         self._met: set[str] = set()
@@ -115,10 +119,19 @@ class SunSpecReader:
 
     async def read(self) -> Sequence[Snapshot]:
         """One poll: every model that has something to say. Raises SourceError."""
+        try:
+            return [await self._read()]
+        except BaseException:
+            self._walk_due = self._mono()  # somebody else may be there when it answers again
+            raise
+
+    async def _read(self) -> Snapshot:
+        if self._mono() >= self._walk_due:
+            self._chain = ()
         await self._found()
-        if self._mono() >= self._static_due:
-            self._static = await self._all_of(model for model in self._chain if is_static(model.id))
-            self._static_due = self._mono() + _STATIC_S
+        if self._mono() >= self._walk_due:
+            self._static = await self._unless_refused(model for model in self._chain if is_static(model.id))
+            self._walk_due = self._mono() + (_WALK_S if self._static else _REFUSED_S)
         values = self._static | await self._all_of(model for model in self._chain if not is_static(model.id))
         limited = self._limited()
         if limited is not None:
@@ -128,7 +141,7 @@ class SunSpecReader:
         decoder.calculate(decoded)
         quality = Quality.PARTIAL if self._met - decoded.keys() else Quality.GOOD
         self._met |= decoded.keys()
-        return [Snapshot(self.device, "live", self._wall(), quality, decoded)]
+        return Snapshot(self.device, "live", self._wall(), quality, decoded)
 
     async def close(self) -> None:
         self._line.close()
@@ -169,7 +182,6 @@ class SunSpecReader:
         """Its models, unless they are known."""
         if not self._chain:
             self._chain = tuple(await self._walked())
-            self._static_due = self._mono()
 
     async def _walked(self) -> list[Model]:
         """The models of the chain that mean something here, in its order."""
@@ -178,7 +190,9 @@ class SunSpecReader:
         for _ in range(_MOST_MODELS):
             try:
                 header = await self._line.read(address, HEADER)
-            except Refused:
+            except Refused as error:
+                if error.status not in _NOT_THERE:
+                    raise
                 self._log.info("the chain of models has no end, what comes before is taken", address=address)
                 break
             identity, length = int.from_bytes(header[:2], "big"), int.from_bytes(header[2:], "big")
@@ -198,7 +212,7 @@ class SunSpecReader:
     async def _begin(self) -> int:
         """The first model's address. Where a device has nothing some refuse and some say nothing."""
         silent: NoAnswer | None = None
-        for base in BASES:
+        for base in dict.fromkeys((*self._base_found, *BASES)):
             try:
                 mark = await self._line.read(base, 2)
             except Refused as error:
@@ -209,6 +223,7 @@ class SunSpecReader:
                 silent = error
                 continue
             if mark == _MARK:
+                self._base_found = (base,)
                 return base + 2
         if silent is not None:
             raise silent
@@ -230,6 +245,13 @@ class SunSpecReader:
         if refused is not None and not values:
             raise refused
         return values
+
+    async def _unless_refused(self, models: Iterator[Model]) -> dict[str, float | str]:
+        """What these models say; nothing where all of them are refused."""
+        try:
+            return await self._all_of(models)
+        except Refused:
+            return {}
 
     async def _said_by(self, model: Model) -> dict[str, float | str]:
         """The values of one model. Raises SourceError, _TornError."""
