@@ -131,5 +131,5 @@ def from_json(text: str) -> WeatherForecast:
         columns: Mapping[str, Sequence[Any]] = said["hours"]
         hours = [Hour(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
         return WeatherForecast(float(said["made"]), str(said["source"]), hours, [Day(**day) for day in said["days"]])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"no forecast of ours: {error}") from None

@@ -134,11 +134,30 @@ async def test_the_last_forecast_is_kept_over_a_restart(service: sim.OpenMeteo) 
     assert again.forecasts[0].is_stale(NOON - 4 * HOUR_S)  # the clock was set back
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        PLACE._replace(latitude=50.0),
+        PLACE._replace(zone="Europe/London"),
+        PLACE._replace(roofs=(Lie(35.0, 70.0),)),
+        PLACE._replace(roofs=()),
+    ],
+    ids=["elsewhere", "another zone", "other modules", "no modules"],
+)
+async def test_what_was_foreseen_for_another_place_is_not_gone_on_with(service: sim.OpenMeteo, place: Place) -> None:
+    asked = Asked(service)
+    await asked.values()
+    again = Asked(service, place, memory=asked.memory)
+    again.reader.start()
+    assert again.forecasts == []
+
+
 @pytest.mark.parametrize("kept", ["", "{}", "[]", '{"made": 1, "source": "", "hours": {"start": [1], "cheese": [2]}, "days": []}'])
 async def test_what_was_kept_by_another_version_is_nothing(service: sim.OpenMeteo, kept: str) -> None:
     asked = Asked(service)
-    asked.memory.write("open-meteo/weather/forecast", kept)
-    asked.reader.start()
+    for text in (kept, f"{PLACE}\n{kept}", f"{PLACE}\n" + "[" * 100_000):
+        asked.memory.write("open-meteo/weather/forecast", text)
+        asked.reader.start()
     assert asked.forecasts == []
 
 

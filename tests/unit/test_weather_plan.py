@@ -59,6 +59,19 @@ def test_the_topic_is_retained_and_says_when_it_has_become_old() -> None:
     assert json.loads(broker.sent[-1].payload)["stale"] is False
 
 
+def test_a_clock_that_is_set_after_the_start_makes_the_kept_forecast_fresh() -> None:
+    now = [1_000.0]
+    broker = Recorder()
+    topic = WeatherTopic("home", broker, lambda: now[0])
+    topic.start()
+    broker.connect()
+    topic.show(sunny(300.0))
+    now[0] = EIGHT + 60
+    topic.tick(0)
+    topic.tick(1)
+    assert [json.loads(message.payload)["stale"] for message in broker.sent] == [True, False]
+
+
 def test_the_sun_by_the_weather_and_the_house_as_it_was() -> None:
     start = midnight(DAY, PRAGUE)
     forecast = by_weather([0.25] * 96, days_of(start, 7, 400.0), start, PRAGUE)

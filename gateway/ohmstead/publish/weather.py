@@ -1,7 +1,7 @@
 """The weather's forecast on `ohm/<site>/weather/forecast`: JSON, retained, whenever a new one came.
 
 `hours` has columns of one length, `days` an object for each day; times are UTC seconds. `made` is when it was foreseen, and `stale` becomes
-true when that is too long ago.
+true when that is too long ago, or seems to be yet to come.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class WeatherTopic:
         """The forecast does not come with the readings."""
 
     def tick(self, now: float) -> None:
-        """Says so when the forecast has become old."""
-        if self.forecast is not None and not self._stale and self.forecast.is_stale(self._wall()):
-            self._stale = True
+        """Says so when the forecast has become old, or is not after all: a clock may be set long after the start."""
+        if self.forecast is not None and self._stale is not self.forecast.is_stale(self._wall()):
+            self._stale = not self._stale
             if self._messenger.connected:
                 self._send()
 

@@ -10,13 +10,25 @@ import math
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 import structlog
 
 from ohmstead.errors import NoAnswer, OhmsteadError, RateLimited, Refused, SourceError, Unauthorised, Unreachable, WrongAnswer
 from ohmstead.profiles.decode import Decoder
 from ohmstead.readings import Quality, Snapshot
-from ohmstead.sources.weather_answer import CURRENT, DAILY, FORECAST_DAYS, HOURLY, ON_ROOF, fields_of, forecast_of, on_all_roofs, parsed
+from ohmstead.sources.weather_answer import (
+    CURRENT,
+    DAILY,
+    FORECAST_DAYS,
+    HOURLY,
+    ON_ROOF,
+    fields_of,
+    forecast_of,
+    must_be_in,
+    on_all_roofs,
+    parsed,
+)
 from ohmstead.weather import WeatherForecast, from_json
 
 if TYPE_CHECKING:
@@ -73,6 +85,7 @@ class OpenMeteoReader:
     ) -> None:
         self._device = device
         self._place = place
+        self._zone = ZoneInfo(place.zone)
         self._decoder = decoder
         self._memory = memory
         self._told = told
@@ -85,14 +98,16 @@ class OpenMeteoReader:
         """Goes on with the forecast that was kept."""
         try:
             kept = self._memory.read(self._kept_as)
-            forecast = None if kept is None else from_json(kept)
         except OhmsteadError as error:
             log.warning("the last forecast cannot be read", device=self._device, reason=str(error))
             return
+        about, _, forecast = (kept or "").partition("\n")
+        if about != str(self._place):
+            return  # it was for another place, or for modules that lay otherwise; the next one is asked for at once
+        try:
+            self._told(from_json(forecast))
         except ValueError:
-            return  # of another version; the next one is asked for at once
-        if forecast is not None:
-            self._told(forecast)
+            return  # of another version
 
     async def read(self) -> Sequence[Snapshot]:
         """One question. Raises a SourceError, or RateLimited."""
@@ -100,6 +115,8 @@ class OpenMeteoReader:
         now = self._wall()
         try:
             answers = [parsed(body, self._place.latitude, self._place.longitude) for body in bodies]
+            for each in answers:
+                must_be_in(self._zone, each)
             answer = on_all_roofs(answers, [roof.share for roof in self._place.roofs])
             forecast = forecast_of(answer, now)
         except WrongAnswer as error:
@@ -112,7 +129,7 @@ class OpenMeteoReader:
     async def _keep(self, forecast: WeatherForecast) -> None:
         """What cannot be kept is asked for again after a restart."""
         try:
-            await asyncio.to_thread(self._memory.write, self._kept_as, forecast.as_json())
+            await asyncio.to_thread(self._memory.write, self._kept_as, f"{self._place}\n{forecast.as_json()}")
         except OhmsteadError as error:
             log.warning("the forecast is not kept", device=self._device, reason=str(error))
 
@@ -125,7 +142,7 @@ class OpenMeteoReader:
             body = await self._ask(question)
             try:
                 answer: object = json.loads(body)
-            except ValueError:
+            except (ValueError, RecursionError):
                 answer = body[:4096].decode(errors="replace")
             said.append({"asked": question, "answer": answer})
         return said
@@ -215,7 +232,7 @@ def _reason(body: bytes) -> str:
     try:
         said: Any = json.loads(body)
         reason = str(said["reason"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ""
     return "".join(sign for sign in reason if sign.isprintable())[:_REASON_LENGTH]
 

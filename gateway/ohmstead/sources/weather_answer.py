@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -81,6 +81,7 @@ _GRID_DEGREES = 1.0
 _MOST_HOURS = 24 * 17
 _LAST_TIME = 4_102_444_800
 _MOST_AGE_S = 6 * HOUR_S
+_LARGEST = 1e15
 
 
 class Answer(NamedTuple):
@@ -96,7 +97,7 @@ def parsed(body: bytes, latitude: float, longitude: float) -> Answer:
     """Raises WrongAnswer for what is no forecast, or one for another place."""
     try:
         said = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise WrongAnswer(f"no forecast but {_looks_like(body)}") from None
     if not isinstance(said, dict):
         raise WrongAnswer("no forecast but another JSON")
@@ -109,6 +110,14 @@ def parsed(body: bytes, latitude: float, longitude: float) -> Answer:
         raise WrongAnswer("a forecast that does not say its offset from UTC")
     current = said.get("current")
     return Answer(current if isinstance(current, dict) else {}, _columns(said, "hourly", HOUR_S), _columns(said, "daily", None), offset)
+
+
+def must_be_in(zone: tzinfo, answer: Answer) -> None:
+    """Raises WrongAnswer for an answer whose days are not those of the home's time zone; where the clocks change, both offsets are."""
+    hours = answer.hourly["time"]
+    offsets = {datetime.fromtimestamp(time, zone).utcoffset() for time in (hours[0], hours[-1])}
+    if timedelta(seconds=answer.offset_s) not in offsets:
+        raise WrongAnswer(f"a forecast in another time zone: {answer.offset_s} s from UTC are not those of {zone}")
 
 
 def on_all_roofs(answers: Sequence[Answer], shares: Sequence[float]) -> Answer:
@@ -212,7 +221,8 @@ def _plausible(name: str, said: object) -> float | None:
 
 
 def _number(said: object) -> float | None:
-    return said if isinstance(said, int | float) and not isinstance(said, bool) and math.isfinite(said) else None
+    """No number of the weather's or the clock's is as large as that; JSON may have integers that no float can hold."""
+    return said if isinstance(said, int | float) and not isinstance(said, bool) and -_LARGEST < said < _LARGEST else None
 
 
 def _moment(time: float, offset_s: int) -> str:

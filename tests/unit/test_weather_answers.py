@@ -1,0 +1,82 @@
+"""What a weather service may answer beside what it should: other zones, days of a clock change, depths and lengths, no sunrise."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from ohmstead.errors import RateLimited, Refused, WrongAnswer
+from ohmstead.profiles import library
+from ohmstead.profiles.decode import Decoder
+from ohmstead.sim import weather as sim
+from ohmstead.sources.weather_answer import CURRENT, DAILY, HOURLY, fields_of, forecast_of, parsed
+from tests.unit.test_weather import NOON, Asked
+
+
+@pytest.fixture
+def service() -> Iterator[sim.OpenMeteo]:
+    with sim.OpenMeteo(wall=lambda: NOON) as running:
+        yield running
+
+
+def _whole_question() -> dict[str, str]:
+    tables = {"current": CURRENT, "hourly": HOURLY, "daily": DAILY}
+    return {"latitude": "49.2", "longitude": "16.6"} | {name: ",".join(table.values()) for name, table in tables.items()}
+
+
+async def test_days_of_another_time_zone_are_wrong(service: sim.OpenMeteo, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = service._forecast
+    monkeypatch.setattr(service, "_forecast", lambda asked: said(asked | {"timezone": "GMT"}))
+    with pytest.raises(WrongAnswer, match="another time zone"):
+        await Asked(service).values()
+
+
+@pytest.mark.parametrize("day", ["2026-03-29", "2026-10-25"])
+@pytest.mark.parametrize("hour", [0, 1, 4, 12, 22])
+async def test_the_days_of_a_clock_change(day: str, hour: int) -> None:
+    now = int(datetime.fromisoformat(f"{day}T{hour:02}:30:00+00:00").timestamp())
+    with sim.OpenMeteo(wall=lambda: now) as service:
+        asked = Asked(service)
+        asked.reader._wall = lambda: now
+        values = await asked.values()
+    today = datetime.fromtimestamp(now, ZoneInfo("Europe/Prague")).date()
+    (forecast,) = asked.forecasts
+    assert [each.day for each in forecast.days] == [str(today + timedelta(days=ahead)) for ahead in range(4)]
+    assert str(values["sunrise_today"]).startswith(str(today))
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"reason": ' * 50_000, b"\xff\xfe{}", b"1" * 5000])
+async def test_depths_and_lengths_are_wrong_answers(service: sim.OpenMeteo, monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
+    for status, error in ((500, Refused), (429, RateLimited), (200, WrongAnswer)):
+        monkeypatch.setattr(service, "_answer", lambda _, status=status: (status, {}, body))
+        with pytest.raises(error):
+            await Asked(service).values()
+    assert await Asked(service).reader.dump()
+
+
+@pytest.mark.parametrize("column", ["temperature_2m", "weather_code", "time", "cloud_cover"])
+async def test_an_integer_that_no_float_can_hold_is_absent(service: sim.OpenMeteo, column: str) -> None:
+    said = json.loads(json.dumps(service._forecast(_whole_question())))
+    said["current"][column] = said["daily"]["sunrise"][0] = said["hourly"]["cloud_cover"][3] = 123_454_321
+    body = json.dumps(said).replace("123454321", "1" + "0" * 400).encode()
+    answer = parsed(body, 49.2, 16.6)
+    forecast = forecast_of(answer, NOON)
+    assert forecast.hours[3].cloud_cover is None
+    assert forecast.days[0].sunrise is None
+    values = Decoder(library.load("open-meteo")).decode_fields(fields_of(answer, forecast, NOON))
+    assert all(isinstance(value, str) or abs(value) < 1e6 for value in values.values())
+
+
+async def test_where_the_sun_does_not_rise_nothing_is_said_of_it(service: sim.OpenMeteo) -> None:
+    said = json.loads(json.dumps(service._forecast(_whole_question())))
+    said["daily"]["sunrise"] = said["daily"]["sunset"] = [0] * len(said["daily"]["time"])
+    answer = parsed(json.dumps(said).encode(), 49.2, 16.6)
+    forecast = forecast_of(answer, NOON)
+    assert {(day.sunrise, day.sunset) for day in forecast.days} == {(None, None)}
+    assert not [
+        name for name, value in fields_of(answer, forecast, NOON).items() if "sun" in name and name[-4:] in ("rise", "nset") and value
+    ]
