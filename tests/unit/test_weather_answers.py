@@ -80,3 +80,14 @@ async def test_where_the_sun_does_not_rise_nothing_is_said_of_it(service: sim.Op
     assert not [
         name for name, value in fields_of(answer, forecast, NOON).items() if "sun" in name and name[-4:] in ("rise", "nset") and value
     ]
+
+
+@pytest.mark.parametrize("number", [10**400, -(10**400), 2**63, 1e300, float("nan"), float("-inf")])
+@pytest.mark.parametrize("profile", ["open-meteo", "luxtronik", "shelly-em"])
+def test_a_number_that_no_device_measures_is_absent(profile: str, number: float) -> None:
+    """Whoever reads JSON may meet one."""
+    model = library.load(profile)
+    numbers = [point for point in model.points.values() if point.field is not None and not point.is_text]
+    assert numbers
+    assert Decoder(model).decode_fields({str(point.field): number for point in numbers}) == {}
+    assert Decoder(model).decode_fields({str(numbers[0].field): 1}) != {}

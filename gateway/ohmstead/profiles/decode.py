@@ -31,6 +31,8 @@ RAW = ".raw"
 """`<point>.raw` is the text of a point before its `values` or `decoder`, for points with `raw: true`. No point's id has a dot."""
 
 _MAX_LAYOUTS = 512
+_BEYOND = 2.0**63
+"""JSON may have greater numbers: no device measures them, and no store takes them."""
 _CODES = {"u16": "H", "i16": "h", "u32": "I", "i32": "i", "u64": "Q", "i64": "q", "f32": "f", "f64": "d"}
 _MASKS = {1: "H", 2: "I", 4: "Q"}
 
@@ -101,8 +103,8 @@ class Decoder:
 
     def decode_fields(self, fields: Mapping[str, object]) -> dict[str, Value]:
         """The values of the points that the device calls by these names, raw as it says them: numbers in its own scale, texts, truth
-        values (0 and 1). What no point is called by is ignored; null, NaN, infinity and what is outside `valid` is absent, and so is a
-        text where a number belongs."""
+        values (0 and 1). What no point is called by is ignored; null, NaN, infinity, what is outside `valid` or beyond 64 bits is absent,
+        and so is a text where a number belongs."""
         values: dict[str, Value] = {}
         for name, raw in fields.items():
             known = self._named.get(name)
@@ -111,9 +113,9 @@ class Decoder:
             point, is_text, convert = known
             if isinstance(raw, bool):
                 raw = int(raw)
-            if isinstance(raw, float) and not math.isfinite(raw):
-                continue
             if not isinstance(raw, int | float | str) or (isinstance(raw, str) and not is_text):
+                continue
+            if not isinstance(raw, str) and not -_BEYOND < raw < _BEYOND:
                 continue
             value = convert(raw)
             if value is not None:
