@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 
 from ohmstead.config import load
+from ohmstead.config.device import PointConfig
+from ohmstead.config.wishes import as_wanted, fulfilled
 from ohmstead.profiles.decode import Decoder
+from ohmstead.profiles.model import Profile
+from ohmstead.readings import Value
 from tests.unit.homes import Write, mistakes, writer
 
 MTEC = "devices:\n  mtec: {{profile: mtec-energybutler, via: tcp://192.0.2.10, points: {{{points}}}}}\n"
@@ -35,6 +39,38 @@ def test_a_calculated_point_is_scaled_after_it_was_calculated(write: Write) -> N
     Decoder(plain).calculate(before)
     Decoder(scaled).calculate(after)
     assert after[name] == pytest.approx(float(before[name]) / 2)
+
+
+@pytest.mark.parametrize(("scale", "decimals"), [(0.001, 4), (0.98, 1), (1000, 1), (0.05, 2)])
+def test_what_is_plausible_and_worth_showing_is_scaled_as_well(scale: float, decimals: int) -> None:
+    said = {"field": "x", "unit": "W", "sign": "import positive", "group": "live", "round": 1, "valid": "-1000..1000 W"}
+    profile = Profile.model_validate(
+        {
+            "profile": "meter",
+            "name": "Meter",
+            "manufacturer": "Acme",
+            "model": "M",
+            "reader": "shelly",
+            "groups": {"live": "10 s"},
+            "points": {
+                "power": {"name": "Power", **said},
+                "half": {"name": "Half", **{key: value for key, value in said.items() if key != "field"}, "calc": "power / 2"},
+            },
+        }
+    )
+    scaled = fulfilled({"half": PointConfig(scale=scale)}, profile)
+    assert scaled.points["half"].round == decimals
+    decoder = Decoder(scaled)
+    values: dict[str, Value] = {"power": 2000.0}
+    decoder.calculate(values)
+    assert values["half"] == pytest.approx(1000.0 * scale)
+    values = {"power": 2002.0}
+    decoder.calculate(values)
+    assert "half" not in values
+    read = Decoder(profile.model_copy(update={"points": {"power": as_wanted(profile.points["power"], PointConfig(scale=scale))}}))
+    assert read.decode_fields({"x": 1000.0})["power"] == pytest.approx(1000.0 * scale)
+    assert read.decode_fields({"x": -1000.0})["power"] == pytest.approx(-1000.0 * scale)
+    assert read.decode_fields({"x": 1001.0}) == {}, "what is implausible stays so in another unit"
 
 
 def _needed(profile: object, name: str) -> bool:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 from ohmstead.config.device import PointConfig
 from ohmstead.profiles.model import Profile
 from ohmstead.profiles.point import Point
+from ohmstead.units import Span
 from ohmstead.yamlfile import did_you_mean
+
+_MOST_DECIMALS = 6
 
 Told = tuple[tuple[str, ...], str, str]
 """Where below the device, what is wrong, and what stands there."""
@@ -53,13 +57,26 @@ def as_wanted(point: Point, wanted: PointConfig) -> Point:
         said |= {"unit": wanted.unit, "device_class": point.device_class if wanted.unit == point.unit else None}
     if wanted.shown is not None:
         said["shown"] = wanted.shown
-    if wanted.scale is not None and point.is_read:
-        said |= {"scale": point.scale * wanted.scale, "valid": None}
-    elif wanted.scale is not None:
-        said["calc"] = f"({point.calc}) * {wanted.scale!r}"
+    if wanted.scale is not None:
+        said |= {"scale": point.scale * wanted.scale} if point.is_read else {"calc": f"({point.calc}) * {wanted.scale!r}"}
+        said |= _scaled(point, wanted.scale)
     changed = point.model_copy(update=said)
     changed.__dict__.pop("formula", None)  # what was worked out from the former `calc`
     return changed
+
+
+def _scaled(point: Point, scale: float) -> dict[str, object]:
+    """What is said of a point's value in its unit, for one that is multiplied by `scale`: what is plausible, and the decimals that are
+    worth showing (where kilowatts are made of watts, three more)."""
+    said: dict[str, object] = {}
+    if point.valid is not None:
+        low, high, _ = point.valid
+        slack = 1e-9 * max(abs(low), abs(high)) * scale  # the value is multiplied in another order
+        said["valid"] = Span(low * scale - slack, high * scale + slack, "")
+    if point.round is not None:
+        more = math.floor(-math.log10(scale) + 1e-9)
+        said["round"] = min(point.round + max(more, 0), _MOST_DECIMALS)
+    return said
 
 
 def _needed_by(name: str, profile: Profile) -> str | None:
