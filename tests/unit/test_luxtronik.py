@@ -139,15 +139,43 @@ async def test_a_code_that_nobody_knows_and_a_moment_that_never_was_are_absent()
 
 
 async def test_an_electrical_power_that_cannot_be_is_absent() -> None:
-    async with LuxtronikPump(small(C257=8000, C268=2500)) as pump:
+    now = [NOON]
+    async with LuxtronikPump(small(C44=1, C257=8000, C268=2500)) as pump:
         assert pump.vectors is not None
-        reader = reader_of(pump)
+        reader = reader_of(pump, wall=lambda: now[0])
         assert (await live(reader))["electrical_power"] == 2500
         for power in (40, 19_000, 60_000):
             pump.vectors.calculations[268] = power
             values = await live(reader)
             assert "electrical_power" not in values
             assert values["heat_output"] == 8000
+        now[0] += 600
+        assert "electrical_power" not in await live(reader)  # and from now on it is not believed at all
+        pump.vectors.calculations[44] = pump.vectors.calculations[257] = 0
+        assert "electrical_power" not in await live(reader)
+        pump.vectors.calculations[44], pump.vectors.calculations[257], pump.vectors.calculations[268] = 1, 8000, 2500
+        assert "electrical_power" not in await live(reader)
+        now[0] += 600
+        assert (await live(reader))["electrical_power"] == 2500
+
+
+async def test_a_compressor_that_starts_or_stops_is_no_doubt(capsys: pytest.CaptureFixture[str]) -> None:
+    """It takes power before there is heat, and its heat is still there when it takes none any more."""
+    now = [NOON]
+    async with LuxtronikPump(small()) as pump:
+        assert pump.vectors is not None
+        reader = reader_of(pump, wall=lambda: now[0])
+        for compressor, heat, power, told in (
+            (0, 0, 15, 15),
+            (1, 100, 2500, None),
+            (1, 8000, 2500, 2500),
+            (0, 4000, 15, 15),
+            (0, 0, 15, 15),
+        ) * 3:
+            pump.vectors.calculations[44], pump.vectors.calculations[257], pump.vectors.calculations[268] = compressor, heat, power
+            now[0] += 120
+            assert (await live(reader)).get("electrical_power") == told
+    assert "not believed" not in capsys.readouterr().out
 
 
 async def test_garbage_in_the_version_is_no_version() -> None:

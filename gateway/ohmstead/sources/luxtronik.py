@@ -41,8 +41,9 @@ ADDRESSES = {"C": (91, 92, 93, 94), "P": (750, 751, 752, 753, 861)}
 _VERSION_REST = range(VERSION_AT + 1, VERSION_AT + 10)
 """Calculations that are the version's further characters."""
 
-_HEAT, _ELECTRICAL = "C257", "C268"
+_HEAT, _ELECTRICAL, _COMPRESSORS = 257, 268, (44, 45, 231)
 _PLAUSIBLE_COP = (0.7, 15.0)
+_JUDGED_AFTER_S = 600.0
 _READ_BACKS = 3
 
 Raw = Mapping[str, Sequence[int]]
@@ -68,7 +69,7 @@ class LuxtronikReader:
         self._written = {decoder.profile.points[control.point].field for control in decoder.profile.controls.values()}
         self._further = _Further({one.field for one in self._named}, zone)
         self._there: set[str] = set()
-        self._doubted = False
+        self._electrical = _ElectricalPower(self._log)
 
     async def read(self) -> Sequence[Snapshot]:
         """One poll; raises Unreachable, NoAnswer or WrongAnswer."""
@@ -76,7 +77,7 @@ class LuxtronikReader:
             blocks = await conversation.blocks()
         now = self._wall()
         raw: Raw = {"C": blocks.calculations, "P": blocks.parameters, "V": blocks.visibilities}
-        values = self._decoder.decode_fields(self._fields(raw))
+        values = self._decoder.decode_fields(self._fields(raw, now))
         self._decoder.calculate(values, now)
         snapshots = [Snapshot(self._device, LIVE, now, Quality.GOOD, values)]
         further = self._further.news(raw, datetime.fromtimestamp(now, self._zone).date().toordinal(), self._is_absent)
@@ -139,15 +140,15 @@ class LuxtronikReader:
         if str(software).startswith(REBOOTS):
             raise Refused(f"{self._endpoint} has software {software}, which restarts at any write; have it updated first")
 
-    def _fields(self, raw: Raw) -> dict[str, object]:
+    def _fields(self, raw: Raw, now: float) -> dict[str, object]:
         """What the profile's points take, without what is not there."""
         fields: dict[str, object] = {
             one.field: one.raw(raw, self._zone)
             for one in self._named
             if one.number < len(raw[one.block]) and not self._is_absent(one, raw[one.block][one.number])
         }
-        if not self._is_plausible(fields.get(_HEAT), fields.get(_ELECTRICAL)):
-            del fields[_ELECTRICAL]
+        if not self._electrical.is_believed(raw["C"], now):
+            fields.pop(f"C{_ELECTRICAL}", None)
         return fields
 
     def _is_absent(self, one: Entry, raw: int) -> bool:
@@ -165,19 +166,47 @@ class LuxtronikReader:
         self._there.add(one.field)
         return False
 
-    def _is_plausible(self, heat: object, electrical: object) -> bool:
-        """Whether the electrical power can be true beside the heat that is made with it; where there is either none, nobody can tell."""
-        if not isinstance(heat, int) or not isinstance(electrical, int) or heat <= 0 or electrical <= 0:
-            return True
-        least, most = _PLAUSIBLE_COP
-        plausible = least <= heat / electrical <= most
-        if plausible is self._doubted:
-            self._doubted = not plausible
+
+class _ElectricalPower:
+    """Whether calculation 268 is to be believed: on some units it has little to do with the power.
+
+    It is held against the heat that is made with it, while a compressor runs: what does not fit is not passed on, neither is anything more
+    once it has not fitted for a while. A compressor that starts, and the minutes after a defrost, look the same for less than that.
+    """
+
+    def __init__(self, device_log: structlog.stdlib.BoundLogger) -> None:
+        self._log = device_log
+        self._doubted = False
+        self._since: float | None = None
+        """When it began to speak against what is held of it."""
+
+    def is_believed(self, calculations: Sequence[int], now: float) -> bool:
+        """For the numbers of one poll; `now` is UTC seconds."""
+        fits = _fits(calculations)
+        if fits is None or fits is not self._doubted:
+            self._since = None
+            return fits is not False and not self._doubted
+        self._since = now if self._since is None else min(self._since, now)
+        if now - self._since >= _JUDGED_AFTER_S:
+            self._doubted, self._since = not self._doubted, None
             told = (
-                "the electrical power is believed again" if plausible else "the electrical power is not believed: it does not fit the heat"
+                "the electrical power is not believed: it does not fit the heat"
+                if self._doubted
+                else "the electrical power is believed again"
             )
-            self._log.warning(told, heat_w=heat, electrical_w=electrical)
-        return plausible
+            self._log.warning(told, heat_w=calculations[_HEAT], electrical_w=calculations[_ELECTRICAL])
+        return fits and not self._doubted
+
+
+def _fits(calculations: Sequence[int]) -> bool | None:
+    """Whether the electrical power can be true beside the heat; None where nobody can tell."""
+    if len(calculations) <= _ELECTRICAL or not any(calculations[at] > 0 for at in _COMPRESSORS):
+        return None
+    heat, electrical = calculations[_HEAT], calculations[_ELECTRICAL]
+    if heat <= 0 or electrical <= 0 or NOTHING in (heat, electrical):
+        return None
+    least, most = _PLAUSIBLE_COP
+    return least <= heat / electrical <= most
 
 
 class _Further:
