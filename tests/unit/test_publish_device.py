@@ -96,3 +96,42 @@ def test_contract_state_says_goodbye_where_upstream_has_its_last_will(tmp_path: 
     assert [(message.topic, message.payload, message.retain) for message in broker.take()] == [
         ("homeassistant/status/lwt", "offline", True)
     ]
+
+
+@pytest.mark.parametrize(
+    ("said", "components"),
+    [
+        ("", None),
+        (", control: {power_limit: {}}", {"power_limit"}),
+        (", control: {power_limit: {}, production: {}}", {"power_limit", "production"}),
+        (", contract: none", {"pv_power", "today_production", "total_production", "alarm_flag", "serial_no"}),
+    ],
+)
+def test_what_may_be_written_to_a_dtu_joins_the_device_of_its_contract(tmp_path: Path, said: str, components: set[str] | None) -> None:
+    path = tmp_path / "ohmstead.yaml"
+    path.write_text(f"devices: {{roof: {{profile: hoymiles-dtu, via: 'tcp://192.0.2.20'{said}}}}}\n")
+    broker = Recorder()
+    outlets = device_outlets(load(path, {}), "roof", broker, Requests(), period_s=60.0, known={"serial_no": "10f8a1b2c3d4"}).outlets
+    native = [outlet for outlet in outlets if isinstance(outlet, HomeAssistantDevice)]
+    for outlet in outlets:
+        outlet.start()
+    broker.connect()
+    for now in (0.0, 1.0):
+        for outlet in outlets:
+            outlet.tick(now)
+
+    sent = {message.topic: message.payload for message in broker.take()}
+    if components is None:
+        assert not native
+        return
+    body = json.loads(sent["homeassistant/device/home_roof/config"])
+    assert set(body["cmps"]) == components
+    if "contract" in said:
+        assert body["dev"]["identifiers"] == ["home_roof"]
+    else:
+        assert body["dev"] == {
+            "identifiers": ["hoymiles_mqtt_10f8a1b2c3d4"],
+            "manufacturer": "Hoymiles",
+            "model": "DTU-Pro",
+            "serial_number": "10f8a1b2c3d4",
+        }

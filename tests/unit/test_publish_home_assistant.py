@@ -135,7 +135,7 @@ def test_a_device_that_is_only_read_has_no_controls(broker: Recorder, profile: P
 
 def test_beside_contract_json_only_what_it_lacks_is_announced_on_the_same_device(broker: Recorder, profile: Profile) -> None:
     covered = MtecJson("mtec", profile, profile.contracts["json"], broker).covers
-    body = _body(broker, profile, covered=covered, shares_serial=True, known=IDENTITY)
+    body = _body(broker, profile, covered=covered, joins="{}", known=IDENTITY)
 
     assert body["dev"]["identifiers"] == ["MTEC12K3P4012345"]
     assert set(body["cmps"]) == set(profile.controls) | {
@@ -151,7 +151,7 @@ def test_beside_contract_state_nothing_is_left_to_announce(broker: Recorder, pro
 
 
 def test_a_shared_device_waits_for_its_serial_number(broker: Recorder, profile: Profile) -> None:
-    outlet = HomeAssistantDevice("home", "mtec", "x", profile, broker, DISCOVERY, shares_serial=True)
+    outlet = HomeAssistantDevice("home", "mtec", "x", profile, broker, DISCOVERY, joins="{}")
     outlet.start()
     broker.connect()
     assert _announced(broker, outlet) is None

@@ -135,7 +135,9 @@ class DeviceConfig(AnyDevice):
         if profile.reader not in ("hoymiles", "sunspec") or any(name not in profile.controls for name in self.control.ranges):
             return profile
         allowed = {name: control for name, control in profile.controls.items() if name in self.control.ranges}
-        return profile.model_copy(update={"controls": allowed})
+        idle = {control.point for name, control in profile.controls.items() if name not in allowed}
+        points = {name: point for name, point in profile.points.items() if name not in idle}
+        return profile.model_copy(update={"controls": allowed, "points": points})
 
 
 class SourceConfig(AnyDevice):

@@ -19,6 +19,7 @@ from ohmstead.control.arbitration import Arbitration
 from ohmstead.control.topics import Request
 from ohmstead.messages import Messenger
 from ohmstead.profiles import library
+from ohmstead.profiles.model import Profile
 from ohmstead.publish.alerts import Alerts, Noted
 from ohmstead.publish.announcement import Discovery
 from ohmstead.publish.battery import BatteryTopic
@@ -81,7 +82,7 @@ def device_outlets(
         outlets.append(contract)
     if discovery is not None and config.publish.values:  # native entities show the plain topics
         native = _native(config, device, messenger, discovery, contract, known)
-        if native.has_entities or config.profile(device).reader != "registers":
+        if native.has_entities or config.profile(device).reader not in ("registers", "hoymiles"):  # others may learn of some
             outlets.append(native)
     return DeviceOutlets(values, tuple(outlets))
 
@@ -109,7 +110,7 @@ def alerts(config: Config, roster: Roster, messenger: Messenger, noted: Noted, k
     discovery = Discovery(settings.prefix, settings.birth_topic, settings.grace) if settings.enabled else None
     by_contract = settings.entities == "contract"
     joined = {
-        device: "hoymiles_mqtt_{}" if config.profile(device).reader == "hoymiles" else "{}"
+        device: _joined(config.profile(device))
         for device, chosen in config.devices.items()
         if by_contract and str(chosen.contract) in config.profile(device).contracts
     }
@@ -132,6 +133,11 @@ def members(config: Config, messenger: Messenger) -> Members:
     settings = config.home_assistant
     discovery = Discovery(settings.prefix, settings.birth_topic, settings.grace) if settings.enabled else None
     return Members(config.site, messenger, discovery, values=config.publish.values)
+
+
+def _joined(profile: Profile) -> str:
+    """How a contract identifies the device to Home Assistant; {} stands for its serial number."""
+    return "hoymiles_mqtt_{}" if profile.reader == "hoymiles" else "{}"
 
 
 def _contract(
@@ -190,11 +196,11 @@ def _native(
     profile, chosen = config.profile(device), config.devices[device]
     covered: frozenset[str] | None = None
     name = chosen.name or profile.name
-    shares_serial = False
+    joins: str | None = None
     if contract is not None and config.home_assistant.entities == "contract":
         covered = contract.covers
-        name = profile.contracts[str(chosen.contract)].device_name or name
-        shares_serial = profile.reader == "registers"
+        joins = _joined(profile)
+        name = (profile.contracts[str(chosen.contract)].device_name or name) if profile.reader == "registers" else ""  # a DTU has one there
     return HomeAssistantDevice(
         config.site,
         device,
@@ -203,7 +209,7 @@ def _native(
         messenger,
         discovery,
         covered=covered or (),
-        shares_serial=shares_serial,
+        joins=joins,
         read_only=chosen.read_only,
         limits={control: config.raw_limits(device, control) for control in profile.controls},
         known=known,

@@ -32,8 +32,9 @@ def bridge_topic(site: str) -> str:
 class HomeAssistantDevice:
     """The native entities of one device.
 
-    `covered` are points and `<control>/set` that a contract announces already: they are left out here. With `shares_serial` the
-    entities join the contract's device, which is known by its serial number, and wait until that has been read. `limits`
+    `covered` are points and `<control>/set` that a contract announces already: they are left out here. With `joins` the
+    entities join the contract's device, which is identified so ("{}" stands for the serial number), and wait until that has been read;
+    without a `name` it keeps the contract's. `limits`
     are what this home allows, where that is narrower than the profile. `behind` is the device that it was found behind, `serial` its
     serial number where no point says it.
     """
@@ -48,7 +49,7 @@ class HomeAssistantDevice:
         discovery: Discovery,
         *,
         covered: Collection[str] = (),
-        shares_serial: bool = False,
+        joins: str | None = None,
         read_only: bool = False,
         limits: Mapping[str, RawLimits] | None = None,
         known: Mapping[str, Value] | None = None,
@@ -60,7 +61,7 @@ class HomeAssistantDevice:
         self._name = name
         self._profile = profile
         self._covered = frozenset(covered)
-        self._shares_serial = shares_serial
+        self._joins = joins
         self._read_only = read_only
         self._limits = {control: profile.raw_limits(control) for control in profile.controls} | dict(limits or {})
         self._nameplate = Nameplate(profile, known or {})
@@ -96,7 +97,7 @@ class HomeAssistantDevice:
         """Nothing: the entities stay, their availability says that nobody speaks."""
 
     def _configurations(self) -> Sequence[Configuration] | None:
-        if self._shares_serial and self._nameplate.serial is None:
+        if self._joins is not None and self._nameplate.serial is None:
             return None
         body = {
             "dev": self._described(),
@@ -110,8 +111,8 @@ class HomeAssistantDevice:
     def _described(self) -> dict[str, object]:
         nameplate = self._nameplate
         described = {
-            "identifiers": [nameplate.serial] if self._shares_serial else [self._id],
-            "name": self._name,
+            "identifiers": [self._id if self._joins is None else self._joins.format(nameplate.serial)],
+            "name": self._name or None,
             "manufacturer": self._profile.manufacturer,
             "model": self._profile.model,
             "model_id": nameplate.model,
