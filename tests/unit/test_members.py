@@ -97,9 +97,26 @@ def test_a_member_of_yesterday_is_not_taken_back_before_it_can_be_found_but_an_e
     retired = RetiredDevices("home", "homeassistant", broker, [], ["roof"], ["114182999999"])
     retired.start()
     ours = json.dumps({"availability": [{"topic": "ohm/home/bridge/online"}]}).encode()
-    for name in ("roof-114182a0b1c2", "roof-114182999999", "roof-114182999999-1", "shed-1"):
+    for name in ("roof-114182a0b1c2", "roof-114182999999", "roof-114182999999-1", "roof-1141829999990", "shed-1"):
         broker.arrive(f"homeassistant/device/home_{name}/config", ours, retain=True)
     assert [sent.topic.split("/")[2] for sent in broker.sent] == ["home_roof-114182999999", "home_roof-114182999999-1", "home_shed-1"]
+
+
+def test_what_an_earlier_start_called_online_and_this_one_has_not_found_is_not() -> None:
+    broker = Recorder()
+    broker.connect()
+    found = members(broker)
+    found.list(listed(profile()))
+    there = ["roof", *(device for device, _ in found.values())]
+    broker.sent.clear()
+    retired = RetiredDevices("home", "homeassistant", broker, [], ["roof"], listed=lambda: there)
+    retired.start()
+    for name in ("roof", "roof-114182a0b1c2", "roof-114182999999", "sold"):
+        broker.arrive(f"ohm/home/device/{name}/online", b"online", retain=True)
+    broker.arrive("ohm/home/device/other/online", b"offline", retain=True)
+    broker.arrive("ohm/home/device/other/online", b"online")
+    said = [(sent.topic, sent.payload, sent.retain) for sent in broker.sent]
+    assert said == [(f"ohm/home/device/{name}/online", "offline", True) for name in ("roof-114182999999", "sold")]
 
 
 def test_the_roster_tells_what_is_news() -> None:

@@ -125,7 +125,12 @@ def retired_devices(config: Config, messenger: Messenger, outlets: Iterable[Outl
     announced += [topic for outlet in outlets if isinstance(outlet, Alerts) for topic in outlet.topics()]
     parents = [device for device in config.devices if config.profile(device).reader != "registers"]
     excluded = [serial.strip().lower() for device in config.devices.values() for serial in device.exclude]
-    return RetiredDevices(config.site, config.home_assistant.prefix, messenger, announced, parents, excluded)
+    found = [outlet for outlet in outlets if isinstance(outlet, Members)]
+
+    def listed() -> set[str]:
+        return {*config.devices, *(device for members in found for device, _ in members.values())}
+
+    return RetiredDevices(config.site, config.home_assistant.prefix, messenger, announced, parents, excluded, listed)
 
 
 def members(config: Config, messenger: Messenger) -> Members:

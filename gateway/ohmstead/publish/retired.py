@@ -3,17 +3,20 @@ that a contract announces now.
 
 Only what is there is taken back: Home Assistant warns of a removal that removes nothing. What belongs to another gateway, even one
 of a site whose name begins like ours, is known by its availability topic and left alone.
+
+Nor is a device online that an earlier start has said to be, while this one has not found it: its last values still stand on the broker.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import structlog
 
 from ohmstead.messages import Message, Messenger
 from ohmstead.publish.home_assistant import bridge_topic
+from ohmstead.publish.values import online_topic
 from ohmstead.readings import Snapshot
 
 log = structlog.get_logger(service="publish")
@@ -21,7 +24,8 @@ log = structlog.get_logger(service="publish")
 
 class RetiredDevices:
     """`prefix` is Home Assistant's discovery prefix, `announced` the discovery topics that are in use. What is behind one of `parents` (its
-    name begins with theirs) may still be found, unless its name ends in one that is `excluded`."""
+    name begins with theirs) may still be found, unless what follows is `excluded`, or a part of that. `listed` are the devices that there
+    are by now."""
 
     def __init__(
         self,
@@ -31,9 +35,12 @@ class RetiredDevices:
         announced: Collection[str],
         parents: Collection[str] = (),
         excluded: Collection[str] = (),
+        listed: Callable[[], Collection[str]] = tuple,
     ) -> None:
+        self._site = site
         self._expected = tuple(f"{prefix}/device/{site}_{parent}-" for parent in parents)
-        self._excluded = tuple(excluded)
+        self._unexpected = tuple(f"{of}{name}{end}" for of in self._expected for name in excluded for end in "-/")
+        self._listed = listed
         self._ours = bridge_topic(site)
         self._pattern = f"{prefix}/device/+/config"
         self._messenger = messenger
@@ -41,6 +48,7 @@ class RetiredDevices:
 
     def start(self) -> None:
         self._messenger.subscribe(self._pattern, self._on_configurations)
+        self._messenger.subscribe(online_topic(self._site, "+"), self._on_presences)
 
     def take(self, snapshot: Snapshot) -> None:
         """Readings do not concern it."""
@@ -60,7 +68,12 @@ class RetiredDevices:
     def _is_in_use(self, topic: str) -> bool:
         if topic in self._announced:
             return True
-        return topic.startswith(self._expected) and not any(f"-{name}" in topic for name in self._excluded)
+        return topic.startswith(self._expected) and not topic.startswith(self._unexpected)
+
+    def _on_presences(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            if message.retain and message.payload == b"online" and message.topic.split("/")[-2] not in self._listed():
+                self._messenger.publish(message.topic, "offline", retain=True)
 
     def _is_ours(self, payload: bytes) -> bool:
         try:
