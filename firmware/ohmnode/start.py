@@ -24,14 +24,19 @@ _RESEND_MS = const(15000)
 _BAD_CONFIGURATION = const(78)  # EX_CONFIG of sysexits.h
 _FLASH_SPOOL = const(262144)
 _TIDY_BYTES = const(4096)
+_LITTLE = const(131072)
 _READING = const(256)  # bytes of the largest packet that makes sense where there is no key: an acknowledgement
 
 
 async def run(hal: "Hal") -> int:
     """The node with the configuration it finds. Without any it says so and, where there is nobody to give up to, stays up idle."""
     outcome: "str | None" = None
+    # What only the start needs comes to lie above this, what stays in its place: so memory is in one piece when all has begun.
+    free = gc.mem_free()
+    place = bytearray(free // 2) if free < _LITTLE else b""
     overlay.lay("begin")
-    life = Life(hal)
+    life = Life(hal, place)
+    place = b""
     while True:
         node = await life.begin(outcome)
         overlay.lift("begin")
@@ -53,8 +58,10 @@ class Life:
     outbox: Outbox
     pipe: Pipe
 
-    def __init__(self, hal: "Hal") -> None:
+    def __init__(self, hal: "Hal", place: "bytes | bytearray") -> None:
         from ohmnode import slots
+
+        self._place = place  # kept free for what stays
 
         self.slot = slots.running()
         self.fingerprint = b""
@@ -122,6 +129,12 @@ class Life:
                 content, self.fingerprint, self.source, self.complaint = configuration.load(self._hal, names)
             except ConfigurationError as wrong:
                 raise ConfigurationError(f"{complaint}; {wrong}" if complaint else str(wrong)) from None
+            except MemoryError:
+                if not self._place:
+                    raise
+                self._place = b""
+                continue
+            self._place = b""
             names = names[names.index(self.source) + 1 :]
             if complaint:
                 self.complaint = f"{complaint}; {self.complaint}"

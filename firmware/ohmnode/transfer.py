@@ -26,6 +26,7 @@ _TELL = const(3072)  # bytes between two words about the progress, which are als
 _LINGER_MS = const(1000)  # for the last word to get out
 _TRIES = const(20)  # where there is no memory to look at what has come
 _RETRY_MS = const(1000)
+_NUMBERS = const(4)  # pieces of memory for the arithmetic of a signature
 _MOST_CONFIG = const(8192)
 _MOST_UPDATE = const(524288)
 
@@ -203,7 +204,7 @@ class Transfers:
                 return ""
         from ohmnode import update
 
-        overlay.room(overlay.SPARE)
+        overlay.room(overlay.SPARE + _NUMBERS)
         return await update.install(self._hal, path, self._total, self._update_key or b"")
 
     def _drop(self, reason: str) -> None:

@@ -200,6 +200,7 @@ def test_methods_are_there_while_their_overlay_is(link: Link, tmp_path: Path, mi
     assert set(program) == {"main", "node", "over"}
     assert "2 * " in program["over"], "a function that only they use goes with them"
     assert "2 * " not in program["node"]
+    assert program["node"].count("__init__ = None") == 2, "their places in the classes are there from the beginning"
     assert output(program, tmp_path, micropython).strip() == "[6, 3, 4, 'gone', 3, 8]"
     assert output(program, tmp_path / "again", [sys.executable]).strip() == "[6, 3, 4, 'gone', 3, 8]"
 

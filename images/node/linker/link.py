@@ -69,7 +69,10 @@ class Linked:
         for part, methods in laid.items():
             self.parts[part] = self._overlay(part, methods)
         self.inlined = Inliner({"main": self.main, **self.parts}, program.reserved | FOREIGN | NEVER_GIVEN).done
+        classes = {node.name: node for body in self.parts.values() for node in body if isinstance(node, ast.ClassDef)}
         for part in laid:
+            for owner, place in _places(self.parts[part]):
+                classes[owner].body.insert(0, place)
             self.parts[part] = _with_installation(self.parts[part])
         self.parts[self.first] = gather(self.parts[self.first])
         for body in self.parts.values():
@@ -170,8 +173,6 @@ class Linked:
                 body.remove(found[0])
                 found[0].type_comment = owner
                 taken.append(found[0])
-            if not body:
-                body.append(ast.Pass())
         return taken
 
     def _overlay(self, part: str, methods: Sequence[ast.stmt]) -> list[ast.stmt]:
@@ -285,6 +286,15 @@ class _Fold(ast.NodeTransformer):
         if isinstance(node.ctx, ast.Load) and node.id in self._values:
             return ast.parse(repr(self._values[node.id]), mode="eval").body
         return node
+
+
+def _places(body: list[ast.stmt]) -> Iterator[tuple[str, ast.stmt]]:
+    """What a class has in the place of an overlay's method, from the beginning. A class whose table grew later would leave it among what
+    comes and goes.
+    """
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.type_comment:
+            yield node.type_comment, ast.Assign([ast.Name(node.name, ast.Store())], ast.Constant(None), lineno=0)
 
 
 def _with_installation(body: list[ast.stmt]) -> list[ast.stmt]:
