@@ -323,7 +323,7 @@ class MqttClient:
                 self._watch_writer()
             return
         name = self._names.get(topic) or self._name(topic)
-        packet = _publish_packet(name, payload if isinstance(payload, bytes) else payload.encode(), retain)
+        packet = _publish_packet(name, payload if isinstance(payload, bytes) else payload.encode(errors="replace"), retain)
         if not self._leaving:
             self._loop.call_soon(self._flush)
         self._leaving.append(packet)

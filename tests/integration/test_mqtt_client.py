@@ -60,6 +60,20 @@ class Listener:
         self.client.loop_stop()
 
 
+async def test_half_a_character_keeps_nothing_from_being_published(broker: Broker) -> None:
+    heard = Listener(broker, "home/#")
+    client = MqttClient(at(broker), ONLINE)
+    try:
+        async with running(client):
+            await until(lambda: client.connected and heard.ready, 30.0)
+            client.publish("home/name", "Heat pump \ud83d")
+            client.publish("home/power", "7")
+            await until(lambda: len(heard.heard) == 2, 30.0)
+    finally:
+        heard.close()
+    assert [payload for _, payload, _ in heard.heard] == [b"Heat pump ?", b"7"]
+
+
 async def test_messages_come_in_order_and_in_batches(broker: Broker) -> None:
     heard: list[Message] = []
     batches: list[int] = []

@@ -216,3 +216,10 @@ def test_the_clock_appears_only_with_its_group_and_with_a_time() -> None:
         found: dict[str, Any] = dict(values)
         Decoder(clocked).calculate(found, time)
         assert "now" not in found
+
+
+def test_a_text_that_a_reader_gives_can_be_passed_on() -> None:
+    named = {"x": {"name": "X", "field": "info.x", "as": "str", "group": "live"}}
+    head = {"profile": "toy", "name": "Toy", "manufacturer": "Acme", "model": "T1", "reader": "shelly", "groups": {"live": "5 s"}}
+    decoder = Decoder(Profile.model_validate({**head, "points": named}))
+    assert decoder.decode_fields({"info.x": "Kühl\ud83d \x07 \0"}) == {"x": "Kühl? ?"}

@@ -228,7 +228,7 @@ def _text(octets: bytes) -> str:
 
 
 def _printable(text: str) -> str:
-    return "".join("?" if unicodedata.category(sign) in ("Cc", "Cn") else sign for sign in text.rstrip(" \0"))
+    return "".join("?" if unicodedata.category(sign) in ("Cc", "Cn", "Cs") else sign for sign in text.rstrip(" \0"))
 
 
 def _scaled(point: Point) -> Convert | None:
