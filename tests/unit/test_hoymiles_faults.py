@@ -14,7 +14,8 @@ from ohmstead.sim.hoymiles import Mood
 from ohmstead.sim.hoymiles_plant import Roof, moment
 from ohmstead.sources.hoymiles import Wishes
 from ohmstead.sources.polling import FieldWriter, PolledSource
-from tests.hoymiles_rig import NOON, PRAGUE, roof, until
+from ohmstead.store.protocol import StoreError
+from tests.hoymiles_rig import NOON, PRAGUE, Remembered, roof, until
 
 HM4, MI2, HM2, HM1 = (serial for serial, _ in Roof().inverters)
 FRAME = 9 + 40
@@ -230,3 +231,50 @@ async def test_the_figures_of_polls_count_successes_and_failures_by_kind() -> No
     assert figures.last_success == NOON
     assert figures.last_error_time == NOON + 60.0
     assert sum(figures.durations) == 1
+
+
+class FullDisk(Remembered):
+    """A store whose disk is full, or that cannot be read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.full = self.broken = False
+
+    def read(self, key: str) -> str | None:
+        if self.broken:
+            raise StoreError("disk I/O error")
+        return super().read(key)
+
+    def write(self, key: str, value: str) -> None:
+        if self.full:
+            raise StoreError("no space left on device")
+        super().write(key, value)
+
+
+async def test_a_full_disk_costs_no_reading_and_is_told_once() -> None:
+    disk = FullDisk()
+    with structlog.testing.capture_logs() as logs:
+        async with roof(memory=disk) as (_, house):
+            await house.poll()
+            disk.full = True
+            for _poll in range(3):
+                assert len(await house.poll()) == 5
+            disk.full = False
+            await house.poll()
+
+    told = [line["event"] for line in logs if line.get("device") == "roof"]
+    assert told == ["what was produced is not kept", "what was produced is kept again"]
+
+
+async def test_who_cannot_remember_at_the_start_does_not_begin_anew() -> None:
+    disk = FullDisk()
+    async with roof(now=moment("2026-06-20", 18.0, PRAGUE), memory=disk) as (_, house):
+        before = await house.poll()
+    disk.broken = True
+    async with roof(now=moment("2026-06-20", 23.0, PRAGUE), memory=disk) as (_, house):
+        with pytest.raises(SourceError, match="what was produced so far cannot be read"):
+            await house.poll()
+        disk.broken = False
+        read = await house.poll()
+
+    assert read["roof"].values["total_production"] == before["roof"].values["total_production"]

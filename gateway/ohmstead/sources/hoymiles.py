@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import structlog
 
-from ohmstead.errors import NoAnswer, Refused, SourceError, WrongAnswer
+from ohmstead.errors import NoAnswer, OhmsteadError, Refused, SourceError, WrongAnswer
 from ohmstead.profiles.decode import Decoder
 from ohmstead.profiles.model import Profile
 from ohmstead.readings import Quality, Snapshot
@@ -120,6 +120,7 @@ class HoymilesReader:
         self._serial_read = 0.0
         self._restored = False
         self._saved = float("-inf")
+        self._forgetful = False
         self._said: dict[str, int] = {}
         self._hot: set[str] = set()
         self._told: set[str] = set()
@@ -192,7 +193,10 @@ class HoymilesReader:
     # What is remembered
 
     async def _restore(self) -> None:
-        text = await asyncio.to_thread(self._memory.read, self._key)
+        try:
+            text = await asyncio.to_thread(self._memory.read, self._key)
+        except OhmsteadError as error:  # who began anew now would forget it
+            raise SourceError(f"what was produced so far cannot be read: {error}") from error
         if text is not None:
             self._production.restore(text)
         self._production.forget(self._wishes.exclude)
@@ -204,8 +208,19 @@ class HoymilesReader:
         self._restored = True
 
     async def _save(self) -> None:
-        await asyncio.to_thread(self._memory.write, self._key, self._production.text())
+        """A full disk costs what would be known after a restart, not the readings."""
         self._saved = time.monotonic()
+        try:
+            await asyncio.to_thread(self._memory.write, self._key, self._production.text())
+        except OhmsteadError as error:
+            if not self._forgetful:
+                self._log.warning("what was produced is not kept", reason=str(error))
+            self._forgetful = True
+            return
+        self._production.kept()
+        if self._forgetful:
+            self._log.info("what was produced is kept again")
+        self._forgetful = False
 
     # The line
 

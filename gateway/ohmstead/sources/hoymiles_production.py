@@ -143,12 +143,15 @@ class Production:
 
     @property
     def changed(self) -> bool:
-        """Whether there is something to remember since `text` was last asked for."""
+        """Whether there is something to remember that was not there when it was last `kept`."""
         return self._changed
+
+    def kept(self) -> None:
+        """What `text` says is remembered."""
+        self._changed = False
 
     def text(self) -> str:
         """All of it, for `restore` after the next start."""
-        self._changed = False
         ports = {f"{serial}/{port}": vars(known) for (serial, port), known in self._ports.items()}
         return json.dumps({"day": self._day.isoformat() if self._day else None, "complete": self._complete, "ports": ports})
 
