@@ -35,7 +35,7 @@ from ohmstead.publish.outlet import Outlet
 from ohmstead.readings import Snapshot, Stream, Subscriber, Value
 from ohmstead.roster import Listed, roster_of
 from ohmstead.sources.polling import Member
-from ohmstead.store.changes import Changes
+from ohmstead.store.changes import TALKATIVE, Changes, Standing
 from ohmstead.store.lock import StoreLock
 from ohmstead.store.notes import Notes
 from ohmstead.store.protocol import Store
@@ -51,9 +51,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(service="app")
 
-TALKATIVE = ("luxtronik",)
-"""Readers whose devices say far more than changes: of those only the changes are stored."""
-
 
 class Assembly:
     """The parts of one home's gateway, none of them running. Construct it inside an event loop."""
@@ -68,10 +65,15 @@ class Assembly:
         self.periods = {device: config.periods(device) for device in config.devices}
         self._lock = StoreLock(config.store.path)
         self._units = {device: profile.units() for device, profile in self.profiles.items()}
+        self._standing = {
+            device: Standing.of(profile.points, min(self.periods[device].values()))
+            for device, profile in self.profiles.items()
+            if profile.reader in TALKATIVE
+        }
         self.store = self._open_store()
         self.writer = Writer(self.store, flush=config.store.flush)
         self.notes = Notes(self.store, clock.wall)
-        self._kept = Changes(self.writer.record, {device for device, profile in self.profiles.items() if profile.reader in TALKATIVE})
+        self._kept = Changes(self.writer.record, self._standing)
         self.stream = Stream(_subscriber_failed)
         self.mqtt = self._client()
         self.fleet = Fleet({node: config.devices_of(node) for node in config.nodes})
@@ -157,6 +159,7 @@ class Assembly:
             self.config.store.path,
             units=self._units,
             transient={device: [p.id for p in profile.points.values() if p.clock] for device, profile in self.profiles.items()},
+            standing=self._standing,
             keep_raw_s=self.config.store.keep_raw,
         )
 

@@ -62,6 +62,10 @@ async def test_changes_are_kept_with_their_units_and_the_forecast_over_a_restart
             assert gateway.weather.forecast is not None
             foreseen = gateway.weather.forecast.as_json()
 
+            again = SqliteStore(tmp_path / "ohm.db", standing=gateway._standing)
+            assert len(again.history("pump", "return_temperature", 0, 1e10, 10)) > 25  # that it stayed the same is no gap
+            assert "weather" not in gateway._standing
+            again.close()
             store = SqliteStore(tmp_path / "ohm.db")
             kept = {
                 point: store.history("pump", point, 0, 1e10, 0.001)
@@ -78,9 +82,9 @@ async def test_changes_are_kept_with_their_units_and_the_forecast_over_a_restart
             assert len(temperature) == 1
 
             weather.kindness = DOWN
-            again = Gateway(home(tmp_path, pump, weather))
-            await live(again, lambda: again.sources["weather"].online is False)
-            assert again.weather is not None
-            assert again.weather.forecast is not None
-            assert again.weather.forecast.as_json() == foreseen
+            restarted = Gateway(home(tmp_path, pump, weather))
+            await live(restarted, lambda: restarted.sources["weather"].online is False)
+            assert restarted.weather is not None
+            assert restarted.weather.forecast is not None
+            assert restarted.weather.forecast.as_json() == foreseen
             assert json.loads(foreseen)["source"].startswith("Open-Meteo")

@@ -14,7 +14,8 @@ from click.testing import CliRunner, Result
 
 from ohmstead.cli import main
 from ohmstead.readings import Quality, Snapshot, Value
-from ohmstead.store.protocol import Batch
+from ohmstead.store.protocol import Batch, StoreError
+from ohmstead.store.samples import Row, SqliteSamples
 from ohmstead.store.sqlite import SqliteStore
 
 ZONE = ZoneInfo("Europe/Prague")
@@ -153,3 +154,44 @@ def test_mistakes_are_told(home: Path, store: SqliteStore, words: tuple[str, ...
 
 def test_before_the_first_start_there_is_nothing(home: Path) -> None:
     assert "there is no store yet" in ohmstead(home, "--device", "pump").output
+
+
+def test_a_text_is_no_formula_and_stays_in_its_cell(home: Path, store: SqliteStore) -> None:
+    texts = ["=cmd|' /C calc'!A0", "@SUM(1)", "+1", "-1", 'a, "b"', "plain", "-5.5 or so"]
+    for second, text in enumerate(texts):
+        keep(store, at(12, 0, second), operation=text, flow_temperature=-1.5)
+    told = rows(home, "--day", "2026-01-14")[1:]
+    assert [row[2] for row in told] == [f"'{text}" if text[0] in "=@+-" else text for text in texts]
+    assert {row[1] for row in told} == {"-1.5"}  # a number is one
+
+
+def test_nothing_is_left_of_an_export_that_fails(home: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(store, at(12, 0), flow_temperature=30.0)
+    keep(store, at(15, 0), flow_temperature=30.0)
+    whole = SqliteSamples.rows
+
+    def breaking(self: SqliteSamples, device: str, start: float, end: float) -> Iterator[Row]:
+        yield next(whole(self, device, start, end))
+        raise StoreError("the disk is broken")
+
+    monkeypatch.setattr(SqliteSamples, "rows", breaking)
+    told = ohmstead(home, "--device", "pump", "--day", "2026-01-14", "-o", home / "x.csv")
+    assert (told.exit_code, "the disk is broken" in told.output) == (1, True)
+    assert {path.name for path in home.iterdir() if not path.name.startswith("ohm")} == set()
+
+
+def test_what_was_found_behind_a_device_stands_no_longer_than_its_polls_say(home: Path, store: SqliteStore) -> None:
+    """An inverter that fails is silent while the others speak: what it said last is not what it gives."""
+    (home / "ohmstead.yaml").write_text(HOME + "  roof: {profile: hoymiles-dtu, via: tcp://192.0.2.14, every: 10 min}\n")
+    keep(store, at(12, 0), "roof-1141", dc_voltage=34.5, dc_power=100.0)
+    keep(store, at(12, 24), "roof-1141", dc_power=110.0)
+    keep(store, at(12, 26), "roof-1141", dc_power=120.0)
+    told = ohmstead(home, "--device", "roof-1141", "--day", "2026-01-14").stdout.splitlines()[1:]
+    assert [line.split(",")[1:] for line in told] == [["100", "34.5"], ["110", "34.5"], ["120", ""]]
+
+
+def test_a_store_that_is_being_written_is_read_beside(home: Path, store: SqliteStore) -> None:
+    keep(store, at(12, 0), flow_temperature=30.0)
+    with store._transaction() as connection:
+        connection.execute("INSERT INTO meta (key, value) VALUES ('a', 'b')")
+        assert len(rows(home, "--day", "2026-01-14")) == 2

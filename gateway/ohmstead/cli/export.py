@@ -16,8 +16,12 @@ from ohmstead.units import UnitError, duration
 
 if TYPE_CHECKING:
     from ohmstead.config.model import Config
+    from ohmstead.readings import Value
     from ohmstead.store.samples import Samples
     from ohmstead.store.table import Line
+
+_PERIODS = 2.5
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def _day(_context: click.Context, _option: click.Parameter, text: str | None) -> date | str | None:
@@ -133,19 +137,35 @@ def _columns(config: Config, device: str, units: Mapping[str, str], points: tupl
 
 
 def _standing(config: Config, device: str, columns: Iterable[str]) -> dict[str, float]:
-    """For how long a value stands: what is read seldom, until it should have been read again."""
-    from ohmstead.store.table import STANDS_LONG_S, STANDS_S
+    """For how long a value stands: what is read seldom, until it should have been read again; of changes, until they are told again."""
+    from ohmstead.store.changes import STANDS_LONG_S, TALKATIVE
+    from ohmstead.store.table import STANDS_S
 
-    if device not in config.devices:
-        return dict.fromkeys(columns, STANDS_LONG_S)
-    points, periods = config.profile(device).points, config.periods(device)
-    return {point: max(STANDS_S, 2.5 * periods[points[point].group]) if point in points else STANDS_LONG_S for point in columns}
+    of = device if device in config.devices else _behind(config, device)
+    if of is None:
+        return dict.fromkeys(columns, STANDS_S)
+    points, periods = config.profile(of).points if of == device else {}, config.periods(of)
+    rest = STANDS_LONG_S if config.profile(of).reader in TALKATIVE else max(STANDS_S, _PERIODS * max(periods.values()))
+    return {point: max(STANDS_S, _PERIODS * periods[points[point].group]) if point in points else rest for point in columns}
+
+
+def _behind(config: Config, device: str) -> str | None:
+    """The device that another one was found behind, by its name."""
+    return max((name for name in config.devices if device.startswith(f"{name}-")), key=len, default=None)
 
 
 def _row(line: Line, config: Config) -> list[str]:
     """As text, empty where nothing is known."""
     moment = datetime.fromtimestamp(line.time, config.zone).isoformat(timespec="milliseconds")
-    return [moment, *("" if value is None else f"{value:.10g}" if isinstance(value, float) else str(value) for value in line.values)]
+    return [moment, *(_cell(value) for value in line.values)]
+
+
+def _cell(value: Value | None) -> str:
+    """A text that a spreadsheet would take for a formula gets an apostrophe before it: some devices say what others made them say."""
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    text = "" if value is None else str(value)
+    return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA) else text
 
 
 def _written(out: TextIO, header: list[str], rows: Iterable[list[str]]) -> int:
@@ -167,7 +187,8 @@ def _into(path: Path, header: list[str], rows: Iterable[list[str]]) -> int:
             count = _written(out, header, rows)
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         click.echo(f"{path}: {error.strerror}", err=True)
         sys.exit(1)
+    finally:
+        partial.unlink(missing_ok=True)
     return count

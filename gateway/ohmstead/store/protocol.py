@@ -195,7 +195,8 @@ class Store(Protocol):
         ...
 
     def history(self, device: str, point: str, start: float, end: float, bucket: float) -> list[Bucket]:
-        """A point from `start` (included) to `end` (excluded), in spans of `bucket` seconds; empty spans are absent."""
+        """A point from `start` (included) to `end` (excluded), in spans of `bucket` seconds; empty spans are absent. Where only changes are
+        recorded each value counts by how long it stood."""
         ...
 
     def append_event(self, event: StoredEvent) -> None:

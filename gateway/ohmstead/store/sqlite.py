@@ -20,6 +20,7 @@ from typing import Any
 import structlog
 
 from ohmstead.readings import Value
+from ohmstead.store.changes import Standing, steps
 from ohmstead.store.plans import SqlitePlans
 from ohmstead.store.protocol import (
     Acknowledgements,
@@ -70,7 +71,8 @@ class SqliteStore:
     """A `Store` in the file `path`, which is made, with its folder, if it is not there.
 
     `units`: per device each point's unit, kept beside the series. `transient`: per device the points that are not worth keeping
-    (a clock); names with a dot, a decoder's own, never are. `keep_raw_s`: how long raw bodies are kept, in seconds.
+    (a clock); names with a dot, a decoder's own, never are. `standing`: the devices of which only changes are recorded. `keep_raw_s`: how
+    long raw bodies are kept, in seconds.
     Raises `StoreError` if the file cannot be used, also when a newer version of the program wrote it.
     """
 
@@ -80,12 +82,14 @@ class SqliteStore:
         *,
         units: Mapping[str, Mapping[str, str]] | None = None,
         transient: Mapping[str, Collection[str]] | None = None,
+        standing: Mapping[str, Standing] | None = None,
         keep_raw_s: float = 7 * 86_400.0,
     ) -> None:
         self.path = path
         self.duplicates = 0
         self._units = units or {}
         self._transient = transient or {}
+        self._standing = standing or {}
         self._keep_raw_ms = int(keep_raw_s * 1000)
         self._writing = threading.Lock()
         self._reading = threading.Lock()
@@ -316,6 +320,9 @@ class SqliteStore:
 
     def history(self, device: str, point: str, start: float, end: float, bucket: float) -> list[Bucket]:
         width = max(1, round(bucket * 1000))
+        standing = self._standing.get(device)
+        if standing is not None:
+            return self._steps(device, point, round(start * 1000), round(end * 1000), width, round(standing.seconds(point) * 1000))
         where = (
             " FROM samples WHERE series_id = (SELECT id FROM series WHERE device = ? AND point = ?) AND ts >= ? AND ts < ?"
             " AND (typeof(value) = 'text') = ? GROUP BY span ORDER BY span"
@@ -328,6 +335,13 @@ class SqliteStore:
                 for ts, _, value, count in self._read(f"SELECT ts / ? * ? AS span, max(ts), value, count(*){where}", (*span, True))
             ]
         return [Bucket(ts / 1000, *row) for ts, *row in found]
+
+    def _steps(self, device: str, point: str, first: int, last: int, width: int, stands: int) -> list[Bucket]:
+        query = (
+            "SELECT ts, value FROM samples WHERE series_id = (SELECT id FROM series WHERE device = ? AND point = ?)"
+            " AND ts >= ? AND ts < ? ORDER BY ts"
+        )
+        return steps(self._read(query, (device, point, first - stands, last)), first, last, width, stands)
 
     def events(self, limit: int = 100) -> list[StoredEvent]:
         found = self._read("SELECT time, node, device, kind, detail FROM events ORDER BY id DESC LIMIT ?", (limit,))

@@ -15,9 +15,6 @@ from ohmstead.store.samples import Samples
 STANDS_S = 900.0
 """What stays is stored every five minutes; three of those."""
 
-STANDS_LONG_S = 90_000.0
-"""For what is stored once a day."""
-
 
 class Line(NamedTuple):
     """A moment (UTC s) and the value of each column, None where it is not known."""
