@@ -123,6 +123,14 @@ async def test_a_mistake_of_ours_is_told_once_with_all_it_carries() -> None:
     assert [line["event"] for line in told if line["log_level"] == "error"] == ["failed in a way that nobody foresaw"] * 2
 
 
+async def test_going_away_and_coming_back_are_a_line_each() -> None:
+    script = [Quality.GOOD, *[Unreachable("no route")] * 4, Quality.GOOD, *[NoAnswer("silence")] * 4, Quality.GOOD]
+    with capture_logs() as told:
+        async with Life(Scripted(*script)) as life:
+            await life.until(lambda: life.reader.polls > len(script))
+    assert [line["event"] for line in told] == ["answers", "away", "answers", "a poll failed", "away", "answers"]
+
+
 async def test_one_lost_answer_does_not_make_a_device_be_away() -> None:
     async with Life(Scripted(Quality.GOOD, NoAnswer("silence"), Quality.GOOD)) as life:
         await life.until(lambda: life.source.trouble)

@@ -32,6 +32,7 @@ async def test_three_phases_are_read_with_signs_and_in_kilowatt_hours(rig: Rig) 
     assert (values["energy_import"], values["counter_import"], values["energy_import_l2"]) == (3000.0, 3000.0, 1000.0)
     assert values["energy_export"] == 0.0
     assert "current_neutral" not in values, "there is no clamp on the neutral: unknown, not 0"
+    assert "current_neutral" not in rig.points
     assert (values["serial_no"], values["firmware_version"], values["model_code"]) == ("AABBCCDDEEFF", "1.4.4", "SPEM-003CEBEU")
     (member,) = rig.members
     assert (member.device, member.name, member.serial, member.period_s) == ("house", "Shelly 3EM", "AABBCCDDEEFF", 10.0)

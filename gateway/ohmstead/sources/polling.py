@@ -236,10 +236,12 @@ class PolledSource:
         pause = self.breaker.failed()
         if isinstance(error, Unauthorised):
             pause = max(pause, _UNAUTHORISED_PAUSE_S)
-        self._has_trouble(str(error))
+        reason = str(error)
         if self.online is not False and (isinstance(error, Unreachable | Unauthorised) or self.breaker.failures >= _AWAY_AFTER):
-            self._log.warning("away", reason=str(error))
+            self._log.warning("away", reason=reason)
             self.online = False
+            self.trouble = reason
+        self._has_trouble(reason)
         return pause
 
     def _asked_to_wait(self, error: RetryLater) -> float:

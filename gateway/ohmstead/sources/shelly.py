@@ -36,8 +36,8 @@ _KINDS = (("em:", "", "shelly-em"), ("em1:", "", "shelly-em1"), ("pm1:", ".apowe
 
 
 class _Kept(NamedTuple):
-    """What a device was found to be: its profile's name, the fields it has a word for, and who it says it is. Kept over restarts, so that
-    its points are there before it answers."""
+    """What a device was found to be: its profile's name, the fields it has said something for, and who it says it is. Kept over restarts,
+    so that its points are there before it answers."""
 
     kind: str = ""
     known: frozenset[str] = frozenset()
@@ -171,7 +171,7 @@ class ShellyReader:
         if kind is None:
             model = self._info.get("model", "this device")
             raise WrongAnswer(f"{self._channel.address}: {model} measures nothing (no em, em1 or pm1, no switch with a power)")
-        known = self._of_interest(kind) & fields.keys()
+        known = self._of_interest(kind) & {name for name, said in fields.items() if said is not None}
         info = {key: str(said) for key in _WHO if (said := self._info.get(key)) is not None}
         if kind == self._kept.kind and info["mac"] == self._kept.info.get("mac"):
             known |= self._kept.known
@@ -220,7 +220,7 @@ class ShellyReader:
 
 
 def _of_this_device(profile: Profile, known: frozenset[str], info: Mapping[str, str]) -> Profile:
-    """The points that this device has a word for."""
+    """The points that this device has said something for."""
     points = {
         name: point
         for name, point in profile.points.items()
