@@ -6,7 +6,7 @@ whoever shows it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -36,7 +36,8 @@ class Snapshot(NamedTuple):
     """What one poll group of one device said at one moment, decoded and with its calculated points.
 
     `values` maps a point's id to its value in the point's unit. `live` is False for a frame that arrives so late from a spool that
-    a newer one is due: it belongs into the store, not onto a state topic. `age` is how many seconds it was under way.
+    a newer one is due: it belongs into the store, not onto a state topic. `age` is how many seconds it was under way. `gone` are the points
+    that had a value until now and have none any more, because the device says so: nothing has to be said of what is just not in `values`.
     """
 
     device: str
@@ -46,6 +47,7 @@ class Snapshot(NamedTuple):
     values: Mapping[str, Value]
     live: bool = True
     age: float = 0.0
+    gone: Collection[str] = ()
 
     def readings(self, units: Mapping[str, str]) -> Iterator[Reading]:
         """Each value as a `Reading`; `units` maps a point's id to its unit (absent: no unit)."""

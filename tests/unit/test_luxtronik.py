@@ -127,7 +127,10 @@ async def test_a_sensor_that_is_not_there_is_absent_and_0_or_5_degrees_may_be_tr
             pump.vectors.calculations[13] = tenths
             assert (await live(reader))["external_return_temperature"] == tenths / 10
         pump.vectors.calculations[13] = -500
-        assert "external_return_temperature" not in await live(reader)
+        (lost, *_) = await reader.read()
+        assert "external_return_temperature" not in lost.values
+        assert lost.gone == {"external_return_temperature"}  # what was shown of it is not true any more
+        assert (await reader.read())[0].gone == frozenset()
 
 
 async def test_a_code_that_nobody_knows_and_a_moment_that_never_was_are_absent() -> None:

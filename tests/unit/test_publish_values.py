@@ -164,3 +164,15 @@ def test_contract_text_goes_by_type() -> None:
 def test_plain_text_keeps_integers_and_texts_as_they_are() -> None:
     assert [plain(1)(value) for value in (1000, 100.0, 0.05, "1.50", -0.0)] == ["1000", "100", "0.1", "1.50", "0"]
     assert plain(None)(1 / 3) == "0.333333"
+
+
+def test_a_value_that_is_gone_is_none_and_not_what_it_was(values: DeviceValues, broker: Recorder) -> None:
+    """A sensor that is unplugged: what it said last must not stand on the broker as if it were still so."""
+    _read(values, grid_power=2506, battery_mode="Charge")
+    broker.take()
+    values.take(Snapshot("mtec", "10s", 1.0, Quality.GOOD, {"battery_mode": "Charge"}, gone={"grid_power", "consumption", "cheese"}))
+    assert [(message.topic, message.payload, message.retain) for message in broker.take()] == [(f"{ROOT}/grid_power", "None", True)]
+    broker.connect()
+    assert _texts(broker)["grid_power"] == "None"  # also for a broker that has forgotten all
+    _read(values, grid_power=2506)
+    assert _texts(broker) == {"grid_power": "2506"}

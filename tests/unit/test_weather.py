@@ -234,11 +234,14 @@ async def test_nobody_there() -> None:
 
 @pytest.mark.parametrize("kindness", [sim.NULLS, sim.ABSURD])
 async def test_what_is_not_said_or_cannot_be_is_absent_and_never_zero(service: sim.OpenMeteo, kindness: str) -> None:
-    service.kindness = kindness
     asked = Asked(service)
-    values = await asked.values()
+    before = await asked.values()
+    service.kindness = kindness
+    (snapshot,) = await asked.reader.read()
+    values = snapshot.values
+    assert snapshot.gone == before.keys() - values.keys()
     assert set(values) <= {"forecast_made", "weather", "sunrise_today", "sunset_today", "sunrise_tomorrow", "sunset_tomorrow"}
-    (forecast,) = asked.forecasts
+    forecast = asked.forecasts[-1]
     assert all(value is None for hour in forecast.hours for value in hour[1:])
     assert forecast.irradiance(NOON, 1) is None
 

@@ -1,6 +1,7 @@
 """Each value plain, for people and small machines: `ohm/<site>/device/<device>/<point>`, retained, text in the point's unit.
 
-Published when the text changes, and all of them after each connection. Beside them `…/online`: `online` while the device is
+Published when the text changes, and all of them after each connection; `None` when a point has no value any more, which Home Assistant
+shows as unknown. Beside them `…/online`: `online` while the device is
 read, `offline` after three of its shortest periods without an answer or as soon as somebody knows better.
 """
 
@@ -13,6 +14,7 @@ from ohmstead.profiles.model import Point, Profile
 from ohmstead.publish.numbers import plain
 from ohmstead.readings import Snapshot, Value
 
+NONE = "None"
 _FRESH_PERIODS = 3
 _UNDER_WAY_S = 30.0
 """A reading may have been under way so long and still says that the device answers."""
@@ -90,10 +92,10 @@ class DeviceValues:
                 continue
             known[point] = value
             topic, text_of = target
-            text = text_of(value)
-            if self._texts.get(topic) != text:
-                self._texts[topic] = text
-                self._messenger.publish(topic, text, retain=True)
+            self._show(topic, text_of(value))
+        for point in snapshot.gone:
+            if known.pop(point, None) is not None and point in self._topics:
+                self._show(self._topics[point][0], NONE)
         if snapshot.age <= _UNDER_WAY_S:
             self._answered = True
             if not self._online:
@@ -113,6 +115,11 @@ class DeviceValues:
 
     def close(self) -> None:
         """Nothing: the bridge's own `offline` covers its devices."""
+
+    def _show(self, topic: str, text: str) -> None:
+        if self._texts.get(topic) != text:
+            self._texts[topic] = text
+            self._messenger.publish(topic, text, retain=True)
 
     def _say(self, online: bool) -> None:
         self._online = online

@@ -69,6 +69,7 @@ class LuxtronikReader:
         self._written = {decoder.profile.points[control.point].field for control in decoder.profile.controls.values()}
         self._further = _Further({one.field for one in self._named}, zone)
         self._there: set[str] = set()
+        self._told: frozenset[str] = frozenset()
         self._electrical = _ElectricalPower(self._log)
 
     async def read(self) -> Sequence[Snapshot]:
@@ -79,7 +80,8 @@ class LuxtronikReader:
         raw: Raw = {"C": blocks.calculations, "P": blocks.parameters, "V": blocks.visibilities}
         values = self._decoder.decode_fields(self._fields(raw, now))
         self._decoder.calculate(values, now)
-        snapshots = [Snapshot(self._device, LIVE, now, Quality.GOOD, values)]
+        gone, self._told = self._told - values.keys(), frozenset(values)
+        snapshots = [Snapshot(self._device, LIVE, now, Quality.GOOD, values, gone=gone)]
         further = self._further.news(raw, datetime.fromtimestamp(now, self._zone).date().toordinal(), self._is_absent)
         if further:
             snapshots.append(Snapshot(self._device, FURTHER, now, Quality.GOOD, further))

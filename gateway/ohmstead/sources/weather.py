@@ -89,6 +89,7 @@ class OpenMeteoReader:
         self._decoder = decoder
         self._memory = memory
         self._told = told
+        self._told_values: frozenset[str] = frozenset()
         self._wall = wall
         self._key = key
         self._url = url or (URL_WITH_KEY if key else URL)
@@ -124,7 +125,8 @@ class OpenMeteoReader:
         values = self._decoder.decode_fields(fields_of(answer, forecast, now))
         self._told(forecast)
         await self._keep(forecast)
-        return [Snapshot(self._device, "weather", now, Quality.GOOD, values)]
+        gone, self._told_values = self._told_values - values.keys(), frozenset(values)
+        return [Snapshot(self._device, "weather", now, Quality.GOOD, values, gone=gone)]
 
     async def _keep(self, forecast: WeatherForecast) -> None:
         """What cannot be kept is asked for again after a restart."""
