@@ -51,6 +51,7 @@ async def test_each_inverter_becomes_a_device_once_and_again_only_with_another_p
         assert [member.device for member in house.adopted] == [f"roof-{serial}" for serial in (HM4, MI2, HM2, HM1)]
         dtu.mood.leave_out = frozenset()
         await house.poll()
+        await house.poll()
 
     assert house.adopted[4].device == f"roof-{HM4}"
     assert "port_4_pv_power" in house.adopted[4].profile.points
@@ -246,3 +247,60 @@ async def test_at_a_poll_a_second_they_are_remembered_now_and_then_and_at_the_en
 
     remembered = json.loads(house.memory.kept["hoymiles/roof/production"])["ports"]
     assert read["roof"].values["total_production"] == sum(port["total"] for port in remembered.values())
+
+
+async def test_something_strange_in_one_list_is_neither_a_device_nor_in_any_sum() -> None:
+    async with roof() as (dtu, house):
+        before = await house.poll()
+        dtu.mood.double = record("ffffffffffff", 255, power=60_000, today=60_000, total=4_000_000_000, status=9)
+        strange = await house.poll()
+        dtu.mood.double = None
+        after = await house.poll()
+
+    assert len(house.members) == 4
+    assert list(strange) == list(before)
+    assert "pv_power" not in strange["roof"].values
+    for read in (strange, after):
+        assert 0 <= int(read["roof"].values["total_production"]) - int(before["roof"].values["total_production"]) < 200
+    assert after["roof"].quality is Quality.GOOD
+
+
+async def test_an_inverter_that_is_added_is_there_with_the_second_list_that_has_it() -> None:
+    async with roof() as (dtu, house):
+        await house.poll()
+        dtu.mood.double = record("114199999999", 1, power=1000, voltage=300, today=10, total=20, status=3)
+        assert "roof-114199999999" not in await house.poll()
+        read = await house.poll()
+
+    assert read["roof-114199999999"].values["total_production"] == 20
+    assert read["roof"].quality is Quality.GOOD
+
+
+async def test_another_dtu_keeps_the_productions_of_the_inverters_that_it_takes_over() -> None:
+    memory = Remembered()
+    async with roof(memory=memory) as (_, house):
+        old = await house.poll()
+    inverters = tuple(one for one in Roof().inverters if one[0] != HM1)
+    async with Dtu(Plant(Roof(inverters=inverters, serial="10f8ffffffff"), NOON)) as dtu:
+        house = House(dtu, memory=memory)
+        read = await house.poll()
+
+    kept = [f"roof-{serial}" for serial in (HM4, MI2, HM2)]
+    assert read["roof"].quality is Quality.GOOD
+    assert read["roof"].values["total_production"] == sum(int(read[device].values["total_production"]) for device in kept)
+    assert all(int(read[device].values["total_production"]) >= int(old[device].values["total_production"]) for device in kept)
+
+
+async def test_another_dtu_with_other_inverters_has_none_of_the_old_one_s_production() -> None:
+    memory = Remembered()
+    async with roof(memory=memory) as (_, house):
+        await house.poll()
+    async with Dtu(Plant(Roof(inverters=(("116199999999", (400, 400)),), serial="10f8ffffffff"), NOON)) as dtu:
+        house = House(dtu, memory=memory)
+        dtu.mood.refuse_at = {1: 4}
+        cut = await house.poll()
+        dtu.mood = Mood()
+        read = await house.poll()
+
+    assert set(cut["roof"].values) == {"serial_no"}
+    assert read["roof"].values["total_production"] == read["roof-116199999999"].values["total_production"]

@@ -21,7 +21,7 @@ from ohmstead.readings import Quality, Snapshot
 from ohmstead.sources.hoymiles_figures import PollFigures
 from ohmstead.sources.hoymiles_line import DtuLine, Endpoint
 from ohmstead.sources.hoymiles_models import inverter_fields, inverter_model
-from ohmstead.sources.hoymiles_production import Production
+from ohmstead.sources.hoymiles_production import Key, Production
 from ohmstead.sources.hoymiles_records import (
     FIRST_RECORD,
     MOST_RECORDS,
@@ -123,6 +123,7 @@ class HoymilesReader:
         self._forgetful = False
         self._said: dict[str, int] = {}
         self._hot: set[str] = set()
+        self._strangers: set[Key] = set()
         self._told: set[str] = set()
         self._log = structlog.get_logger(service="hoymiles").bind(device=device)
 
@@ -261,19 +262,23 @@ class HoymilesReader:
         now = self._wall()
         excluded = self._wishes.exclude
         listed = [record for record in found.records if record.serial not in excluded]
+        listed, strangers = self._familiar(listed)
+        faults += [f"port {port} of {serial} is new, it is believed when it is there again" for serial, port in strangers]
         unclear = doubled(listed)
         faults += [f"port {port} of {serial} is in the list twice and not the same" for serial, port in sorted(unclear)]
         inverters = by_inverter(record for record in listed if (record.serial, record.port) not in unclear)
         records = [record for own in inverters.values() for record in own]
         complete = found.fault is None
         keys = {(record.serial, record.port) for record in listed}
+        if complete and listed and self._serial is not None:
+            self._production.belongs_to(self._serial, keys)
         missing = self._production.missing(keys, now - _MISSED_S) if complete else []
         if found.records:
             faults += [f"port {port} of {serial} is no longer in the list" for serial, port in missing]
         else:
             faults.append("the DTU lists no inverter")
         self._production.take(records, now, complete=complete and bool(listed))
-        sure = complete and not missing and not unclear and bool(listed)
+        sure = complete and bool(listed) and not (missing or unclear or strangers)
         self._tell(faults)
         snapshots = [self._of_plant(records, sure, Quality.PARTIAL if faults else Quality.GOOD, now)]
         night = complete and not any(record.awake for record in records)
@@ -281,11 +286,20 @@ class HoymilesReader:
             snapshots.append(self._of_inverter(serial, own, night, now))
         return snapshots
 
+    def _familiar(self, listed: list[Record]) -> tuple[list[Record], list[Key]]:
+        """The records of ports that are known, or were in the last list already, and which others there are. One list with something
+        strange in it would otherwise make devices, and stay in the sums. The first list of a DTU is believed."""
+        known = self._production.ports
+        first = not known or self._production.is_of_another(self._serial)
+        strange = {(one.serial, one.port) for one in listed if not first and (one.serial, one.port) not in known}
+        new, self._strangers = strange - self._strangers, strange
+        return [one for one in listed if (one.serial, one.port) not in new], sorted(new)
+
     def _of_plant(self, records: Sequence[Record], sure: bool, quality: Quality, now: float) -> Snapshot:
         """What the DTU stands for. The power of inverters that it does not hear counts for nothing; their production stays."""
         linked = [record for record in records if record.link]
         alarm = any(record.alarm_code for record in linked)
-        today, total = self._production.plant()
+        today, total = (None, None) if self._production.is_of_another(self._serial) else self._production.plant()
         fields: dict[str, object] = {
             "serial_no": self._serial,
             "pv_power": sum(record.power for record in linked) if sure else None,

@@ -133,6 +133,7 @@ class Production:
         self._reset_hour = reset_hour
         self._ports: dict[Key, _Port] = {}
         self._day: date | None = None
+        self._dtu: str | None = None
         self._complete = False
         self._changed = False
 
@@ -153,7 +154,8 @@ class Production:
     def text(self) -> str:
         """All of it, for `restore` after the next start."""
         ports = {f"{serial}/{port}": vars(known) for (serial, port), known in self._ports.items()}
-        return json.dumps({"day": self._day.isoformat() if self._day else None, "complete": self._complete, "ports": ports})
+        day = self._day.isoformat() if self._day else None
+        return json.dumps({"day": day, "dtu": self._dtu, "complete": self._complete, "ports": ports})
 
     def restore(self, text: str) -> None:
         """What `text` said before. One that means nothing is left out: then the ports are unknown until they are read."""
@@ -161,11 +163,11 @@ class Production:
             said = json.loads(text)
             day = date.fromisoformat(said["day"]) if said["day"] else None
             ports = {_key(name): _restored(numbers) for name, numbers in said["ports"].items()}
-            complete = said["complete"] is True
+            complete, dtu = said["complete"] is True, said.get("dtu")
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             log.warning("the remembered production means nothing and begins anew", reason=str(error))
             return
-        self._day, self._ports, self._complete = day, ports, complete
+        self._day, self._ports, self._complete, self._dtu = day, ports, complete, dtu
 
     def take(self, records: Iterable[Record], now: float, *, complete: bool) -> None:
         """What was read. `complete`: these are all that there are. The day begins anew before that if it is time."""
@@ -183,6 +185,18 @@ class Production:
         for key in [key for key in self._ports if key[0] in serials]:
             del self._ports[key]
             self._changed = True
+
+    def is_of_another(self, dtu: str | None) -> bool:
+        """Whether it was counted behind a DTU with another serial number than this one, as far as both are known."""
+        return None not in (dtu, self._dtu) and dtu != self._dtu
+
+    def belongs_to(self, dtu: str, keys: Collection[Key]) -> None:
+        """These ports are all that the DTU with this serial number has. Those that only another one had, which it replaces, are gone."""
+        if self.is_of_another(dtu):
+            for key in [key for key in self._ports if key not in keys]:
+                del self._ports[key]
+        self._changed |= self._dtu != dtu
+        self._dtu = dtu
 
     def of(self, serial: str, port: int) -> Produced:
         known = self._ports.get((serial, port))
