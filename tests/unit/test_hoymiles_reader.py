@@ -184,6 +184,8 @@ async def test_an_inverter_that_is_not_heard_by_day_has_no_power_and_it_is_not_z
     asleep, awake = read[f"roof-{HM4}"].values, before[f"roof-{HM4}"].values
     assert not powers(read[f"roof-{HM4}"])
     assert not {"temperature", "grid_voltage", "grid_frequency", "port_1_pv_voltage", "port_1_pv_current"} & set(asleep)
+    assert {"temperature", "pv_power", "port_1_pv_power", "port_4_pv_current"} <= set(read[f"roof-{HM4}"].gone)
+    assert not read[f"roof-{HM2}"].gone
     assert asleep["total_production"] == awake["total_production"]
     assert asleep["today_production"] == awake["today_production"]
 
@@ -198,6 +200,8 @@ async def test_at_night_there_is_no_power_and_the_day_is_kept() -> None:
     assert night["roof"].values["pv_power"] == 0.0
     assert night[f"roof-{HM2}"].values["pv_power"] == 0.0
     assert night[f"roof-{HM2}"].values["operating_status"] == 0
+    assert "port_1_pv_power" not in night[f"roof-{HM2}"].gone
+    assert "port_1_pv_voltage" in night[f"roof-{HM2}"].gone
     assert int(night["roof"].values["today_production"]) >= int(before["roof"].values["today_production"]) > 0
 
 

@@ -72,8 +72,11 @@ class _List(NamedTuple):
 
 
 class _Inverter(NamedTuple):
+    """What is known of one. `measured` are the points that it has while it is awake."""
+
     ports: frozenset[int]
     decoder: Decoder
+    measured: frozenset[str]
 
 
 class HoymilesReader:
@@ -317,9 +320,10 @@ class HoymilesReader:
         produced = {record.port: self._production.of(serial, record.port) for record in records}
         values = known.decoder.decode_fields(inverter_fields(records, self._units, produced, night=night))
         known.decoder.calculate(values, now)
-        whole = len(records) == len(known.ports)
+        quality = Quality.GOOD if len(records) == len(known.ports) else Quality.PARTIAL
+        gone = known.measured - values.keys() if not any(record.awake for record in records) else ()
         self._watch(serial, values.get("temperature"))
-        return Snapshot(f"{self.device}-{serial}", GROUP, now, Quality.GOOD if whole else Quality.PARTIAL, values)
+        return Snapshot(f"{self.device}-{serial}", GROUP, now, quality, values, gone=gone)
 
     def _know(self, serial: str, ports: set[int]) -> _Inverter:
         """What is known of an inverter; makes it a device when it or one of its ports is new."""
@@ -330,7 +334,8 @@ class HoymilesReader:
         named = self._wishes.names
         called = {port: named[f"{serial}/{port}"] for port in every if f"{serial}/{port}" in named}
         model = self._shaped(inverter_model(self._pattern, every, called))
-        self._inverters[serial] = known = _Inverter(every, Decoder(model))
+        measured = frozenset(point.id for point in model.points.values() if point.state_class == "measurement")
+        self._inverters[serial] = known = _Inverter(every, Decoder(model), measured)
         name = named.get(serial, f"{self._pattern.name} {serial}")
         self._adopt(Member(f"{self.device}-{serial}", name, model, self._period_s, serial))
         return known
