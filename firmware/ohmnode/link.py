@@ -109,7 +109,8 @@ class Link:
                 await self._rest(ward, _STEP_MS)
             ward.beat()
             self.node.pause()
-            overlay.lay("join")
+            overlay.lift("authority")  # nobody commands until there is a connection
+            overlay.lay("join", overlay.FEW)
             address = self._hal.address(await self._address(host, waiter), port)
             session = Session(self._hal, self, ward, waiter)
             await session.join(address, host)
@@ -127,6 +128,7 @@ class Link:
             overlay.lift("fetch")
             self.connected = False
             self.outbox.spool.away = True
+            self.outbox.spool.linked = False
             if session is not None:
                 session.close()
 
@@ -135,6 +137,7 @@ class Link:
             return host
         from ohmnode.resolver import Resolver  # memory that is needed for a moment
 
+        overlay.room(overlay.FEW)
         return await Resolver(self._hal, self._found).resolve(host, waiter)
 
     async def _rest(self, ward: "Ward", ms: int) -> None:

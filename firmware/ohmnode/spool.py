@@ -118,6 +118,7 @@ class Spool:
         self.dropped: "list[list[int]]" = []
         self.dropped_count = 0
         self.away = True
+        self.linked = True  # False: the connection has gone, and there is no new one
         self.flash: "Flash | None" = None
         self.opener: "Callable[[], None] | None" = None  # makes `flash` when it is needed
         self.lost = [0, 0, 0]  # to be counted on when `flash` is made anew: frames thinned out, dropped, failures
@@ -234,7 +235,7 @@ class Spool:
 
     def connected(self) -> None:
         """A new connection: nothing that is held is known to have arrived."""
-        self.away = True
+        self.away = self.linked = True
         if self.flash is not None:
             self.flash.rewind(True, True)
         self._live_from = self.next_seq

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _MESSAGE = const(1024)
 _TELL = const(3072)  # bytes between two words about the progress, which are also what a power cut may cost
 _LINGER_MS = const(1000)  # for the last word to get out
-_TRIES = const(20)  # where there is no memory to look at what has come
+_TRIES = const(40)  # where there is no memory to look at what has come
 _RETRY_MS = const(1000)
 _NUMBERS = const(4)  # pieces of memory for the arithmetic of a signature
 _MOST_CONFIG = const(8192)
@@ -165,6 +165,9 @@ class Transfers:
         outcome = ""
         reason = "no memory"
         for _ in range(_TRIES):
+            if not self._outbox.spool.linked:  # a connection that is about to come about needs the memory
+                await asyncio.sleep_ms(_RETRY_MS)
+                continue
             try:
                 reason = await self._refusal(kind)
                 if not reason and kind == "config":

@@ -281,8 +281,11 @@ class Soak:
         return found
 
     def for_room(self) -> int:
-        """Restarts in order to begin a new configuration in a heap that is in one piece: so the node does where it has no room for both."""
-        return sum(event.detail.get("configuration") == "config.next" for event in self.gateway.heard("restart"))
+        """Restarts in order to begin a new configuration in a heap that is in one piece, or to go back to the one before when the new one
+        found no broker: so the node does where it has no room for both. No power is cut here, so that is what `lapsed` means.
+        """
+        begun = sum(event.detail.get("configuration") == "config.next" for event in self.gateway.heard("restart"))
+        return begun + sum(event.detail.get("stage") == "lapsed" for event in self.gateway.heard("configuration"))
 
     def free(self) -> int | None:
         """The smallest free heap that the node ever reported, in bytes."""
@@ -333,7 +336,7 @@ def rows(plan: Plan) -> list[Row]:
     smallest = "no report of its heap" if free is None else f"smallest free heap {free:,} bytes"
     smallest += f"; {soak.postponed():,} times something that can wait was put off, and done later"
     where = f"node in {plan.heap}"
-    calm = f"{soak.for_room()} in order to begin a new configuration; longest wait of a task {soak.lag_ms()} ms"
+    calm = f"{soak.for_room()} in order to begin a new configuration, or to go back; longest wait of a task {soak.lag_ms()} ms"
     return [
         Row(f"{where}: random faults", faults, soak.findings, "readings go on after them", 0, kinds),
         Row(f"{where}: memory not to be had", faults, soak.memory(), "0", 0, smallest),
