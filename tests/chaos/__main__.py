@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos import clock_jumps, commands, fuzz, kills, lines, outages, power_cuts, soak
+from tests.chaos import clock_jumps, commands, dtu, fuzz, kills, lines, outages, power_cuts, soak
 from tests.chaos.rows import Plan, RigError, Row, table
 
 CAMPAIGNS: dict[str, Callable[[Plan], list[Row]]] = {
@@ -31,6 +31,7 @@ CAMPAIGNS: dict[str, Callable[[Plan], list[Row]]] = {
     "clocks": clock_jumps.rows,
     "kills": kills.rows,
     "outages": outages.rows,
+    "dtu": dtu.rows,
     "soak": soak.rows,
 }
 
