@@ -72,7 +72,8 @@ def detect(
         click.echo(f"{output}: there already, and nothing was asked. Name another file.", err=True)
         sys.exit(1)
     ports = Ports(modbus, luxtronik, http)
-    told = f"{many(len(hosts), 'address').replace('addresss', 'addresses')} ({', '.join(where)}), ports {', '.join(map(str, ports.all))}"
+    addresses = f"{len(hosts)} address{'' if len(hosts) == 1 else 'es'}"
+    told = f"{addresses} ({', '.join(where)}), ports {', '.join(map(str, ports.all))}"
     click.echo(f"Asks {told}; at most {AT_ONCE} at once, a few reads of whoever answers. Nothing is written.", err=True)
     if not yes and not click.confirm("Go on?", default=False, err=True):
         click.echo("nothing was asked", err=True)
