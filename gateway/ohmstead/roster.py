@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
+import structlog
+
 from ohmstead.config.device import DeviceConfig
 from ohmstead.config.model import Config
 from ohmstead.profiles.model import Profile
+
+log = structlog.get_logger(service="app")
 
 
 class Listed(NamedTuple):
@@ -39,6 +43,7 @@ class Roster:
     def __init__(self) -> None:
         self._listed: dict[str, Listed] = {}
         self._listeners: list[Callable[[Listed], None]] = []
+        self._twins: set[frozenset[str]] = set()
 
     def __getitem__(self, device: str) -> Listed:
         return self._listed[device]
@@ -58,9 +63,24 @@ class Roster:
         if self._listed.get(listed.device) == listed:
             return False
         self._listed[listed.device] = listed
+        self._tell_twins(listed)
         for listener in self._listeners:
             listener(listed)
         return True
+
+    def _tell_twins(self, listed: Listed) -> None:
+        """Says once of two devices that have the same serial number: they may be one, which would then be counted twice."""
+        for other in self._listed.values() if listed.serial else ():
+            pair = frozenset((listed.device, other.device))
+            if other.device != listed.device and (other.serial, other.profile.id) == (listed.serial, listed.profile.id):
+                if pair not in self._twins:
+                    log.warning(
+                        "two devices say the same serial number; are they one?",
+                        device=listed.device,
+                        other=other.device,
+                        serial=listed.serial,
+                    )
+                self._twins.add(pair)
 
 
 def roster_of(config: Config) -> Roster:

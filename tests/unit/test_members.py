@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from structlog.testing import capture_logs
+
 from ohmstead.profiles.model import Profile
 from ohmstead.publish.announcement import Discovery
 from ohmstead.publish.members import Members
@@ -128,3 +130,15 @@ def test_the_roster_tells_what_is_news() -> None:
     assert roster.list(listed(profile(volts={"name": "Voltage", "field": "voltage", "unit": "V", "group": "live"})))
     assert [len(one.profile.points) for one in told] == [1, 2]
     assert roster["roof-114182a0b1c2"].source == "roof"
+
+
+def test_two_devices_with_one_serial_number_are_told_once() -> None:
+    roster = Roster()
+    with capture_logs() as told:
+        roster.list(listed(profile()))
+        roster.list(listed(profile())._replace(device="shed-114182a0b1c2", parent="shed"))
+        roster.list(listed(profile(volts={"name": "Voltage", "field": "voltage", "unit": "V", "group": "live"})))
+        for device in ("cellar", "attic"):
+            roster.list(listed(profile())._replace(device=device, serial=None))
+    (line,) = told
+    assert (line["device"], line["other"], line["serial"]) == ("shed-114182a0b1c2", "roof-114182a0b1c2", "114182a0b1c2")

@@ -1,4 +1,5 @@
-"""Whatever a Shelly or a SunSpec device says: there is a reading of finite numbers and texts, or an error of the sources' own."""
+"""Whatever a Shelly or a SunSpec device says: there is a reading of finite numbers and texts, each of them what the device said, or an
+error of the sources' own."""
 
 from __future__ import annotations
 
@@ -72,6 +73,42 @@ def is_sound(snapshots: Sequence[Snapshot]) -> bool:
     return all(isinstance(value, str) or (isinstance(value, int | float) and math.isfinite(value)) for value in values)
 
 
+def is_what_it_said(snapshots: Sequence[Snapshot], kind: str, *said: object) -> bool:
+    """Whether each number stands in what the device has said (its own scale, the latest first), and no sum is below 0. Truth values are
+    those of a switch."""
+    points = LOAD({"triphase": "shelly-em", "monophase": "shelly-em1", "switch": "shelly-pm1"}[kind]).points
+    for snapshot in snapshots:
+        for name, value in snapshot.values.items():
+            field = points[name].field
+            assert field is not None
+            if field.startswith("info."):
+                continue
+            if field.endswith(".sum"):
+                assert isinstance(value, int | float)
+                assert value >= 0.0
+                continue
+            stated = [number for status in said if type(number := _at(status, field)) in (int, float, bool)]
+            point = points[name]
+            expected = [point.values.get(number, point.otherwise) if point.values else number * point.scale for number in stated]
+            assert any(_same(value, one) for one in expected), (name, value, stated)
+    return True
+
+
+def _same(value: float | str, other: float | str) -> bool:
+    return value == other if isinstance(value, str) or isinstance(other, str) else math.isclose(value, other)
+
+
+def _at(status: object, field: str) -> Any:
+    first, *keys = field.split(".")
+    for component in (first, first.replace("pm1:", "switch:")):
+        found: Any = status.get(component) if isinstance(status, Mapping) else None
+        for key in keys:
+            found = found.get(key) if isinstance(found, Mapping) else None
+        if found is not None:
+            return found
+    return None
+
+
 @given(
     kind=st.sampled_from(KINDS), at_first=CHANGES, then=CHANGES, info=st.dictionaries(st.sampled_from(["mac", "gen", "name", "app"]), JSON)
 )
@@ -85,13 +122,19 @@ def test_whatever_a_shelly_says(kind: str, at_first: Sequence[Any], then: Sequen
         whole = device.status()
         for who, said in ((device.info() | info, whole), (device.info(), spoilt(whole, at_first)), (device.info(), whole)):
             channel.info, channel.said = who, said
-            try:
-                assert is_sound(await reader.read())
-            except SourceError:
-                continue
             assert channel.notified is not None
+            try:
+                polled = await reader.read()
+            except SourceError:
+                told = len(emitted)
+                channel.notified(spoilt(whole, then))
+                assert len(emitted) == told, "nobody knows who speaks"
+                continue
+            assert is_sound(polled)
+            assert is_what_it_said(polled, kind, said)
             channel.notified(spoilt(whole, then))
         assert is_sound(emitted)
+        assert is_what_it_said(emitted, kind, spoilt(whole, then))
         again = ShellyReader("house", channel, lambda _: None, emitted.append, reader_memory(reader), load=LOAD, wall=lambda: NOON)
         again.start()
         assert is_sound(await again.read()), "what was kept does not stand in the way"
