@@ -284,8 +284,8 @@ class Soak:
         """Restarts in order to begin a new configuration in a heap that is in one piece, or to go back to the one before when the new one
         found no broker: so the node does where it has no room for both. No power is cut here, so that is what `lapsed` means.
         """
-        begun: int = sum(event.detail.get("configuration") == "config.next" for event in self.gateway.heard("restart"))
-        return begun + sum(event.detail.get("stage") == "lapsed" for event in self.gateway.heard("configuration"))
+        begun = [event for event in self.gateway.heard("restart") if event.detail.get("configuration") == "config.next"]
+        return len(begun) + len([event for event in self.gateway.heard("configuration") if event.detail.get("stage") == "lapsed"])
 
     def free(self) -> int | None:
         """The smallest free heap that the node ever reported, in bytes."""
