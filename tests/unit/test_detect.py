@@ -245,3 +245,13 @@ def test_finding_nothing_is_said_with_what_to_do() -> None:
     result = call(HERE, "--yes", "--no-listen", "--modbus", nobody, "--luxtronik", nobody, "--http", nobody)
     assert result.exit_code == 1
     assert "Is it switched on" in result.stderr
+
+
+def test_without_a_network_it_is_this_machine_s_own_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ohmstead.detect.addresses.own_network", lambda: "192.0.2.0/30")
+    result = call(answer="n\n")
+    assert "2 addresses (192.0.2.0/30)" in result.stderr
+    monkeypatch.setattr("ohmstead.detect.addresses.own_network", lambda: None)
+    result = call(answer="n\n")
+    assert result.exit_code == 2
+    assert "say which" in result.stderr
