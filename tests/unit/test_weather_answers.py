@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ohmstead.errors import RateLimited, Refused, WrongAnswer
+from ohmstead.errors import RateLimited, Refused, Unauthorised, WrongAnswer
 from ohmstead.profiles import library
 from ohmstead.profiles.decode import Decoder
 from ohmstead.sim import weather as sim
@@ -91,3 +91,11 @@ def test_a_number_that_no_device_measures_is_absent(profile: str, number: float)
     assert numbers
     assert Decoder(model).decode_fields({str(point.field): number for point in numbers}) == {}
     assert Decoder(model).decode_fields({str(numbers[0].field): 1}) != {}
+
+
+@pytest.mark.parametrize(("status", "error"), [(401, Unauthorised), (403, Unauthorised), (404, Refused), (500, Refused), (204, Refused)])
+async def test_what_a_status_means(service: sim.OpenMeteo, monkeypatch: pytest.MonkeyPatch, status: int, error: type[Refused]) -> None:
+    monkeypatch.setattr(service, "_answer", lambda _: (status, {}, b""))
+    with pytest.raises(error) as raised:
+        await Asked(service).values()
+    assert raised.value.status == status
