@@ -188,6 +188,9 @@ class Session:
             elif kind != packets.PINGRESP:
                 self._link.mailbox.refuse("unexpected packet")
         except Exception as broken:  # noqa: BLE001 - what somebody sends must not end the task, whatever it does to the decoder
+            if isinstance(broken, MemoryError):  # what can wait gives its memory to the next one
+                self._link.node.pause()
+                self._link.outbox.spool.put_off()
             self._link.mailbox.refuse("broken packet")
             self._link.log(f"a packet that cannot be read: {broken!r}")
         finally:

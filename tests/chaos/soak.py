@@ -334,7 +334,7 @@ def rows(plan: Plan) -> list[Row]:
     faults = sum(number for name, number in soak.done.items() if name not in ("update installed", "configuration taken"))
     free = soak.free()
     smallest = "no report of its heap" if free is None else f"smallest free heap {free:,} bytes"
-    smallest += f"; {soak.postponed():,} times something that can wait was put off, and done later"
+    smallest += f"; {soak.postponed():,} times something that can wait was put off"
     where = f"node in {plan.heap}"
     calm = f"{soak.for_room()} in order to begin a new configuration, or to go back; longest wait of a task {soak.lag_ms()} ms"
     return [
