@@ -143,6 +143,16 @@ async def test_a_sensor_that_is_not_there_is_absent_and_0_or_5_degrees_may_be_tr
         assert (await reader.read())[0].gone == frozenset()
 
 
+async def test_of_another_controller_nothing_is_known_that_was_known_before() -> None:
+    async with LuxtronikPump(small(C13=51)) as pump:
+        reader = reader_of(pump)
+        assert (await live(reader))["external_return_temperature"] == 5.1
+        pump.vectors = small(C13=0)
+        assert (await live(reader))["external_return_temperature"] == 0
+        pump.vectors.calculations[83] = ord("2")  # V1.80 → V1280
+        assert "external_return_temperature" not in await live(reader)
+
+
 async def test_a_code_that_nobody_knows_and_a_moment_that_never_was_are_absent() -> None:
     async with LuxtronikPump(small(C80=99, C95=0, C111=1_500_921_119)) as pump:
         values = await live(reader_of(pump))

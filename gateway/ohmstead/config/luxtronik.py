@@ -21,7 +21,7 @@ class LuxtronikDevice(SourceConfig):
     further: Shown = Field(
         "never",
         description="The some 1500 numbers beside the usual points: `never` (only kept), `on-request` (topics, and entities that are"
-        " disabled at first) or `always`. Single ones are wanted under `points`, by the library's name: {temperatur_tfb2: {name: Cellar}}.",
+        " disabled at first) or `always`. Single ones are wanted under `points`, by the library's name: {temperatur_rfv: {name: Cellar}}.",
     )
 
     @property

@@ -1,8 +1,8 @@
 """What a Luxtronik's numbers mean, by the `luxtronik` library: names, types, units, and the profile of a pump.
 
 A number is called by its block and index, as people do: `C10` is calculation 10, `P105` parameter 105, `V23` visibility 23. The id of a
-point that `luxtronik.yaml` does not name is the library's name in small letters without `ID_` and `WEB_` (`ID_WEB_Temperatur_TFB2` →
-`temperatur_tfb2`), with `parameter_` in front where a calculation has that name already; a number without a name is `calculation_268`.
+point that `luxtronik.yaml` does not name is the library's name in small letters without `ID_` and `WEB_` (`ID_WEB_Temperatur_RFV` →
+`temperatur_rfv`), with `parameter_` in front where a calculation has that name already; a number without a name is `calculation_268`.
 
 The library keeps its fields in the class, so that two pumps would share them. Here only their types are used, never their values.
 """
@@ -141,7 +141,7 @@ def entry(block: str, index: int) -> Entry:
 
 
 def called(id_: str) -> Entry | None:
-    """The number whose point has this id (`temperatur_tfb2`, `calculation_268`); None if there is none."""
+    """The number whose point has this id (`temperatur_rfv`, `calculation_268`); None if there is none."""
     match = re.fullmatch(r"(calculation|parameter|visibility)_(\d{1,4})", id_)
     if match is not None:
         one = entry(match[1][0].upper(), int(match[2]))

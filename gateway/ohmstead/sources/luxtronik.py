@@ -69,6 +69,7 @@ class LuxtronikReader:
         self._written = {decoder.profile.points[control.point].field for control in decoder.profile.controls.values()}
         self._further = _Further({one.field for one in self._named}, zone)
         self._there: set[str] = set()
+        self._version: Sequence[int] | None = None
         self._told: frozenset[str] = frozenset()
         self._electrical = _ElectricalPower(self._log)
 
@@ -78,6 +79,7 @@ class LuxtronikReader:
             blocks = await conversation.blocks()
         now = self._wall()
         raw: Raw = {"C": blocks.calculations, "P": blocks.parameters, "V": blocks.visibilities}
+        self._recognise(blocks.calculations[VERSION_AT : _VERSION_REST.stop])
         values = self._decoder.decode_fields(self._fields(raw, now))
         self._decoder.calculate(values, now)
         gone, self._told = self._told - values.keys(), frozenset(values)
@@ -86,6 +88,14 @@ class LuxtronikReader:
         if further:
             snapshots.append(Snapshot(self._device, FURTHER, now, Quality.GOOD, further))
         return snapshots
+
+    def _recognise(self, version: Sequence[int]) -> None:
+        """Of another controller, or another software, nothing is known that was known before."""
+        if self._version is not None and version != self._version:
+            self._there.clear()
+            self._electrical = _ElectricalPower(self._log)
+            self._log.info("another software, or another controller")
+        self._version = version
 
     async def dump(self) -> object:
         """The three blocks raw, as `ohmstead simulate luxtronik --dump` serves them; network addresses are left out."""
