@@ -44,6 +44,19 @@ async def test_a_sum_survives_the_gateway_and_a_reset_meanwhile(rig: Rig) -> Non
         assert (await rig.poll(rig.reader(channel(server))))["energy_import"] == 3001.0
 
 
+async def test_what_was_counted_last_is_kept_at_the_end(rig: Rig) -> None:
+    rig.shelly.counts(1_000_000.0)
+    async with ShellyServer(rig.shelly) as server:
+        reader = rig.reader(channel(server))
+        await reader.read()
+        rig.now += 200.0
+        rig.shelly.counts(1_000_100.0)
+        await reader.read()
+        assert "1000100" not in rig.memory["shelly/house/energy"], "not yet"
+        await reader.close()
+    assert "1000100" in rig.memory["shelly/house/energy"]
+
+
 def test_sums_never_fall_and_nothing_is_made_up() -> None:
     now = NOON
     sums = Sums(Kept(), "shelly/house/energy", "house", wall=lambda: now)
@@ -109,6 +122,9 @@ def test_sums_are_kept_now_and_then_and_a_reset_at_once() -> None:
             sums.save()
         now += 10.0
     assert memory.writes == 2, "600 s"
+    sums.save()
+    now += 10.0
+    assert not sums.due
     sums.add({"a": 3.0}, "AA")
     assert sums.due
     sums.save()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -121,6 +122,23 @@ async def test_a_password_that_is_asked_for_in_an_unknown_way_is_an_error_of_the
             await reader.read()
         assert type(raised.value) in (WrongAnswer, Unauthorised)
         assert "secret" not in str(raised.value)
+        await reader.close()
+
+
+async def test_an_answer_without_an_end_is_not_read_to_it(rig: Rig) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            while True:
+                writer.write(b" " * 10_000)
+                await writer.drain()
+
+    server = await asyncio.start_server(talk, "127.0.0.1")
+    async with server, asyncio.timeout(60):
+        reader = rig.reader(HttpChannel("127.0.0.1", server.sockets[0].getsockname()[1], timeout_s=20.0))
+        with pytest.raises(WrongAnswer, match="more than 65536 bytes"):
+            await reader.read()
         await reader.close()
 
 

@@ -149,7 +149,7 @@ async def test_a_broker_that_is_a_moment_late_is_waited_for(rig: Rig, broker: Br
         lambda frame: json.dumps(frame | {"id": "7"}).encode(),
         lambda frame: json.dumps(frame | {"id": frame["id"] + 1}).encode(),
         lambda frame: json.dumps(frame | {"id": [1]}).encode(),
-        lambda frame: b"x" * 100_000,
+        lambda frame: json.dumps(frame).encode() + b" " * 100_000,
     ],
 )
 async def test_an_answer_that_is_none_is_not_taken_for_one(
