@@ -168,6 +168,17 @@ async def test_a_poll_that_is_cancelled_closes_its_connection(rig: Rig) -> None:
         await reader.close()
 
 
+async def test_a_proxy_of_the_machine_s_is_not_asked_for_the_house(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    async with ShellyServer(rig.shelly) as server:
+        reader = rig.reader(channel(server))
+        assert (await rig.poll(reader))["power"] == 400.0
+        await reader.close()
+
+
 async def test_nobody_there_is_unreachable(rig: Rig) -> None:
     reader = rig.reader(HttpChannel("127.0.0.1", free_port()))
     with pytest.raises(Unreachable, match=r"no connection to 127\.0\.0\.1"):
