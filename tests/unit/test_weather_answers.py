@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -13,7 +14,7 @@ from ohmstead.errors import RateLimited, Refused, Unauthorised, WrongAnswer
 from ohmstead.profiles import library
 from ohmstead.profiles.decode import Decoder
 from ohmstead.sim import weather as sim
-from ohmstead.sources.weather_answer import CURRENT, DAILY, HOURLY, fields_of, forecast_of, parsed
+from ohmstead.sources.weather_answer import CURRENT, DAILY, HOURLY, ON_ROOF, Answer, fields_of, forecast_of, on_all_roofs, parsed
 from tests.unit.test_weather import NOON, Asked
 
 
@@ -99,3 +100,41 @@ async def test_what_a_status_means(service: sim.OpenMeteo, monkeypatch: pytest.M
     with pytest.raises(error) as raised:
         await Asked(service).values()
     assert raised.value.status == status
+
+
+def _changed(service: sim.OpenMeteo, change: Callable[[dict[str, Any]], None]) -> Answer:
+    said = json.loads(json.dumps(service._forecast(_whole_question())))
+    change(said)
+    return parsed(json.dumps(said).encode(), 49.2, 16.6)
+
+
+@pytest.mark.parametrize(("age_s", "told"), [(900, True), (-900, True), (3601, False), (-3601, False)])
+def test_what_was_hours_ago_is_not_now(service: sim.OpenMeteo, age_s: int, told: bool) -> None:
+    answer = _changed(service, lambda said: said["current"].update(time=NOON - age_s))
+    assert ("now:temperature" in fields_of(answer, forecast_of(answer, NOON), NOON)) is told
+
+
+def test_days_that_do_not_follow_each_other_are_wrong(service: sim.OpenMeteo) -> None:
+    with pytest.raises(WrongAnswer, match="do not follow"):
+        _changed(service, lambda said: said["daily"]["time"].reverse())
+
+
+def test_the_sun_on_one_of_two_roofs_is_not_that_on_both(service: sim.OpenMeteo) -> None:
+    one = _changed(service, lambda said: None)
+    other = _changed(service, lambda said: said["hourly"][ON_ROOF].__setitem__(5, None))
+    both = on_all_roofs([one, other], [1.0, 3.0]).hourly[ON_ROOF]
+    assert both[5] is None
+    assert both[6] == pytest.approx(one.hourly[ON_ROOF][6])
+
+
+def test_roofs_whose_forecasts_are_about_other_hours_are_wrong(service: sim.OpenMeteo) -> None:
+    """One was asked before midnight and one after it."""
+    later = _changed(service, lambda said: said["hourly"].update(time=[time + 86_400 for time in said["hourly"]["time"]]))
+    with pytest.raises(WrongAnswer, match="not about the same hours"):
+        on_all_roofs([_changed(service, lambda said: None), later], [1.0, 1.0])
+
+
+async def test_what_is_on_this_machine_is_asked_without_a_proxy(service: sim.OpenMeteo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
+    assert await Asked(service).values()

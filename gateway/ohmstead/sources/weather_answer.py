@@ -81,6 +81,8 @@ _GRID_DEGREES = 1.0
 _MOST_HOURS = 24 * 17
 _LAST_TIME = 4_102_444_800
 _MOST_AGE_S = 6 * HOUR_S
+_NOW_S = HOUR_S
+"""What it is like now is told for each quarter of an hour."""
 _LARGEST = 1e15
 
 
@@ -163,7 +165,7 @@ def fields_of(answer: Answer, forecast: WeatherForecast, now: float) -> dict[str
     """The fields of the profile: `now:…`, `today:…`, `tomorrow:…` and `made`."""
     fields: dict[str, object] = {"made": _moment(now, answer.offset_s)}
     measured = _number(answer.current.get("time"))
-    if measured is not None and abs(now - measured) <= _MOST_AGE_S:
+    if measured is not None and abs(now - measured) <= _NOW_S:
         fields |= {f"now:{name}": answer.current.get(of_service) for name, of_service in CURRENT.items()}
     today = datetime.fromtimestamp(now + answer.offset_s, UTC).date()
     for day in forecast.days:
