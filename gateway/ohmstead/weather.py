@@ -81,9 +81,10 @@ class WeatherForecast(NamedTuple):
         """The mean on the roof (on the ground where no roof is known) in W/m², for each quarter hour from `start` on; None where a single
         one is not foreseen: a part of it would be taken for the whole."""
         found: list[float] = []
+        knows_roof = any(hour.on_roof is not None for hour in self.hours)
         for at in range(quarters):
             hour = self.hour_at(start + at * QUARTER_S)
-            sun = None if hour is None else hour.irradiance if hour.on_roof is None else hour.on_roof
+            sun = None if hour is None else hour.on_roof if knows_roof else hour.irradiance
             if sun is None:
                 return None
             found.append(sun)

@@ -80,6 +80,15 @@ def test_the_sun_by_the_weather_and_the_house_as_it_was() -> None:
     assert by_weather([0.25] * 96, [], start, PRAGUE) is None
 
 
+def test_the_sun_is_that_on_the_roof_and_not_here_and_there_that_on_the_ground() -> None:
+    start = midnight(DAY, PRAGUE)
+    hours = [Hour(start + at * HOUR_S, irradiance=300.0, on_roof=500.0 + at) for at in range(4)]
+    assert WeatherForecast(EIGHT, "test", hours, []).irradiance(start, 8) == [500.0] * 4 + [501.0] * 4
+    hours[1] = hours[1]._replace(on_roof=None)
+    assert WeatherForecast(EIGHT, "test", hours, []).irradiance(start, 8) is None
+    assert WeatherForecast(EIGHT, "test", [hour._replace(on_roof=None) for hour in hours], []).irradiance(start, 1) == [300.0]
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqliteStore]:
     opened = SqliteStore(tmp_path / "ohm.db")
