@@ -78,6 +78,28 @@ def test_more_points_are_announced_once_more_and_the_device_stays() -> None:
     assert [sent.payload for sent in broker.sent if sent.topic.endswith("/voltage")] == ["229"]
 
 
+def test_a_point_that_a_device_no_longer_has_leaves_no_value_behind() -> None:
+    broker = Recorder()
+    broker.connect()
+    found = members(broker)
+    voltage = {"name": "Voltage", "field": "voltage", "unit": "V", "group": "live"}
+    found.list(listed(profile(voltage=voltage)))
+    found.take(snapshot(power=212.5, voltage=229.0))
+    broker.sent.clear()
+    found.list(listed(profile()))
+    topic = "ohm/home/device/roof-114182a0b1c2/voltage"
+    assert [(sent.topic, sent.payload, sent.retain) for sent in broker.sent if "/online" not in sent.topic] == [(topic, "", True)]
+    broker.sent.clear()
+    broker.connect()  # it may have been away meanwhile
+    said = {sent.topic: sent.payload for sent in broker.sent}
+    assert (said[topic], said["ohm/home/device/roof-114182a0b1c2/power"]) == ("", "212.5")
+    found.list(listed(profile(voltage=voltage)))
+    found.take(snapshot(voltage=229.0))
+    broker.sent.clear()
+    broker.connect()
+    assert [sent.payload for sent in broker.sent if sent.topic == topic] == ["229"]
+
+
 def test_what_is_not_shown_has_no_topic_and_no_entity() -> None:
     broker = Recorder()
     broker.connect()

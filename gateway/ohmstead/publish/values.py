@@ -53,9 +53,10 @@ class DeviceValues:
         self._root = device_topic(site, device)
         self._topics: dict[str, tuple[str, Callable[[Value], str]]] = {}
         self._shows_values = values
-        self.learn(profile)
         self._values: dict[str, Value] = {}
         self._texts: dict[str, str] = {}
+        self._gone: set[str] = set()
+        self.learn(profile)
         self._online = False
         self._answered = False
         self._last_answer: float | None = None
@@ -65,13 +66,20 @@ class DeviceValues:
         return self._online
 
     def learn(self, profile: Profile) -> None:
-        """The profile of the device, which may have grown."""
+        """The profile of the device, which may have grown. What is no point of it any more is taken back: its last value is nobody's."""
         # The moment of a reading is no value of its own: as a plain topic it would only tell that time passes.
         self._topics = {
             point.id: (f"{self._root}/{point.id}", plain(decimals(profile, point)))
             for point in profile.points.values()
             if self._shows_values and point.clock is None and point.shown != "never"
         }
+        shown = {topic for topic, _ in self._topics.values()}
+        self._values = {point: value for point, value in self._values.items() if point in self._topics}
+        gone = self._texts.keys() - shown
+        self._gone = (self._gone | gone) - shown
+        for topic in gone:
+            del self._texts[topic]
+            self._messenger.publish(topic, "", retain=True)
 
     def start(self) -> None:
         self._messenger.on_connect(self._publish_all)
@@ -126,6 +134,8 @@ class DeviceValues:
         self._messenger.publish(self._online_topic, "online" if online else "offline", retain=True)
 
     def _publish_all(self) -> None:
+        for topic in self._gone:
+            self._messenger.publish(topic, "", retain=True)
         for topic, text in self._texts.items():
             self._messenger.publish(topic, text, retain=True)
         self._say(self._online)
