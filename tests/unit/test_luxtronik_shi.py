@@ -39,8 +39,19 @@ def test_what_was_observed(address: int, words: tuple[int, ...], values: dict[st
 
 
 def test_what_is_not_there_is_absent() -> None:
-    for address, count in ((10100, 2), (10105, 1), (10108, 1), (10120, 2), (10300, 2), (10310, 2)):
-        assert decoded(INPUTS, address, *[0x7FFF] * count) == {}
+    for address, count in (
+        (10000, 1),
+        (10002, 3),
+        (10100, 2),
+        (10105, 1),
+        (10108, 1),
+        (10120, 2),
+        (10201, 1),
+        (10300, 2),
+        (10310, 2),
+        (10400, 3),
+    ):
+        assert set(decoded(INPUTS, address, *[0x7FFF] * count).values()) <= {"Unknown"}
     assert "heating_offset" not in decoded(HOLDINGS, 10000, 0, 350, 0x7FFF)
 
 
