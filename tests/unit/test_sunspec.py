@@ -153,6 +153,7 @@ async def test_models_with_floats() -> None:
     said = {"111.1.W": 1234.5, "111.1.WH": 98765.0, "111.1.PF": None, "213.1.W": -250.25, "213.1.TotWhExp": 1000.0, "111.1.St": 2}
     async with rig_of(SunSpec((1, 111, 213), said)) as (rig, reader):
         values = await rig.poll(reader)
+        assert rig.points == values.keys(), "what is no number is no point"
     assert values == pytest.approx(
         {
             "inverter_power": 1234.5,

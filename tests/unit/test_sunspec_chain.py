@@ -29,6 +29,15 @@ async def test_models_that_nobody_knows_are_passed_over() -> None:
     assert not [address for address, _ in polled if unknown.address <= address < unknown.end]
 
 
+async def test_what_follows_a_model_that_is_shorter_than_the_standard_s_is_not_taken_for_its_end() -> None:
+    async with rig_of(SunSpec((1, (203, 10), 103), inverter())) as (rig, reader):
+        await reader.read()
+    fields = {point.field for point in rig.members[-1].profile.points.values() if point.field is not None}
+    currents = {"203.1.A", "203.1.AphA", "203.1.AphB", "203.1.AphC"}  # what there is in ten registers, with its scale factor
+    assert {field for field in fields if field.startswith("203.")} <= currents
+    assert "103.1.W" in fields
+
+
 async def test_a_device_that_is_silent_where_it_has_nothing_is_found_all_the_same() -> None:
     async with rig_of(SunSpec((1, 103), inverter(), base=50000), timeout_s=0.5) as (rig, reader):
         rig.faults.on("no-answer@0..45000")
