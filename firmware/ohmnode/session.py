@@ -24,7 +24,7 @@ _ANSWER_MS = const(5000)  # what a broker may take for one
 _PACE_MS = const(20)  # between frames of the backlog, so that what is new goes first
 _IDLE_MS = const(500)
 _HELLO_MS = const(30000)
-_BURST = const(8)
+_BURST = const(3)  # takes from the socket before others get their turn
 _EVENT = const(0x97)  # how an event begins: an array of seven
 
 
