@@ -175,14 +175,15 @@ def _vicare(device: str, chosen: VicareDevice, around: Surroundings, period_s: f
     from ohmstead.sources.vicare_budget import Allowance, Budget
     from ohmstead.sources.vicare_cloud import Account, Cloud
     from ohmstead.sources.vicare_login import Endpoints
+    from ohmstead.sources.vicare_memory import LastingMemory
     from ohmstead.sources.vicare_token import TokenFile
 
-    granted, wall = chosen.requests, around.clock.wall
+    granted, wall, memory = chosen.requests, around.clock.wall, LastingMemory(around.memory, device)
     cloud = Cloud(
         Account(chosen.client_id, chosen.user or "", chosen.password or ""),
         TokenFile(chosen.token_kept(device, around.config.store.path)),
-        Budget(Allowance(granted.day, granted.ten_minutes, granted.margin), around.memory, f"vicare/{device}/requests", wall),
-        around.memory,
+        Budget(Allowance(granted.day, granted.ten_minutes, granted.margin), memory, f"vicare/{device}/requests", wall),
+        memory,
         f"vicare/{device}",
         endpoints=Endpoints.of(chosen.cloud),
         wall=wall,
@@ -191,7 +192,7 @@ def _vicare(device: str, chosen: VicareDevice, around: Surroundings, period_s: f
         device,
         cloud,
         around.adopt,
-        around.memory,
+        memory,
         zone=around.config.zone,
         period_s=period_s,
         stale_s=chosen.stale,

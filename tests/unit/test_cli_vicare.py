@@ -214,3 +214,17 @@ def test_the_simulated_cloud_says_how_it_is_configured(tmp_path: Path) -> None:
     wrong = run("simulate", "vicare", "--answer", str(tmp_path / "answer.json"))
     assert wrong.exit_code == 2
     assert "no recorded answer" in wrong.stderr
+
+
+@pytest.mark.parametrize("redirect", ["http://localhost:abc/", "http://localhost:99999/", "http://localhost:0/", "http://[x/"])
+def test_a_redirect_that_is_no_address_is_said(cloud: ViessmannCloud, tmp_path: Path, redirect: str) -> None:
+    result = run("vicare", "login", "-c", str(configuration(tmp_path, account(cloud))), "--redirect", redirect)
+    assert result.exit_code == 1
+    assert "http://localhost:4200/" in result.stderr
+
+
+def test_what_is_no_address_at_all_is_said(cloud: ViessmannCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("click.prompt", lambda *_args, **_options: "http://[x?code=1")
+    result = run("vicare", "login", "-c", str(configuration(tmp_path, account(cloud))), "--paste")
+    assert result.exit_code == 1
+    assert "no code in this address" in result.stderr

@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import structlog
 
-from ohmstead.errors import NoAnswer, RateLimited, Refused, Unauthorised, Unreachable, WrongAnswer
+from ohmstead.errors import NoAnswer, RateLimited, Refused, SourceError, Unauthorised, Unreachable, WrongAnswer
 from ohmstead.readings import Quality, Snapshot
 from ohmstead.sim.vicare import Kindness
 from ohmstead.sim.vicare_home import heat_pump, home
@@ -236,3 +237,50 @@ def test_recorded_errors_have_their_types(goldens: Path) -> None:
         refused = error(name, status)
         assert isinstance(refused, Refused)
         assert refused.status == status
+
+
+@pytest.mark.parametrize("reset", [1e300, 10**400, 9e15])
+def test_a_refusal_holds_a_day_at_most(reset: float) -> None:
+    body = json.dumps({"statusCode": 429, "errorType": "RATE_LIMIT_EXCEEDED", "extendedPayload": {"limitReset": reset}}).encode()
+    with pytest.raises(RateLimited) as caught:
+        parsed(429, {}, body, NOON)
+    assert caught.value.after == 86_400.0
+    for after in ("999999999", "Wed, 21 Oct 2099 07:28:00 GMT"):
+        with pytest.raises(RateLimited) as caught:
+            parsed(429, {"Retry-After": after}, b"", NOON)
+        assert caught.value.after == 86_400.0
+
+
+async def test_a_store_that_is_full_costs_no_reading_and_is_told_once(made: Made) -> None:
+    house = made()
+    house.kept.full = True
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            assert HEATING in await house.values()
+            house.clock.now += 1800
+        house.kept.full = False
+        await house.values()
+    assert sum("is not kept" in line["event"] for line in logs) == 1
+    assert house.line.budget.used()[0] == len(house.cloud.asked)
+
+
+async def test_a_store_that_cannot_be_read_asks_the_cloud_for_nothing(made: Made) -> None:
+    house = made()
+    house.kept.broken = True
+    house.reader.start()
+    with pytest.raises(SourceError, match="cannot be read: disk I/O error"):
+        await house.values()
+    assert house.cloud.asked == []
+    assert list(house.reader.spent()) == []
+    house.kept.broken = False
+    assert HEATING in await house.values()
+
+
+async def test_a_list_of_devices_that_is_none_does_not_take_the_known_ones_away(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = made()
+    await house.values()
+    get = house.line.get
+    monkeypatch.setattr(house.line, "get", lambda url: {"data": [{"id": 1}]} if "equipment" in url else get(url))
+    for _ in range(2):
+        house.clock.now += 86_400
+        assert HEATING in await house.values()

@@ -137,3 +137,24 @@ def test_the_points_that_are_known_beforehand_are_those_of_the_table() -> None:
     assert {id_: (point.field, point.unit) for id_, point in before.points.items()} == {
         id_: (table.points[id_].field, table.points[id_].unit) for id_ in before.points
     }
+
+
+def test_ids_are_the_same_after_a_restart_in_whichever_order_they_came() -> None:
+    table = library.load("vicare-heating")
+    points = Points(table)
+    points.take([Field("heating.x:value", 1)])
+    points.take([Field("x:value", 2), Field("heating.circuits.0.name:name", "a")])
+    points.take([Field("heating.circuits.0:name", "a")])
+    again = Points(table)
+    told = points.told()
+    again.take([Field(name, 0, unit, settable) for name, _, unit, settable, _ in told], {name: id_ for name, _, _, _, id_ in told})
+    assert {point.field: point.id for point in again.points()} == {point.field: point.id for point in points.points()}
+
+
+def test_half_a_character_in_a_name_or_a_unit_costs_nothing_else() -> None:
+    told = {"value": {"type": "number", "value": 3, "unit": "\ud800"}, "\ud800": {"type": "number", "value": 4, "unit": ""}}
+    found = [*fields([{"feature": "a.b", "isEnabled": True, "properties": told}])]
+    assert found == [Field("a.b:value", 3, "")]
+    points = Points(library.load("vicare-heating"))
+    points.take(found)
+    assert len(points.profile({"profile": "x", "name": "x", "model": "x"}, 1800.0).points) == 1

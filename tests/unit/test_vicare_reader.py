@@ -286,3 +286,37 @@ async def test_support_sees_every_feature_and_no_number_of_a_device(made: Made) 
     assert features["heating.power.consumption.summary.heating"]["properties"]["lastYear"]["value"] > 0
     text = json.dumps(said)
     assert not any(secret in text for secret in ("7571381000000001", "2012616", "access-", "14.42"))
+
+
+async def test_a_value_that_went_away_is_said_to_have_gone(made: Made) -> None:
+    connected = True
+
+    def told(now: float) -> list[dict[str, Any]]:
+        gone = {"status": {"value": "notConnected"}}
+        name = "heating.sensors.temperature.outside"
+        return [one if connected or one["feature"] != name else {**one, "properties": gone} for one in heat_pump(now)]
+
+    house = made([home()[0]._replace(features=told)])
+    first = await house.reader.read()
+    assert "outside_temperature" in by_device(first)[HEATING]
+    assert not any(snapshot.gone for snapshot in first)
+    connected = False
+    second = await house.reader.read()
+    assert "outside_temperature" not in by_device(second)[HEATING]
+    of_circuits = {f"circuit_{number}_target_supply_temperature" for number in (0, 1)}  # follows from it
+    assert {point for snapshot in second for point in snapshot.gone} == {"outside_temperature", *of_circuits}
+    assert {snapshot.device for snapshot in second if snapshot.gone} == {HEATING}
+    assert not any(snapshot.gone for snapshot in await house.reader.read())
+
+
+async def test_a_device_that_has_gone_is_not_there_after_a_restart(made: Made) -> None:
+    house = made()
+    await house.values()
+    house.cloud.equipment = [one for one in house.cloud.equipment if one.kind != "zigbee"]
+    house.clock.now += 86_400
+    await house.values()
+    house.members.clear()
+    house.restart()
+    house.reader.start()
+    assert HEATING in house.members
+    assert STAT not in house.members

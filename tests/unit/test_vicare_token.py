@@ -225,7 +225,8 @@ def test_how_long_a_token_lasts(lasts: object, seconds: float) -> None:
 
 
 def test_an_answer_without_a_token_is_wrong() -> None:
-    for answer in ({}, {"access_token": ""}, [], None):
+    answers: tuple[Any, ...] = ({}, {"access_token": ""}, [], None)
+    for answer in answers:
         with pytest.raises(WrongAnswer):
             granted(answer, NOON)
 
@@ -263,3 +264,83 @@ def test_the_library_itself_takes_the_simulated_cloud_for_the_real_one(tmp_path:
         assert heating.getPowerSummaryConsumptionHeatingLastYear() > 0
     finally:
         cloud.stop()
+
+
+def log_in_by_hand(endpoints: Endpoints) -> Any:
+    """What the cloud grants somebody else's browser."""
+    flow = Flow.begin(CLIENT_ID)
+    sent_to = requests.get(flow.address(endpoints), allow_redirects=False, timeout=30).headers["Location"]
+    return requests.post(endpoints.token, data=flow.for_code(flow.code(sent_to)), timeout=30).json()
+
+
+async def let_in_by_browser(made: Made) -> Home:
+    """A home whose gateway knows no password."""
+    house = made()
+    await house.values()
+    house.account = Account(CLIENT_ID)
+    house.restart()
+    await house.values()
+    return house
+
+
+async def test_a_token_that_could_not_be_written_is_renewed_and_written_later(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = await let_in_by_browser(made)
+    write = house.tokens.write
+
+    def full(_token: Token) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(house.tokens, "write", full)
+    for _ in range(3):  # each renewal voids the refresh token before it; the one in the file is void as well
+        house.clock.now += 3600
+        assert HEATING in await house.values()
+    monkeypatch.setattr(house.tokens, "write", write)
+    await house.values()
+    house.restart()
+    house.clock.now += 3600
+    assert HEATING in await house.values()
+
+
+async def test_a_new_token_in_the_file_outweighs_one_that_could_not_be_written(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = await let_in_by_browser(made)
+    write = house.tokens.write
+
+    def full(_token: Token) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(house.tokens, "write", full)
+    house.clock.now += 3600
+    await house.values()
+    asked = tokens_asked(house)
+    other = granted(log_in_by_hand(Endpoints.of(house.cloud.url)), house.clock.now)
+    write(other)
+    await house.values()
+    assert tokens_asked(house) == asked + 1
+    monkeypatch.setattr(house.tokens, "write", write)
+    await house.values()
+    by_hand = house.tokens.read()
+    assert by_hand is not None
+    assert by_hand.access == other.access
+
+
+async def test_a_file_that_was_spoiled_meanwhile_is_written_anew(made: Made) -> None:
+    house = await let_in_by_browser(made)
+    house.tokens.path.write_text("{")
+    house.clock.now += 3600
+    assert HEATING in await house.values()
+    assert house.tokens.read() is not None
+
+
+async def test_a_store_that_is_full_loses_no_token_and_no_refusal(made: Made) -> None:
+    house = made()
+    house.kept.full = True
+    assert HEATING in await house.values()
+    assert house.tokens.read() is not None
+    house.cloud.revoke()
+    house.account = house.account._replace(password="wrong")
+    house.restart()
+    for _ in range(2):
+        house.clock.now += 3600
+        with pytest.raises(Unauthorised):
+            await house.values()
+    assert house.cloud.logins == 2

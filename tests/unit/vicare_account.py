@@ -20,7 +20,9 @@ from ohmstead.sources.vicare import VicareReader
 from ohmstead.sources.vicare_budget import Allowance, Budget
 from ohmstead.sources.vicare_cloud import Account, Cloud
 from ohmstead.sources.vicare_login import Endpoints
+from ohmstead.sources.vicare_memory import LastingMemory
 from ohmstead.sources.vicare_token import TokenFile
+from ohmstead.store.protocol import StoreError
 
 NOON = 1_767_960_000.0
 """2026-01-09 12:00 UTC."""
@@ -40,15 +42,20 @@ class Clock:
 
 
 class Kept:
-    """What a source keeps, over restarts of it."""
+    """What a source keeps, over restarts of it; in a store that may be full or broken."""
 
     def __init__(self) -> None:
         self.values: dict[str, str] = {}
+        self.full = self.broken = False
 
     def read(self, key: str) -> str | None:
+        if self.broken:
+            raise StoreError("disk I/O error")
         return self.values.get(key)
 
     def write(self, key: str, value: str) -> None:
+        if self.full:
+            raise StoreError("no space left on device")
         self.values[key] = value
 
 
@@ -78,18 +85,19 @@ class Home:
         self.restart()
 
     def restart(self, timeout_s: float = 20.0) -> None:
-        budget = Budget(self.allowance, self.kept, "vicare/house/requests", self.clock)
+        memory = LastingMemory(self.kept, "house")
+        budget = Budget(self.allowance, memory, "vicare/house/requests", self.clock)
         self.line = Cloud(
             self.account,
             self.tokens,
             budget,
-            self.kept,
+            memory,
             "vicare/house",
             endpoints=Endpoints.of(self.cloud.url),
             timeout_s=timeout_s,
             wall=self.clock,
         )
-        self.reader = VicareReader("house", self.line, self._adopt, self.kept, one_by_one=self.one_by_one, load=PROFILES, wall=self.clock)
+        self.reader = VicareReader("house", self.line, self._adopt, memory, one_by_one=self.one_by_one, load=PROFILES, wall=self.clock)
 
     def _adopt(self, member: Member) -> None:
         self.members[member.device] = member

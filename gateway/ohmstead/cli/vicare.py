@@ -133,12 +133,16 @@ def _by_browser(flow: Flow, finish: Callable[[str], None], wait_s: float) -> Non
     """Waits at the redirect URI for the browser. Raises OhmsteadError where it brings no code."""
     from ohmstead.errors import NoAnswer, WrongAnswer
 
-    where = urlsplit(flow.redirect)
-    if where.scheme != "http" or where.hostname not in ("localhost", "127.0.0.1"):
+    try:
+        where = urlsplit(flow.redirect)
+        host, port = where.hostname, 80 if where.port is None else where.port
+    except ValueError as error:
+        raise WrongAnswer(f"--redirect {flow.redirect} is no address; write it like http://localhost:4200/") from error
+    if where.scheme != "http" or host not in ("localhost", "127.0.0.1") or not port:
         raise WrongAnswer(f"nobody comes back to this computer by {flow.redirect}; use --paste, or --redirect http://localhost:4200/")
     visit = _Visit(finish)
     try:
-        server = HTTPServer((where.hostname, where.port or 80), visit.handler())
+        server = HTTPServer((host, port), visit.handler())
     except OSError as error:
         raise WrongAnswer(f"{flow.redirect}: cannot be listened on here ({error.strerror}); use --paste") from error
     click.echo(_WAITS)
@@ -178,20 +182,20 @@ class _Visit:
         return Handler
 
     def _take(self, request: BaseHTTPRequestHandler) -> None:
-        if not {"code", "error"} & {part.partition("=")[0] for part in urlsplit(request.path).query.split("&")}:
+        if not {"code", "error"} & {part.partition("=")[0] for part in request.path.partition("?")[2].split("&")}:
             request.send_error(404)  # the icon of the page, say
             return
         try:
             self._finish(request.path)
         except Exception as error:  # noqa: BLE001 - told by whoever waits
             self.failure = error
+        self.over.set()  # also where the browser does not stay for the page
         body = (_DONE if self.failure is None else _FAILED).encode()
         request.send_response(200 if self.failure is None else 400)
         request.send_header("Content-Type", "text/plain; charset=utf-8")
         request.send_header("Content-Length", str(len(body)))
         request.end_headers()
         request.wfile.write(body)
-        self.over.set()
 
 
 class _Forgetful:

@@ -107,12 +107,17 @@ class VicareReader:
         self._working = False
         self._learned = False
         self._in_part = False
+        self._old_list = False
         self._kept_key = f"vicare/{device}/found"
         self._log = structlog.get_logger(service="vicare").bind(device=device)
 
     def start(self) -> None:
         """What was found before a restart is there before the cloud answers."""
-        listed = _list(self._memory.read(self._kept_key))
+        try:
+            listed = _list(self._memory.read(self._kept_key))
+        except SourceError as error:
+            self._log.warning("what was found before is not known until the first answer", reason=str(error))
+            return
         if listed:
             self._load_profiles()
         for kept in listed:
@@ -143,7 +148,11 @@ class VicareReader:
 
     def spent(self) -> Sequence[tuple[str, int, int]]:
         """The two windows of the account's budget."""
-        (day, short), granted = self.cloud.budget.used(), self.cloud.budget.allowance
+        try:
+            day, short = self.cloud.budget.used()
+        except SourceError:  # said by the poll
+            return []
+        granted = self.cloud.budget.allowance
         return [("day", day, granted.usable_day), ("ten minutes", short, granted.usable_ten_minutes)]
 
     async def close(self) -> None:
@@ -200,6 +209,23 @@ class VicareReader:
         """Which devices there are: once, and then once a day."""
         if self._found and 0 <= self._wall() - self._listed_at < _LIST_AGAIN_S:
             return
+        try:
+            found = self._listed()
+        except SourceError as error:
+            if not self._found:
+                raise
+            if not self._old_list:
+                self._log.info("the list of devices is that of before", reason=str(error))
+            self._old_list = True
+            return  # the devices themselves say what is wrong
+        self._choose(found)
+        self._old_list = False
+        self._learned |= {one.key for one in found} != {one.key for one in self._found}  # what has gone is not kept either
+        self._found = found
+        self._listed_at = self._wall()
+
+    def _listed(self) -> list[_Found]:
+        """What the account has now. Raises SourceError or RetryLater."""
         from PyViCare.PyViCare import PyViCare  # in this thread, not while the buses wait
         from PyViCare.PyViCareUtils import PyViCareInvalidDataError
 
@@ -211,23 +237,17 @@ class VicareReader:
             found = [_found(config) for config in api.all_devices]
         except (AttributeError, LookupError, TypeError, ValueError, PyViCareInvalidDataError) as error:
             raise WrongAnswer("Viessmann's cloud: a list of installations that is none") from error
-        except SourceError:
-            if not self._found:
-                raise
-            return  # the list of yesterday serves; the devices themselves say what is wrong
         if not found:
             raise WrongAnswer("Viessmann's cloud: the account has no device; is it the right one?")
-        self._found = _told_apart(found)
-        self._listed_at = self._wall()
-        self._choose()
+        return _told_apart(found)
 
-    def _choose(self) -> None:
+    def _choose(self, found: Sequence[_Found]) -> None:
         """Which one is the configured device: the first heating of the first time, also when another one comes before it later. One that
         was never there before takes its place when it has gone; one that was a member stays one."""
         key = f"vicare/{self.device}/devices"
         known = _names(self._memory.read(key))
-        keys = [one.key for one in self._found]
-        first = next((one.key for one in self._found if one.is_heating), keys[0])
+        keys = [one.key for one in found]
+        first = next((one.key for one in found if one.is_heating), keys[0])
         if not known or (known[0] not in keys and first not in known):
             if known:
                 self._log.warning("the heating is no longer in the account; another one takes its place", was=known[0], now=first)

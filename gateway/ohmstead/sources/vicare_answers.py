@@ -19,6 +19,9 @@ LOG_IN = "run `ohmstead vicare login`"
 _BAN_S = 600.0
 """After a 429 that does not say when it ends: the shorter of the two windows."""
 
+_LONGEST_BAN_S = 86_400.0
+"""The longer one: what ends later than that is not believed."""
+
 _GONE = ("DEVICE_OFFLINE", "GATEWAY_OFFLINE")
 _REVOKED = ("invalid_grant", "invalid_client", "unauthorized_client", "access_denied")
 
@@ -109,16 +112,16 @@ def _status(status: int, said: Mapping[str, Any]) -> int:
 
 
 def _ban(said: Mapping[str, Any], headers: Mapping[str, str], now: float) -> float:
-    """Seconds until a 429 is over, by the cloud's clock."""
+    """Seconds until a 429 is over, by the cloud's clock; at most a day."""
     payload = said.get("extendedPayload")
     reset = payload.get("limitReset") if isinstance(payload, dict) else None
-    if isinstance(reset, int | float) and not isinstance(reset, bool) and math.isfinite(reset) and reset / 1000 > now:
-        return float(reset) / 1000 - now
+    if isinstance(reset, int | float) and not isinstance(reset, bool) and reset > 1000 * now:  # also of an int that no float can hold
+        return (min(reset, 1000 * (now + _LONGEST_BAN_S)) - 1000 * now) / 1000
     after = headers.get("Retry-After", "")
     if after.strip().isdecimal() and len(after) < 10:
-        return max(float(after), 1.0)
+        return min(max(float(after), 1.0), _LONGEST_BAN_S)
     moment = _http_date(after)
-    return moment - now if moment is not None and moment > now else _BAN_S
+    return min(moment - now, _LONGEST_BAN_S) if moment is not None and moment > now else _BAN_S
 
 
 def _http_date(text: str) -> float | None:

@@ -77,6 +77,8 @@ class Cloud:
         self._timeout_s = timeout_s
         self._wall = wall
         self._token: Token | None = None
+        self._filed: Token | None = None
+        self._unfiled = False
         self._revoked = ""
         self._http: Http | None = None
         self._stopped = threading.Event()
@@ -108,7 +110,7 @@ class Cloud:
             raise Unauthorised(f"{CLOUD} does not take the code ({error}); a code is good for some seconds and once", 400) from None
         token = granted(said, self._wall())
         self._tokens.write(token)
-        self._token = token
+        self._token = self._filed = token
 
     def resume(self) -> None:
         """Requests go out again after `stop`."""
@@ -139,8 +141,10 @@ class Cloud:
 
     def _access(self) -> str:
         """An access token that should be good. Logs in or renews where need be."""
-        if self._token is None or (self._revoked and self._token.refresh == self._revoked):
-            self._token = self._tokens.read()
+        if self._token is None or self._unfiled or (self._revoked and self._token.refresh == self._revoked):
+            self._look()
+        if self._unfiled:
+            self._file()
         if self._token is None:
             return self._by_password(f"there is no token at {self._tokens.path}").access
         if self._token.expires - _EARLY_S <= self._wall():
@@ -149,11 +153,10 @@ class Cloud:
 
     def _renewed(self, access: str) -> str:
         """An access token other than `access`."""
-        kept = self._tokens.read()
-        if kept is not None and kept.access != access and kept.expires - _EARLY_S > self._wall():
-            self._token = kept  # somebody has logged in meanwhile
-            return kept.access
-        before = kept or self._token
+        self._look()
+        before = self._token
+        if before is not None and before.access != access and before.expires - _EARLY_S > self._wall():
+            return before.access
         if before is None or not before.refresh or before.refresh == self._revoked:
             return self._by_password("the token has expired").access
         try:
@@ -188,21 +191,51 @@ class Cloud:
             said = self._token_endpoint(flow.for_code(flow.code(location)))
         except Revoked as error:
             raise Unauthorised(f"{CLOUD} does not take its own code ({error}); check `client_id`, or {LOG_IN}", 400) from None
-        self._memory.write(self._refused_key, "")
+        token = self._keep(granted(said, self._wall()))
         log.info("logged in by password")
-        return self._keep(granted(said, self._wall()))
+        if refused:
+            self._memory.write(self._refused_key, "")
+        return token
 
     def _keep(self, token: Token) -> Token:
         """On the disk before it is used: the one before may be void already."""
         self._token = token
         self._revoked = ""
-        try:
-            self._tokens.write(token)
-        except OSError as error:
-            log.error(
-                "the token could not be written; after a restart somebody has to log in", path=str(self._tokens.path), reason=str(error)
-            )
+        self._file()
         return token
+
+    def _file(self) -> None:
+        """Writes the token; one that could not be written is written as soon as it can be, and used meanwhile."""
+        if self._token is None:
+            return
+        try:
+            self._tokens.write(self._token)
+        except OSError as error:
+            if not self._unfiled:
+                log.error(
+                    "the token cannot be written; after a restart somebody has to log in", path=str(self._tokens.path), reason=str(error)
+                )
+            self._unfiled = True
+        else:
+            if self._unfiled:
+                log.info("the token is written", path=str(self._tokens.path))
+            self._unfiled = False
+            self._filed = self._token
+
+    def _look(self) -> None:
+        """Takes the token that somebody else has put into the file: who has logged in. What stands there from before is older than ours.
+
+        Raises Unauthorised, with advice, where there is no token but one that cannot be read.
+        """
+        try:
+            kept = self._tokens.read()
+        except Unauthorised:
+            if self._token is None:
+                raise
+            return  # the next one that we get takes its place
+        if kept is not None and kept != self._filed:
+            self._token = self._filed = kept
+            self._unfiled = False
 
     def _token_endpoint(self, asked: Mapping[str, str]) -> dict[str, Any]:
         answer = self._request("POST", self._endpoints.token, None, asked)

@@ -60,14 +60,15 @@ class ViessmannDevice:
         self._points = Points(table)
         self._decoder: Decoder | None = None
         self._groups: dict[str, str] = {}
+        self._valued: frozenset[str] = frozenset()
         self._absent: set[str] = set()
         self._lost: set[str] = set()
         self._log = structlog.get_logger(service="vicare").bind(device=device)
 
     def recall(self, kept: Mapping[str, Any]) -> Member:
         """What it said before a restart, as `kept` told it: its points are there before it answers. Raises ValueError and its like."""
-        told = [Field(str(name), _SAMPLES[kind], str(unit), bool(settable)) for name, kind, unit, settable in kept["fields"]]
-        self._points.take(told)
+        told = [Field(str(name), _SAMPLES[kind], str(unit), bool(settable)) for name, kind, unit, settable, _ in kept["fields"]]
+        self._points.take(told, {str(name): str(point) for name, *_, point in kept["fields"]})
         return self._known_as(str(kept["name"]), kept["serial"] if isinstance(kept["serial"], str) else None)
 
     def kept(self) -> dict[str, Any]:
@@ -88,12 +89,15 @@ class ViessmannDevice:
         learned = self._learn(told)
         raw = self._points.raw(told)
         self._say_what_is_missing(heard.features, told)
-        by_group: dict[str, dict[str, Value]] = {}
-        for point, value in self._decoder.decode_fields(raw).items() if self._decoder is not None else ():
+        values = self._decoder.decode_fields(raw) if self._decoder is not None else {}
+        gone, self._valued = self._valued - values.keys(), frozenset(values)
+        by_group: dict[str, dict[str, Value]] = {self._groups[point]: {} for point in gone}
+        for point, value in values.items():
             by_group.setdefault(self._groups[point], {})[point] = value
         # The cloud's own time where our clock agrees with it: then what has not changed since the last poll has the time that it had.
         time = moment if abs(heard.cloud - heard.now) < _CLOCKS_AGREE_S and moment <= heard.now else heard.now - age
-        return [Snapshot(self.device, group, time, Quality.GOOD, values) for group, values in by_group.items()], learned
+        of_group = {group: [point for point in gone if self._groups[point] == group] for group in by_group}
+        return [Snapshot(self.device, group, time, Quality.GOOD, by_group[group], gone=of_group[group]) for group in by_group], learned
 
     def _learn(self, told: Sequence[Field]) -> Member | None:
         if not self._points.take(told) and self._decoder is not None:

@@ -78,10 +78,10 @@ def newest(features: Iterable[Mapping[str, Any]], now: float) -> float | None:
 
 
 def fields(features: Iterable[Mapping[str, Any]]) -> Iterator[Field]:
-    """All that the features say."""
+    """All that the features say. What has a name that cannot be written is nothing."""
     for feature in features:
         if is_told(feature):
-            yield from _of_feature(feature)
+            yield from (field for field in _of_feature(feature) if field.name.isprintable())
 
 
 def _of_feature(feature: Mapping[str, Any]) -> Iterator[Field]:
@@ -208,4 +208,4 @@ def _is_number(value: object) -> bool:
 
 
 def _word(unit: object) -> str:
-    return unit if isinstance(unit, str) else ""
+    return unit if isinstance(unit, str) and unit.isprintable() else ""

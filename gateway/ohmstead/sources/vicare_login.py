@@ -66,7 +66,10 @@ class Flow(NamedTuple):
 
     def code(self, sent_to: str) -> str:
         """The code in the address that the browser was sent to. Raises WrongAnswer, with what the cloud says."""
-        said = parse_qs(urlsplit(sent_to.strip()).query)
+        try:
+            said = parse_qs(urlsplit(sent_to.strip()).query)
+        except ValueError:
+            said = {}
         if "error" in said:
             raise WrongAnswer(f"Viessmann says: {said.get('error_description', said['error'])[0][:200]}")
         if "code" not in said:

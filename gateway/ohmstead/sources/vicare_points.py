@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Iterable, Mapping
 from itertools import chain, count
+from types import MappingProxyType
 from typing import Any
 
 from ohmstead.profiles.model import Profile
@@ -61,8 +62,8 @@ class Points:
         self._told: dict[str, tuple[str, str, bool]] = {}
         self._groups = tuple(table.groups)
 
-    def take(self, fields: Iterable[Field]) -> bool:
-        """Whether there was anything new among them."""
+    def take(self, fields: Iterable[Field], before: Mapping[str, str] = MappingProxyType({})) -> bool:
+        """Whether there was anything new among them. `before`: field → the id that its point had before a restart, and has again."""
         new = [field for field in fields if field.name not in self._points]
         if not new:
             return False
@@ -71,7 +72,10 @@ class Points:
         by_rule = [point_id(field.name) for field in new]
         for field in sorted(new, key=lambda one: (_numberless(one.name) not in self._table, one.name)):
             point = self._known(field.name)
-            if point is None or point.id in ids:
+            if field.name in before:
+                if point is None or point.id != before[field.name]:
+                    point = _point(field, before[field.name])
+            elif point is None or point.id in ids:
                 short = point_id(field.name)
                 taken = short in ids or by_rule.count(short) > 1
                 point = _point(field, _free(full_id(field.name), ids) if taken else short)
@@ -84,9 +88,10 @@ class Points:
             self._told[field.name] = kind, field.unit, field.settable
         return True
 
-    def told(self) -> list[tuple[str, str, str, bool]]:
-        """Of each field its name, its kind (switch, number, text), its unit as the cloud calls it, and whether it is settable."""
-        return [(name, *told) for name, told in self._told.items()]
+    def told(self) -> list[tuple[str, str, str, bool, str]]:
+        """Of each field its name, its kind (switch, number, text), its unit as the cloud calls it, whether it is settable, and the id of
+        its point."""
+        return [(name, *told, self._points[name].id) for name, told in self._told.items()]
 
     def points(self) -> list[Point]:
         """All of them in the order of publication: as in the table, then by name; limits at the end."""

@@ -75,6 +75,11 @@ class TokenFile:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(self.path)
+        folder = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the name as well, or after a power cut the void one stands there again
+        finally:
+            os.close(folder)
 
 
 def _text(value: object) -> str:

@@ -1,0 +1,48 @@
+"""What is kept of a Viessmann account over restarts, when the store can be full or broken.
+
+What cannot be written now is known until the end of this process all the same, and costs no reading. What cannot be read is not nothing:
+who began anew would ask more than the cloud allows, send a password that was refused, or take another device for the heating.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from ohmstead.errors import OhmsteadError, SourceError
+
+if TYPE_CHECKING:
+    from ohmstead.sources.polling import Memory
+
+log = structlog.get_logger(service="vicare")
+
+
+class LastingMemory:
+    """`memory`, whose errors are those of a source. `device` is whose memory it is, for the log. Both methods may be called by threads."""
+
+    def __init__(self, memory: Memory, device: str) -> None:
+        self._memory = memory
+        self._device = device
+        self._unwritten: dict[str, str] = {}
+
+    def read(self, key: str) -> str | None:
+        """Raises SourceError where the store cannot be read."""
+        if key in self._unwritten:
+            return self._unwritten[key]
+        try:
+            return self._memory.read(key)
+        except OhmsteadError as error:
+            raise SourceError(f"what is kept of the account cannot be read: {error}") from error
+
+    def write(self, key: str, value: str) -> None:
+        """Raises nothing for a store that cannot be written; that is told once."""
+        try:
+            self._memory.write(key, value)
+        except OhmsteadError as error:
+            if not self._unwritten:
+                log.warning("what is known of the account is not kept", device=self._device, reason=str(error))
+            self._unwritten[key] = value
+            return
+        if self._unwritten.pop(key, None) is not None and not self._unwritten:
+            log.info("what is known of the account is kept again", device=self._device)
