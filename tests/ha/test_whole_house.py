@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from ohmstead.publish.values import NONE
 from tests.conftest import Broker, wait_for
 from tests.ha.home_assistant import HomeAssistant
 from tests.whole_house import WholeHouse
@@ -87,3 +88,22 @@ def test_what_is_cut_off_is_unavailable_alone_and_comes_back(scene: Scene) -> No
         scene.house.neighbours.plug(device)
         assert not others
         wait_for(lambda device=device: scene.telling(device) != AWAY, PATIENCE_S, f"{device} again")
+
+
+def test_a_value_that_is_gone_is_unknown_whatever_it_was(scene: Scene) -> None:
+    """A number, a text, a moment, a choice: the heat pump says `None` of a sensor that is not there any more."""
+    listener = scene.house.listener
+    for point in ("heating_limit", "firmware", "last_switch_off", "heating_mode", "utility_release"):
+        topic = f"ohm/home/device/heatpump/{point}"
+        wait_for(lambda point=point: f"home_heatpump_{point}" in scene.entities_of("heatpump"), PATIENCE_S, point)
+        entity = scene.entities_of("heatpump")[f"home_heatpump_{point}"]
+        wait_for(
+            lambda entity=entity: scene.assistant.states()[entity]["state"] not in (AWAY, "unknown"), PATIENCE_S, f"a value of {entity}"
+        )
+        was = listener.last(topic)
+        assert was is not None
+        listener.publish(topic, NONE)
+        try:
+            wait_for(lambda entity=entity: scene.assistant.states()[entity]["state"] == "unknown", PATIENCE_S, f"{entity} unknown")
+        finally:
+            listener.publish(topic, was)
