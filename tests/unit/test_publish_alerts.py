@@ -195,3 +195,42 @@ def test_texts_have_no_alerts() -> None:
     house = House(profile(state=state), state=PointConfig(above=0.5))
     house.read(state="on")
     assert not list(house.alerts.standing())
+
+
+def test_an_alert_that_stands_over_a_restart_begins_once_and_ends_once() -> None:
+    house = House(power=PointConfig(above=1000.0))
+    house.broker.arrive(STATE, b"ON", retain=True)
+    house.read(power=990.0)
+    assert house.said() == ["ON"]
+    assert house.notes == []
+    house.read(power=900.0)
+    assert house.said() == ["ON", "OFF"]
+    assert [note["on"] for _, _, note in house.notes] == [False]
+
+
+def test_an_alert_that_ended_during_a_restart_is_noted_as_over() -> None:
+    house = House(power=PointConfig(above=1000.0))
+    house.broker.arrive(STATE, b"ON", retain=True)
+    house.read(power=100.0)
+    assert house.said() == ["OFF"]
+    assert [note["on"] for _, _, note in house.notes] == [False]
+
+
+def test_of_a_point_that_has_no_value_any_more_nothing_is_known() -> None:
+    house = House(power=PointConfig(above=1000.0))
+    house.read(power=2000.0)
+    for _ in range(2):
+        house.alerts.take(Snapshot("roof", "live", 2.0, Quality.GOOD, {}, gone=["power"]))
+    assert house.said() == ["ON", "None"]
+    assert [standing.on for standing in house.alerts.standing()] == [None]
+    house.read(power=2000.0)
+    assert house.said() == ["ON", "None", "ON"]
+    assert len(house.notes) == 1
+
+
+def test_a_device_whose_name_begins_like_that_of_another_one_has_its_own_alerts() -> None:
+    house = House(power=PointConfig(above=1000.0))
+    alerts = Alerts("home", house.roster, {"roof": {"power": PointConfig(above=1.0)}, "roof-east": {}}, house.broker, None, print)
+    alerts.start()
+    house.broker.arrive("ohm/home/device/roof-east/alert/power", b"ON", retain=True)
+    assert "ohm/home/device/roof-east/alert/power" in [sent.topic for sent in house.broker.sent if not sent.payload]

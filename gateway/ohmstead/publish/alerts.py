@@ -2,8 +2,9 @@
 
 `ON` while the value is beyond its limit, else `OFF`. An alert is over when the value is inside by a margin, so that a value at its limit is
 one alert and not a hundred: 2 % of the limit (0.05 % for a frequency), and never more than a quarter of the way from `below` to `above`.
-What was not read changes nothing. Home Assistant has each as a problem of its device, unavailable with the device. What an owner wants of
-a device is wanted of what is found behind it as well, where that has such a point.
+What was not read changes nothing; of a point that has no value any more nothing is known (`None`). After a restart an alert stands as the
+broker has it until the first value says otherwise, and only a change is told. Home Assistant has each as a problem of its device,
+unavailable with the device. What an owner wants of a device is wanted of what is found behind it as well, where that has such a point.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ from ohmstead.publish.announcement import Announcement, Configuration, Discovery
 from ohmstead.publish.home_assistant import bridge_topic
 from ohmstead.publish.nameplate import Nameplate
 from ohmstead.publish.numbers import plain
-from ohmstead.publish.values import device_topic, online_topic
+from ohmstead.publish.values import NONE, device_topic, online_topic
 from ohmstead.readings import Snapshot, Value
 from ohmstead.roster import Listed, Roster
 
 log = structlog.get_logger(service="publish")
 
+ON, OFF = "ON", "OFF"
 _MARGIN = 0.02
 _MARGIN_OF_FREQUENCY = 0.0005
 _MOST_OF_THE_WAY = 0.25
@@ -65,11 +67,11 @@ class Alert:
         room = float("inf") if limits.above is None or limits.below is None else _MOST_OF_THE_WAY * (limits.above - limits.below)
         self._margins = [min(share * abs(end), room) if end is not None else 0.0 for end in (limits.above, limits.below)]
 
-    def judge(self, value: float) -> bool:
-        """Takes a value; True if that changed the alert."""
+    def judge(self, value: float, stood: bool | None = None) -> bool:
+        """Takes a value; True if that changed the alert. `stood`: how it stood before the first value, as far as somebody knows."""
         above, below = self._above, self._below
-        over, under = self._margins if self.on else (0.0, 0.0)
         was = self.on
+        over, under = self._margins if (stood if was is None else was) else (0.0, 0.0)
         if above is not None and value > above - over:
             self.on, self.text = True, self._said("above", above)
         elif below is not None and value < below + under:
@@ -77,6 +79,10 @@ class Alert:
         else:
             self.on, self.text = False, ""
         return self.on is not was
+
+    def forget(self) -> None:
+        """The point has no value any more."""
+        self.on, self.text = None, ""
 
     def _said(self, where: str, limit: float) -> str:
         return f"{where} {plain(None)(float(limit))} {self.point.unit}".rstrip()
@@ -114,6 +120,7 @@ class Alerts:
         self._noted = noted
         self._wanted = {device: {name: one for name, one in points.items() if _limits(one)} for device, points in wanted.items()}
         self._alerts: dict[str, dict[str, Alert]] = {}
+        self._stood: dict[tuple[str, str], bool] = {}
         self._listed: dict[str, Listed] = {}
         self._nameplates: dict[str, Nameplate] = {}
         self._joined = joined
@@ -149,9 +156,14 @@ class Alerts:
         for name, alert in alerts.items():
             value = snapshot.values.get(name)
             if isinstance(value, int | float):
-                before = alert.on, alert.text
-                if alert.judge(value):
-                    self._changed(alert, value, before)
+                text = alert.text
+                stood = alert.on if alert.on is not None else self._stood.get((snapshot.device, name))
+                if alert.judge(value, stood):
+                    self._changed(alert, value, stood, text)
+            elif name in snapshot.gone and alert.on is not None:
+                self._stood[snapshot.device, name] = alert.on
+                alert.forget()
+                self._messenger.publish(self._state_topic(snapshot.device, name), NONE, retain=True)
 
     def tick(self, now: float) -> None:
         if self._announcement is not None:
@@ -174,20 +186,19 @@ class Alerts:
         if self._announcement is not None and alerts.keys() != before.keys():
             self._announcement.again()
 
-    def _changed(self, alert: Alert, value: float, before: tuple[bool | None, str]) -> None:
+    def _changed(self, alert: Alert, value: float, stood: bool | None, text: str) -> None:
         self._publish(alert)
-        was, text = before
         detail = {"point": alert.point.id, "value": value, "unit": alert.point.unit, "limit": alert.text or text}
-        if alert.on:
+        if alert.on and not stood:
             log.warning("alert", device=alert.device, **detail)
             self._noted(alert.device, "alert", {**detail, "on": True})
-        elif was:
+        elif stood and not alert.on:
             log.info("alert is over", device=alert.device, **detail)
             self._noted(alert.device, "alert", {**detail, "on": False})
 
     def _publish(self, alert: Alert) -> None:
         if alert.on is not None:
-            self._messenger.publish(self._state_topic(alert.device, alert.point.id), "ON" if alert.on else "OFF", retain=True)
+            self._messenger.publish(self._state_topic(alert.device, alert.point.id), ON if alert.on else OFF, retain=True)
 
     def _publish_all(self) -> None:
         for alerts in self._alerts.values():
@@ -198,15 +209,23 @@ class Alerts:
         return f"{device_topic(self._site, device)}/alert/{point}"
 
     def _on_states(self, messages: Sequence[Message]) -> None:
-        """Takes back what the broker keeps of alerts that nobody wants any more. What is behind a device may still be found."""
+        """How an alert stood before a restart, and what the broker keeps of one that nobody wants any more: that is taken back. What is
+        behind a device may still be found."""
         for message in messages:
             device, _, point = message.topic.split("/")[-3:]
-            wanted = any(point in points for parent, points in self._wanted.items() if device == parent or device.startswith(f"{parent}-"))
-            if not message.retain or not message.payload or wanted:
+            if not message.retain or not message.payload:
+                continue
+            if self._may_be_wanted(device, point):
+                self._stood.setdefault((device, point), message.payload == ON.encode())
                 continue
             self._messenger.publish(message.topic, "", retain=True)
             if self._prefix and device not in self._wanted:  # was found behind a device; nobody else knows of its entity
                 self._messenger.publish(self._topic(device, point), "", retain=True)
+
+    def _may_be_wanted(self, device: str, point: str) -> bool:
+        if device in self._wanted:
+            return point in self._wanted[device]
+        return any(point in points for parent, points in self._wanted.items() if device.startswith(f"{parent}-"))
 
     # Home Assistant
 
