@@ -256,24 +256,24 @@ def _told(item: ErrorDetails, document: Document, model: type[BaseModel]) -> Ite
         yield Mistake(document.file, document.line(full), ".".join(map(str, full)), text)
     if _problems(item) is not None:
         return
-    path = _in_document(location, document.value)
     shown = item.get("input")
+    path = _in_document(location, document.value, whole=None if item["type"] == "missing" else shown)
     plain = isinstance(shown, str | int | float) and item["type"] not in ("missing", "extra_forbidden")
     hidden = any(_SECRET.search(str(part)) for part in path[-1:])
     value = "" if not plain or hidden else str(shown)[:60]
     yield Mistake(document.file, document.line(path), ".".join(map(str, path)), _words(item, model), value)
 
 
-def _in_document(location: Where, value: Any) -> Where:
+def _in_document(location: Where, value: Any, whole: Any) -> Where:
     """The location without what pydantic adds for itself (names of union members, `[key]`); the last part may be a field that
-    the document leaves out."""
+    the document leaves out, unless the mistake is one of the `whole` section."""
     path: list[str | int] = []
     for depth, part in enumerate(location, 1):
         inside = isinstance(part, int) and part < len(value) if isinstance(value, list) else isinstance(value, dict) and part in value
         if inside:
             value = value[part]
             path.append(part)
-        elif depth == len(location) and isinstance(value, dict) and _FIELD.fullmatch(str(part)):
+        elif depth == len(location) and isinstance(value, dict) and value != whole and _FIELD.fullmatch(str(part)):
             path.append(part)
     return tuple(path)
 
@@ -282,7 +282,8 @@ def _words(item: ErrorDetails, model: type[BaseModel]) -> str:
     context: Mapping[str, Any] = item.get("ctx", {})
     match item["type"]:
         case "extra_forbidden":
-            return f"unknown{did_you_mean(str(item['loc'][-1]), _known_keys(model, item['loc'][:-1]))}"
+            written, known = str(item["loc"][-1]), _known_keys(model, item["loc"][:-1])
+            return "does not fit here" if written in known else f"unknown{did_you_mean(written, known)}"
         case "missing":
             return "is missing"
         case "literal_error" | "enum":

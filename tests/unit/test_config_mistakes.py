@@ -85,8 +85,12 @@ def test_one_mistake_is_one() -> None:
             "2: devices.hp.source: vicar — there is no such source; did you mean `vicare`?",
         ),
         (
+            "devices:\n  sun: {profile: sunspec, via: tcp://192.0.2.14, line: {timeout: 0 s}}\n",
+            "2: devices.sun.line.timeout: 0 s — must be more than 0",
+        ),
+        (
             "devices:\n  house: {source: shelly, host: 192.0.2.12, via: cellar}\n",
-            "2: devices.house.via — unknown",
+            "2: devices.house.via — does not fit here",
         ),
         (
             "devices:\n  pump: {source: luxtronik}\n",

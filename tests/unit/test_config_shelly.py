@@ -37,13 +37,14 @@ def test_or_a_prefix_on_the_broker(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("device", "line", "says"),
     [
-        ("{source: shelly}", 4, "host: 192.0.2.12"),
+        ("{source: shelly}", 4, "devices.house — how is it reached? give either `host: 192.0.2.12`"),
         ("{source: shelly, host: 192.0.2.12, mqtt: shelly}", 4, "either"),
         ("{source: shelly, mqtt: shelly/+}", 4, "no prefix of topics"),
         ("{source: shelly, mqtt: 'a b'}", 4, "no prefix of topics"),
         ("{source: shelly, mqtt: /shelly}", 4, "no prefix of topics"),
         ("{source: shelly, mqtt: shelly, password: secret}", 4, "on the broker a Shelly asks for none"),
-        ("{source: shelly, host: 192.0.2.12, unit: 1}", 4, "unit"),
+        ("{source: shelly, host: 192.0.2.12, unit: 1}", 4, "devices.house.unit — does not fit here"),
+        ("{source: shelly, host: 192.0.2.12, exclude: [a]}", 4, "devices.house.exclude — does not fit here"),
         ("{source: shelly, host: 192.0.2.12, every: 0 s}", 4, "every"),
     ],
 )
