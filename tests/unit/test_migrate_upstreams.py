@@ -265,6 +265,13 @@ def test_loxonesmarthome_becomes_loxone_weather_and_a_planned_battery(tmp_path: 
     assert "abc" not in came.text
 
 
+@pytest.mark.parametrize(("interval", "period_s", "is_left"), [("900", 900.0, False), ("60", 1800.0, True)])
+def test_the_weather_is_not_asked_for_more_often_than_it_changes(tmp_path: Path, interval: str, period_s: float, is_left: bool) -> None:
+    came = moved(tmp_path, f"{LOXONE}\nWEATHER_SCRAPER_ENABLED=true\nWEATHER_UPDATE_INTERVAL={interval}\n", ".env")
+    assert came.config.periods("weather")["now"] == period_s
+    assert ("WEATHER_UPDATE_INTERVAL" in left(came)) is is_left
+
+
 def test_what_was_off_in_loxonesmarthome_stays_off(tmp_path: Path) -> None:
     off = ("UDP_LISTENER_ENABLED", "MQTT_BRIDGE_ENABLED", "WEATHER_SCRAPER_ENABLED", "GROWATT_CONTROLLER_ENABLED")
     text = "".join(f"{key}=false\n" for key in off) + "LOXONE_HOST=192.0.2.20\nLATITUDE=50\nLONGITUDE=14\nGROWATT_MIN_SOC=20\n"

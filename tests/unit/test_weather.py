@@ -326,6 +326,14 @@ def test_what_cannot_be_is_told(write: Write) -> None:
     assert schema_complaints(HOME % "roof: [{tilt: 35, peak: 5 kW}, {tilt: 10}]") == []
 
 
+@pytest.mark.parametrize("more", ["every: 5 min", "every: {now: 10 min}", 'every: 1 s, url: "http://127.0.0.1:1/x"'])
+def test_how_often_it_may_be_asked(write: Write, more: str) -> None:
+    assert load(write(HOME % more)).devices
+    (told,) = mistakes(write(HOME % "every: 4 min"))
+    assert "at least 5 min" in told
+    assert told.startswith("ohmstead.yaml:2: devices.weather")
+
+
 def test_several_roofs(write: Write) -> None:
     config = load(write(HOME % "roof: [{tilt: 35, azimuth: -90, peak: 5 kW}, {tilt: 35, azimuth: 90, peak: 4.8 kW}]"))
     assert config.devices["weather"].peak_w == 9800

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
 from ohmstead.config.device import SourceConfig
 from ohmstead.config.values import Secret, Section
 from ohmstead.units import quantity
+
+LEAST_PERIOD_S = 300.0
+"""What it is like now changes each quarter of an hour, and the service is free for those who ask with measure."""
 
 MOST_ROOFS = 4
 """Each is a question more, every half hour."""
@@ -63,6 +66,13 @@ class WeatherDevice(SourceConfig):
     )
     token: Secret | None = Field(None, repr=False, description="The key of a paid account.")
     token_file: Path | None = Field(None, description="A file that holds the key.")
+
+    @model_validator(mode="after")
+    def _asks_not_too_often(self) -> Self:
+        every = min(self.every.values(), default=LEAST_PERIOD_S)
+        if self.url is None and every < LEAST_PERIOD_S:
+            raise ValueError(f"`every: {every:g} s` is more often than the forecast changes; at least {LEAST_PERIOD_S / 60:g} min")
+        return self
 
     @property
     def peak_w(self) -> float | None:

@@ -6,6 +6,7 @@ OpenInverterGateway, plans its battery by the prices of OTE, fetches the weather
 
 from __future__ import annotations
 
+from ohmstead.config.weather import LEAST_PERIOD_S
 from ohmstead.migrate.broker import Names, carry_broker, carry_level, seconds
 from ohmstead.migrate.home import Home, Keys
 from ohmstead.migrate.settings import Settings
@@ -109,7 +110,9 @@ def _weather(settings: Settings, home: Home) -> None:
         home.put((*WEATHER, "source"), "open-meteo", settings.file)
         home.carry(settings, latitude[0], (*WEATHER, "latitude"), latitude[1])
         home.carry(settings, longitude[0], (*WEATHER, "longitude"), longitude[1])
-        if interval is not None:
+        if interval is not None and interval[1] < LEAST_PERIOD_S:
+            settings.not_carried(interval[0], f"the forecast is asked for every {LEAST_PERIOD_S / 60:g} min at most")
+        elif interval is not None:
             home.carry(settings, interval[0], (*WEATHER, "every"), seconds(interval[1]))
     else:
         settings.all_not_needed("no weather is fetched", "LATITUDE", "LONGITUDE", "WEATHER_UPDATE_INTERVAL")
