@@ -186,6 +186,15 @@ async def test_nobody_there_is_unreachable(rig: Rig) -> None:
     await reader.close()
 
 
+async def test_one_of_the_first_generation_is_told_to_be_that(rig: Rig) -> None:
+    rig.shelly.generation = 1
+    async with ShellyServer(rig.shelly) as server:
+        reader = rig.reader(channel(server))
+        with pytest.raises(WrongAnswer, match="no Shelly of the second generation or later"):
+            await reader.read()
+        await reader.close()
+
+
 async def test_one_that_measures_nothing_is_told_to_be_that(rig: Rig) -> None:
     rig.shelly = Shelly("switch", clock=lambda: rig.now)
     status = rig.shelly.status()

@@ -105,6 +105,7 @@ async def test_after_a_poll_that_failed_nobody_knows_who_speaks(
 
 
 async def test_a_phase_that_is_broken_stays_so_until_the_device_takes_it_back(rig: Rig, broker: Broker, mqtt: ShellyReader) -> None:
+    await mqtt.read()
     rig.shelly.said["em:0", "a_errors"] = ["power_meter_failure"]
     await mqtt.read()
     broker.tells("NotifyStatus", {"em:0": {"a_act_power": 0.0, "b_act_power": 7.0, "total_act_power": 7.0}})
