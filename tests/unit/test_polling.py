@@ -177,6 +177,42 @@ async def test_a_write_goes_between_polls_and_is_followed_by_one() -> None:
         await life.until(lambda: len(life.taken) == 2)
 
 
+async def test_a_write_waits_for_the_poll_that_is_under_way() -> None:
+    class Slow(Writing):
+        def __init__(self) -> None:
+            super().__init__(Quality.GOOD)
+            self.answered = asyncio.Event()
+
+        async def read(self) -> Sequence[Snapshot]:
+            self.polls += 1
+            await self.answered.wait()
+            return []
+
+    reader = Slow()
+    async with Life(reader, period_s=3600.0, timeout_s=30.0) as life:
+        await life.until(lambda: reader.polls)
+        writing = asyncio.create_task(life.source.write("limit", 50))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert reader.written == [], "one connection, one request at a time"
+        reader.answered.set()
+        assert await writing == 50
+
+
+async def test_a_reader_that_listens_is_told_to_before_its_first_poll() -> None:
+    class Listening(Scripted):
+        started = 0
+
+        def start(self) -> None:
+            assert not self.polls
+            self.started += 1
+
+    reader = Listening(Quality.GOOD)
+    async with Life(reader) as life:
+        await life.until(lambda: reader.polls > 2)
+    assert reader.started == 1
+
+
 async def test_a_reader_that_cannot_write_is_not_asked_to() -> None:
     with pytest.raises(TypeError):
         await Life(Scripted(Quality.GOOD)).source.write("limit", 50)

@@ -30,7 +30,7 @@ async def test_models_that_nobody_knows_are_passed_over() -> None:
 
 
 async def test_what_follows_a_model_that_is_shorter_than_the_standard_s_is_not_taken_for_its_end() -> None:
-    async with rig_of(SunSpec((1, (203, 10), 103), inverter())) as (rig, reader):
+    async with rig_of(SunSpec((1, (203, 10), 103, 103, 103), inverter())) as (rig, reader):
         await reader.read()
     fields = {point.field for point in rig.members[-1].profile.points.values() if point.field is not None}
     currents = {"203.1.A", "203.1.AphA", "203.1.AphB", "203.1.AphC"}  # what there is in ten registers, with its scale factor
