@@ -21,7 +21,7 @@ from ohmstead.sim.station import Answer, Station
 from tests.chaos.relay import Relay
 from tests.chaos.rows import REPOSITORY, RigError, micropython, program
 from tests.conftest import free_port
-from tests.integration.node_harness import KEY, NodeProcess
+from tests.integration.node_harness import KEY, NodeProcess, own_path
 
 PASSWORD = "4711081508"
 PROFILE = """
@@ -160,7 +160,7 @@ class House:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.devices = [Counting(RegisterImage({0: 0, 1: 0, 10: 0}, {10: Writable()}), turnaround=0.002) for _ in range(2)]
-        self.line = Line({1: self.devices[0], 2: self.devices[1]}, baud=115200)
+        self.line = Line({1: self.devices[0], 2: self.devices[1]}, baud=115200, link=own_path())
         self.broker = Mosquitto(folder)
         self.relay = Relay(self.broker.port)
         (folder / "state").mkdir()

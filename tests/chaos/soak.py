@@ -31,7 +31,7 @@ from tests.chaos.house import until
 from tests.chaos.relay import Relay
 from tests.chaos.rows import Plan, RigError, Row, Tell, bar, micropython, program
 from tests.conftest import Broker
-from tests.integration.node_harness import KEY, NODE, SITE, Gateway, seal
+from tests.integration.node_harness import KEY, NODE, SITE, Gateway, own_path, seal
 from tests.integration.node_slots import RESTART, Board, changed, image
 
 HOME = """
@@ -80,7 +80,7 @@ class Soak:
         self.names = Silent(folder)
         self.inverter = Growatt(soc=50, sun=lambda _: 0.0, demand=lambda _: 500.0)
         self.station = PacedStation(self.inverter)
-        self.line = Line({UNIT: self.station}, baud=9600)
+        self.line = Line({UNIT: self.station}, baud=9600, link=own_path())
         private, _ = package.new_key_pair()
         (folder / "update.pem").write_bytes(private)
         self._key = package.read_private_key(folder / "update.pem")

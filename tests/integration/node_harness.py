@@ -10,6 +10,7 @@ import importlib.util
 import itertools
 import json
 import os
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -337,8 +338,14 @@ class Inverter:
         return self.station.faults
 
 
+def own_path() -> Path:
+    """Where a line is found that no other line has been or will be. The kernel gives the numbers of terminals away anew: a node that
+    outlives its line would open that of another test."""
+    return Path(tempfile.gettempdir()) / f"rs485-{secrets.token_hex(4)}"
+
+
 def line_of(stations: Mapping[int, Inverter], baud: int = 115200) -> Line:
-    return Line({unit: inverter.station for unit, inverter in stations.items()}, baud=baud)
+    return Line({unit: inverter.station for unit, inverter in stations.items()}, baud=baud, link=own_path())
 
 
 def image_of(file: Path) -> dict[int, int]:

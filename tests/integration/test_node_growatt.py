@@ -15,7 +15,7 @@ from ohmstead.sim.faults import Faults
 from ohmstead.sim.growatt import MIN, SPH, UNIT, Family, Growatt, PacedStation
 from ohmstead.sim.rtu import Line
 from tests.conftest import Broker, wait_for
-from tests.integration.node_harness import KEY, SITE, Gateway, NodeProcess, seal
+from tests.integration.node_harness import KEY, SITE, Gateway, NodeProcess, own_path, seal
 
 BAUD = 38400
 HOME = """
@@ -63,7 +63,7 @@ def house(request: pytest.FixtureRequest, tmp_path: Path, broker: Broker, gatewa
     profile, faults = "growatt-min" if family is MIN else "growatt-sph", Faults()
     inverter = Growatt(family=family, soc=50, sun=lambda _: 0.0, demand=lambda _: 500.0)
     station = PacedStation(inverter, faults, turnaround=0.01)
-    with Line({UNIT: station}, baud=BAUD) as line:
+    with Line({UNIT: station}, baud=BAUD, link=own_path()) as line:
         text = textwrap.dedent(HOME).format(host=broker.host, port=broker.port, line=line.path, baud=BAUD, key=KEY.hex(), profile=profile)
         path = tmp_path / "ohmstead.yaml"
         path.write_text(text, encoding="utf-8")

@@ -19,7 +19,7 @@ from ohmstead.sim.registers import READ_INPUT
 from ohmstead.sim.rtu import Line
 from ohmstead.sim.station import Station
 from tests.conftest import Broker, wait_for
-from tests.integration.node_harness import Frame, Gateway, NodeProcess
+from tests.integration.node_harness import Frame, Gateway, NodeProcess, own_path
 
 METERS = {"house": "eastron-sdm630", "wallbox": "eastron-sdm120", "workshop": "carlo-gavazzi-em24"}
 POWERS = {"house": -1500.5, "wallbox": 11000.0, "workshop": 4321.1}
@@ -60,7 +60,7 @@ def test_three_meters_on_one_line_and_their_powers_without_a_gateway(
     broker: Broker, gateway: Gateway, node: NodeProcess, meters: dict[str, Meter], tmp_path: Path
 ) -> None:
     stations = {unit: Station(meter, turnaround=0.002) for unit, meter in enumerate(meters.values(), start=1)}
-    with Line(stations, baud=115200) as line:
+    with Line(stations, baud=115200, link=own_path()) as line:
         path = tmp_path / "ohmstead.yaml"
         path.write_text(home(line.path, broker), encoding="utf-8")
         node.configure(node_config(load(path), "cellar"))
