@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -13,8 +14,10 @@ import pytest
 from ohmstead.errors import RateLimited, Refused, Unauthorised, WrongAnswer
 from ohmstead.profiles import library
 from ohmstead.profiles.decode import Decoder
+from ohmstead.readings import Snapshot
 from ohmstead.sim import weather as sim
 from ohmstead.sources.weather_answer import CURRENT, DAILY, HOURLY, ON_ROOF, Answer, fields_of, forecast_of, on_all_roofs, parsed
+from ohmstead.weather import HOUR_S
 from tests.unit.test_weather import NOON, Asked
 
 
@@ -138,3 +141,54 @@ async def test_what_is_on_this_machine_is_asked_without_a_proxy(service: sim.Ope
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
     assert await Asked(service).values()
+
+
+async def test_at_midnight_tomorrow_is_today_with_or_without_the_service(service: sim.OpenMeteo) -> None:
+    now = [float(NOON)]
+    told: list[Snapshot] = []
+    asked = Asked(service)
+    asked.reader._wall = lambda: now[0]
+    asked.reader._emit = told.append
+    values = await asked.values()
+    waiting = asked.reader._midnight
+    assert waiting is not None
+    assert 12 * HOUR_S < waiting.when() - asyncio.get_running_loop().time() < 12 * HOUR_S + 60  # from noon, summer time
+    service.kindness = sim.DOWN
+    for days in range(1, 5):
+        now[0] = NOON + 12 * HOUR_S + (days - 1) * 86_400 + 1
+        assert asked.reader._midnight is not None
+        asked.reader._midnight._run()
+        snapshot = told[-1]
+        assert snapshot.age > 12 * HOUR_S - 1  # no sign of life
+        assert set(snapshot.values) <= {name for name in values if name.endswith(("_today", "_tomorrow"))}
+        if days == 1:
+            of_day = {name.removesuffix("_today"): value for name, value in snapshot.values.items() if name.endswith("_today")}
+            assert of_day == {name.removesuffix("_tomorrow"): value for name, value in values.items() if name.endswith("_tomorrow")}
+            assert not snapshot.gone
+        if days == 3:
+            assert all(name.endswith("_today") for name in snapshot.values)
+            assert snapshot.gone == {name for name in values if name.endswith("_tomorrow")}
+        if days == 4:
+            assert not snapshot.values
+            assert snapshot.gone == {name for name in values if name.endswith("_today")}
+    await asked.reader.close()
+    assert asked.reader._midnight is None
+
+
+@pytest.mark.parametrize(("day", "hours"), [("2026-03-29", 23), ("2026-10-25", 25), ("2026-06-21", 24)])
+async def test_a_day_is_as_long_as_it_is(day: str, hours: int) -> None:
+    begin = datetime.fromisoformat(day).replace(tzinfo=ZoneInfo("Europe/Prague")).timestamp()
+    now = [begin + 1]
+    told: list[Snapshot] = []
+    with sim.OpenMeteo(wall=lambda: now[0]) as service:
+        asked = Asked(service)
+        asked.reader._wall = lambda: now[0]
+        asked.reader._emit = told.append
+        values = await asked.values()
+    waiting = asked.reader._midnight
+    assert waiting is not None
+    assert waiting.when() - asyncio.get_running_loop().time() == pytest.approx(hours * HOUR_S, abs=30)
+    now[0] = begin + hours * HOUR_S + 1
+    waiting._run()
+    assert told[0].values["sunrise_today"] == values["sunrise_tomorrow"]
+    await asked.reader.close()

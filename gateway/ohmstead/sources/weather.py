@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Sequence
+from datetime import datetime, time, timedelta
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -23,6 +24,7 @@ from ohmstead.sources.weather_answer import (
     FORECAST_DAYS,
     HOURLY,
     ON_ROOF,
+    Answer,
     fields_of,
     forecast_of,
     must_be_in,
@@ -43,6 +45,7 @@ URL_WITH_KEY = "https://customer-api.open-meteo.com/v1/forecast"
 
 _TABLES = {"current": CURRENT, "hourly": HOURLY}
 _SILENCE_S = 15.0
+_PAST_MIDNIGHT_S = 1.0
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _MOST_BYTES = 2 << 20
 _LIMIT_PAUSES_S = (("daily", 6 * 3600.0), ("hourly", 3600.0), ("", 300.0))
@@ -69,7 +72,8 @@ class Place(NamedTuple):
 
 
 class OpenMeteoReader:
-    """`told` gets each new forecast, and at the start the one that `memory` still has. `url` and `key`: another server, a paid account."""
+    """`told` gets each new forecast, and at the start the one that `memory` still has, `emit` what a new day is said
+    to be like. `url` and `key`: another server, a paid account."""
 
     def __init__(
         self,
@@ -80,6 +84,7 @@ class OpenMeteoReader:
         told: Callable[[WeatherForecast], None],
         wall: Callable[[], float],
         *,
+        emit: Callable[[Snapshot], None] = lambda _: None,
         url: str = "",
         key: str = "",
     ) -> None:
@@ -90,7 +95,14 @@ class OpenMeteoReader:
         self._memory = memory
         self._told = told
         self._told_values: frozenset[str] = frozenset()
+        self._of_days = {
+            point.field: point.id
+            for point in decoder.profile.points.values()
+            if point.field and point.field.startswith(("today:", "tomorrow:"))
+        }
+        self._midnight: asyncio.TimerHandle | None = None
         self._wall = wall
+        self._emit = emit
         self._key = key
         self._url = url or (URL_WITH_KEY if key else URL)
         self._kept_as = f"open-meteo/{device}/forecast"
@@ -122,11 +134,35 @@ class OpenMeteoReader:
             forecast = forecast_of(answer, now)
         except WrongAnswer as error:
             raise WrongAnswer(f"{self._host}: {error}") from error
-        values = self._decoder.decode_fields(fields_of(answer, forecast, now))
+        values = self._decoder.decode_fields(fields_of(answer, forecast, now, self._zone))
         self._told(forecast)
         await self._keep(forecast)
         gone, self._told_values = self._told_values - values.keys(), frozenset(values)
+        self._wait_for_midnight(answer, forecast)
         return [Snapshot(self._device, "weather", now, Quality.GOOD, values, gone=gone)]
+
+    def _wait_for_midnight(self, answer: Answer, forecast: WeatherForecast) -> None:
+        """Then tomorrow is today, whether or not the service is to be had."""
+        self._stop_waiting()
+        now = datetime.fromtimestamp(self._wall(), self._zone)
+        midnight = datetime.combine(now.date() + timedelta(days=1), time(), self._zone)
+        pause_s = midnight.timestamp() - now.timestamp()
+        self._midnight = asyncio.get_running_loop().call_later(pause_s + _PAST_MIDNIGHT_S, self._begin_day, answer, forecast)
+
+    def _begin_day(self, answer: Answer, forecast: WeatherForecast) -> None:
+        now = self._wall()
+        fields = fields_of(answer, forecast, now, self._zone)
+        values = self._decoder.decode_fields({name: fields.get(name) for name in self._of_days})
+        gone = {point for name, point in self._of_days.items() if point in self._told_values} - values.keys()
+        self._told_values = self._told_values - gone | values.keys()
+        age_s = max(now - forecast.made, 0.0)
+        self._emit(Snapshot(self._device, "days", now, Quality.GOOD, values, age=age_s, gone=gone))
+        self._wait_for_midnight(answer, forecast)
+
+    def _stop_waiting(self) -> None:
+        if self._midnight is not None:
+            self._midnight.cancel()
+            self._midnight = None
 
     async def _keep(self, forecast: WeatherForecast) -> None:
         """What cannot be kept is asked for again after a restart."""
@@ -150,7 +186,8 @@ class OpenMeteoReader:
         return said
 
     async def close(self) -> None:
-        """Nothing: each question has a connection of its own."""
+        """Each question has a connection of its own, and has closed it."""
+        self._stop_waiting()
 
     def _questions(self) -> list[dict[str, str]]:
         """One, and one more for each further way in which modules lie: the service tells the sun on one roof at a time."""

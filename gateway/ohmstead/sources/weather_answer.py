@@ -161,13 +161,13 @@ def forecast_of(answer: Answer, now: float) -> WeatherForecast:
     return WeatherForecast(now, SOURCE, hours, [_day(answer, at) for at in range(len(answer.daily["time"]))])
 
 
-def fields_of(answer: Answer, forecast: WeatherForecast, now: float) -> dict[str, object]:
-    """The fields of the profile: `now:…`, `today:…`, `tomorrow:…` and `made`."""
+def fields_of(answer: Answer, forecast: WeatherForecast, now: float, zone: tzinfo = UTC) -> dict[str, object]:
+    """The fields of the profile: `now:…`, `today:…`, `tomorrow:…` and `made`. `zone` is the home's: the clocks may have changed since."""
     fields: dict[str, object] = {"made": _moment(now, answer.offset_s)}
     measured = _number(answer.current.get("time"))
     if measured is not None and abs(now - measured) <= _NOW_S:
         fields |= {f"now:{name}": answer.current.get(of_service) for name, of_service in CURRENT.items()}
-    today = datetime.fromtimestamp(now + answer.offset_s, UTC).date()
+    today = datetime.fromtimestamp(now, zone).date()
     for day in forecast.days:
         ahead = (datetime.fromisoformat(day.day).date() - today).days
         if ahead in (0, 1):
