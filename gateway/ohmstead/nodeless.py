@@ -138,7 +138,15 @@ def _weather(device: str, chosen: WeatherDevice, decoder: Decoder, around: Surro
     roofs = tuple(Lie(roof.tilt, roof.azimuth, roof.peak or 1.0) for roof in chosen.roof)
     place = Place(chosen.latitude, chosen.longitude, around.config.timezone, roofs)
     return OpenMeteoReader(
-        device, place, decoder, around.memory, around.foresee, around.clock.wall, url=chosen.url or "", key=chosen.token or ""
+        device,
+        place,
+        decoder,
+        around.memory,
+        around.foresee,
+        around.clock.wall,
+        emit=around.emit,
+        url=chosen.url or "",
+        key=chosen.token or "",
     )
 
 
