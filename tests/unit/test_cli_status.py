@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import socketserver
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,3 +62,55 @@ def test_without_a_gateway_it_says_so(tmp_path: Path) -> None:
     result = CliRunner().invoke(status, ["-c", str(path)])
     assert result.exit_code == 1
     assert "no gateway answers" in result.stderr
+
+
+@contextmanager
+def answering(answer: bytes) -> Iterator[int]:
+    """A port at which each request is answered with these octets."""
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            while self.rfile.readline().strip():
+                pass
+            self.wfile.write(answer)
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+def body(said: object) -> bytes:
+    coded = json.dumps(said).encode()
+    return b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(coded), coded)
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "said"),
+    [
+        (b"+OK POP3 server ready\r\n", 1, "no gateway answers"),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 90\r\n\r\n{", 1, "no gateway answers"),
+        (b"HTTP/1.0 404 Not Found\r\n\r\n", 1, "no gateway answers"),
+        (body([]), 1, "is no gateway"),
+        (body({"devices": {}}), 1, "is no gateway"),
+    ],
+)
+def test_whatever_answers_there_has_a_word_and_an_exit_code(tmp_path: Path, answer: bytes, code: int, said: str) -> None:
+    with answering(answer) as port:
+        path = tmp_path / "ohmstead.yaml"
+        path.write_text(f"web: {{port: {port}}}\ndevices: {{m: {{profile: mtec-energybutler, via: tcp://192.0.2.1}}}}\n")
+        result = CliRunner().invoke(status, ["-c", str(path)])
+    assert result.exit_code == code, result.output
+    assert said in result.stderr
+
+
+def test_the_exit_code_is_that_of_the_worst_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "ohmstead.yaml"
+    path.write_text("devices: {m: {profile: mtec-energybutler, via: tcp://192.0.2.1}}\n")
+    for state, healthy, code in (("ok", True, 0), ("waiting", True, 0), ("stale", True, 1), ("offline", True, 1), ("ok", False, 1)):
+        now = {**NOW, "devices": [{**DEVICE, "state": state}], "store": {"healthy": healthy, "trouble": "full"}}
+        answers = {"/api/now": now, "/api/stats": {"devices": {}}}
+        monkeypatch.setattr("ohmstead.cli.status._asked", lambda _host, _port, path, answers=answers: answers[path])
+        assert CliRunner().invoke(status, ["-c", str(path)]).exit_code == code, state

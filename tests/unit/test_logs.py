@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import base64
+import contextlib
 import io
 import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -167,3 +170,41 @@ def test_a_run_writes_its_log_to_the_file_as_well(write: Write, tmp_path: Path, 
     result = CliRunner().invoke(main, ["run", "-c", str(write(text))])
     assert (result.exit_code, events(result.stdout)) == (0, [("modbus", "asked as •••")])
     assert (tmp_path / "ohmstead.log").read_text(encoding="utf-8") == result.stdout
+
+
+@pytest.mark.parametrize("with_file", [True, False])
+def test_a_console_that_cannot_be_written_stops_nobody_and_is_told_in_the_file(tmp_path: Path, with_file: bool) -> None:
+    file = LogFile(tmp_path / "ohmstead.log", 10_000, 1) if with_file else None
+    with contextlib.suppress(OSError), open("/dev/full", "w", encoding="utf-8") as full:  # noqa: PTH123 - a device
+        logs.configure("json", "info", PRAGUE, out=full, file=file)
+        structlog.get_logger().info("one")
+        structlog.get_logger().info("two")
+    structlog.get_logger().info("three")
+    if file is not None:
+        said = [event for _, event in events(file.path.read_text())]
+        assert [one for one in said if "console" not in one] == ["one", "two", "three"]
+        assert "the console cannot be written" in said
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_letters_that_the_console_does_not_have_are_no_failure(form: str, encoding: str) -> None:
+    octets = io.BytesIO()
+    out = io.TextIOWrapper(octets, encoding=encoding)
+    logs.configure(form, "info", PRAGUE, ["4711081508"], out=out)
+    structlog.get_logger().info("žluťoučký \ud800", password="4711081508")
+    assert b"lu" in octets.getvalue()
+
+
+def test_a_secret_is_hidden_in_whichever_way_it_is_spelled(out: io.StringIO) -> None:
+    secret = 'p@ss w/ö"\\x'
+    logs.configure("console", "info", PRAGUE, [secret], out=out)
+    log = structlog.get_logger()
+    octets = secret.encode()
+    spelled = [secret, repr(secret), json.dumps(secret), json.dumps(secret, ensure_ascii=False), quote(secret), quote(secret, safe="")]
+    spelled += [urlencode({"k": secret}), base64.b64encode(b"me:" + octets).decode(), base64.urlsafe_b64encode(b"user:" + octets).decode()]
+    for one in spelled:
+        log.info(one, detail={"nested": {"password": "of a library", "said": one}})
+    text = out.getvalue()
+    assert "of a library" not in text
+    assert not [one for one in ("p@ss", "p%40ss", "QHNz", "cEBz", "w/", "w%2F") if one in text]

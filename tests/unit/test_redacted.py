@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from ohmstead.config import Config, load
 from ohmstead.config.redacted import Scrubber, host, redacted, secrets
@@ -94,3 +99,38 @@ def test_secrets_are_taken_out_of_any_text(home: Config) -> None:
 )
 def test_addresses_of_the_home_network_are_shown_and_others_are_not(name: str, shown: str) -> None:
     assert host(name) == shown
+
+
+class Account(BaseModel):
+    user: str
+    password: str
+
+
+@given(st.text(min_size=4, max_size=40), st.text(max_size=8), st.binary(max_size=5))
+def test_no_secret_is_in_a_text_however_it_is_spelled(secret: str, user: str, after: bytes) -> None:
+    octets = secret.encode()
+    basic = f"{user}:".encode() + octets + after
+    spelled = {
+        "plain": f"a {secret} b",
+        "address": f"https://{user}:{quote(secret, safe='')}@cloud",
+        "form": f"a=1&b={quote_plus(octets)}",
+        "json": json.dumps({"x": secret}),
+        "letters": json.dumps({"x": secret}, ensure_ascii=False),
+        "shown": repr(octets.decode()),
+    }
+    cleaned = Scrubber(Account(user=user, password=secret))(spelled)
+    assert {name: text for name, text in cleaned.items() if text == spelled[name] and "•••" not in text} == {}
+    if len(octets) >= 6:
+        for coded in (base64.b64encode(basic).decode(), base64.urlsafe_b64encode(basic).decode()):
+            assert Scrubber(Account(user="", password=secret))({"header": f"Basic {coded}"})["header"] != f"Basic {coded}"
+
+
+class Somewhere(BaseModel):
+    url: str
+
+
+def test_what_an_address_carries_is_a_secret_as_well() -> None:
+    place = Somewhere(url="https://petra:wachtwoord@cloud.example/api?lang=cs&securityToken=4711-0815")
+    assert redacted(place) == {"url": "https://•••@cloud.example/api?•••"}
+    assert set(secrets(place)) == {"wachtwoord", "4711-0815"}
+    assert redacted(Somewhere(url="http://192.0.2.7:8080/x")) == {"url": "http://192.0.2.7:8080/x"}

@@ -7,6 +7,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ _TIMEOUT_S = 5.0
 _HEAD = ("device", "state", "age", "battery", "grid", "sun", "way")
 _NOTHING = "–"
 _OK = ("ok", "waiting")
+_OF_NOW = ("devices", "nodes", "broker", "store", "alerts")
 
 
 @click.command(epilog="\b\nExamples:\n  ohmstead status\n  ohmstead status -c /etc/ohmstead/ohmstead.yaml")
@@ -32,12 +34,15 @@ def status(file: Path) -> None:
         if not config.web.enabled:
             click.echo("the gateway of this configuration has no page (web.enabled: false), so that nobody can ask it", err=True)
             sys.exit(2)
-        host = "127.0.0.1" if config.web.host == "0.0.0.0" else config.web.host
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.web.host, config.web.host)
         try:
             now, stats = (_asked(host, config.web.port, path) for path in ("/api/now", "/api/stats"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, HTTPException) as error:
             reason = getattr(error, "reason", None) or error
             click.echo(f"no gateway answers at {host}:{config.web.port}: {reason}", err=True)
+            sys.exit(1)
+        if not _is_of_a_gateway(now, _OF_NOW) or not _is_of_a_gateway(stats, ("devices",)):
+            click.echo(f"what answers at {host}:{config.web.port} is no gateway of this version", err=True)
             sys.exit(1)
         for line in table(now, stats):
             click.echo(line)
@@ -96,6 +101,10 @@ def _percent(value: float | None) -> str:
 def _kilowatts(watts: float | None, *, signed: bool = False) -> str:
     """In kW; to the grid is negative."""
     return _NOTHING if watts is None else f"{watts / 1000:{'+' if signed else ''}.1f} kW"
+
+
+def _is_of_a_gateway(said: Any, parts: Sequence[str]) -> bool:
+    return isinstance(said, dict) and all(part in said for part in parts)
 
 
 def _asked(host: str, port: int, path: str) -> Any:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import SplitResult, parse_qsl, quote, quote_plus, urlsplit
 
 from pydantic import BaseModel
 
@@ -38,7 +38,8 @@ _OF_PERSONS = (
 """What answers of clouds and devices call what names a person or a place."""
 _ANYBODY = ("ohmstead", "admin", "root", "mqtt", "user", "guest", "homeassistant", "home", "loxone", "node")
 """Names of users that name nobody, and would be missed in every text."""
-_SHORTEST = 4
+_SHORTEST, _SHORTEST_IN_BASE64 = 4, 6
+_FOR_ADDRESSES = str.maketrans("+/", "-_")
 _MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 
 
@@ -50,7 +51,14 @@ def is_secret(name: str) -> bool:
 
 def secrets(section: BaseModel) -> list[str | bytes]:
     """Every secret in a configuration, wherever it stands."""
-    return [value for name, value in _fields(section) if is_secret(name) and isinstance(value, str | bytes)]
+    found: list[str | bytes] = []
+    for name, value in _fields(section):
+        if is_secret(name) and isinstance(value, str | bytes):
+            found.append(value)
+        elif isinstance(value, str) and (address := _web_address(value)) is not None:
+            found += [address.password] if address.password else []
+            found += [said for key, said in parse_qsl(address.query) if said and any(word in key.lower() for word in _SECRET)]
+    return found
 
 
 def personal(section: BaseModel) -> list[str]:
@@ -81,6 +89,8 @@ def redacted(value: Any, name: str = "") -> Any:
         return value.name
     if name in _PERSONAL:
         return masked(str(value))
+    if isinstance(value, str) and (address := _web_address(value)) is not None:
+        return _without_secrets(address)
     return host(str(value)) if name == "host" else str(value)
 
 
@@ -115,10 +125,39 @@ class Scrubber:
 
 
 def spellings(secret: str | bytes) -> list[str]:
-    """How a secret may turn up in a text."""
+    """How a secret may turn up in a text: as it is, in an address, in JSON, as Python shows it, within something in base 64. One of less
+    than four characters has none: it would be in every text."""
     if isinstance(secret, bytes):
         return [secret.hex(), secret.hex().upper(), base64.b64encode(secret).decode(), repr(secret)[2:-1]] if secret else []
-    return list(dict.fromkeys((secret, quote(secret, safe=""), json.dumps(secret)[1:-1]))) if len(secret) >= _SHORTEST else []
+    if len(secret) < _SHORTEST:
+        return []
+    octets = secret.encode(errors="replace")
+    quoted = quote(octets, safe=""), quote(octets), quote_plus(octets), json.dumps(secret)[1:-1], repr(secret)[1:-1]
+    return list(dict.fromkeys((secret, *quoted, json.dumps(secret, ensure_ascii=False)[1:-1], *_within_base64(octets))))
+
+
+def _within_base64(octets: bytes) -> Iterator[str]:
+    """What is left of a secret in base 64 whatever stands before and after it, as in `Basic` of a user and a password."""
+    for before, start in ((0, 0), (1, 2), (2, 3)):
+        coded = base64.b64encode(bytes(before) + octets)[start : 8 * (before + len(octets)) // 6].decode()
+        if len(coded) >= _SHORTEST_IN_BASE64:
+            yield coded
+            yield coded.translate(_FOR_ADDRESSES)
+
+
+def _web_address(text: str) -> SplitResult | None:
+    if not text.startswith(("http://", "https://")):
+        return None
+    try:
+        return urlsplit(text)
+    except ValueError:
+        return None
+
+
+def _without_secrets(address: SplitResult) -> str:
+    """An address without who asks it and for what."""
+    asked_as, _, place = address.netloc.rpartition("@")
+    return f"{address.scheme}://{HIDDEN + '@' if asked_as else ''}{place}{address.path}{'?' + HIDDEN if address.query else ''}"
 
 
 def masked(text: str) -> str:

@@ -6,6 +6,7 @@ request is said once by the source that uses it. With `levels: {modbus: debug}` 
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 import threading
@@ -17,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from ohmstead.config.redacted import HIDDEN, is_secret
+from ohmstead.config.redacted import HIDDEN, is_secret, spellings
 from ohmstead.observe.logfile import LogFile
 
 _SERVICES = {
@@ -45,6 +46,8 @@ def configure(
     `levels` are those of single services where they differ. `file` gets each line as well, without colours.
     """
     stream = out or sys.stdout
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")  # a name in letters that the console does not have is no failure
     renderer: Callable[..., Any]
     if form == "json":
         renderer = structlog.processors.JSONRenderer(ensure_ascii=False, default=str)
@@ -63,7 +66,7 @@ def configure(
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(lowest),
-        logger_factory=structlog.PrintLoggerFactory(stream) if file is None else _Everywhere(stream, file),
+        logger_factory=_Everywhere(stream, file),
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
@@ -77,26 +80,42 @@ def configure(
 
 
 class _Everywhere:
-    """Makes loggers that write to the console and to the file. Trouble with the file is told once on the console."""
+    """Makes loggers that write to the console and to the file, if there is one. Trouble with one of them is told once on the other, and
+    never to who has something to say: what works goes on when a disk is full, or nobody reads the console any more."""
 
-    def __init__(self, stream: TextIO, file: LogFile) -> None:
+    def __init__(self, stream: TextIO, file: LogFile | None) -> None:
         self._stream = stream
         self._file = file
         self._order = threading.Lock()
         self._told = ""
+        self._console_told = ""
 
     def __call__(self, *_names: object) -> _Everywhere:
         return self
 
     def msg(self, line: str) -> None:
+        file = self._file
         with self._order:
-            self._stream.write(line + "\n")
-            self._stream.flush()
-            self._file.write(line)
-            trouble, told = self._file.trouble, self._told
+            mute = self._said(line)
+            mute_told, self._console_told = self._console_told, mute
+            if file is None:
+                return
+            file.write(line)
+            trouble, told = file.trouble, self._told
             self._told = trouble
         if trouble and trouble != told:
-            structlog.get_logger().error("the log file cannot be written", file=str(self._file.path), reason=trouble)
+            structlog.get_logger().error("the log file cannot be written", file=str(file.path), reason=trouble)
+        if mute and mute != mute_told:
+            structlog.get_logger().error("the console cannot be written", reason=mute)
+
+    def _said(self, line: str) -> str:
+        """Says it on the console; why not, empty where it worked."""
+        try:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        except (OSError, ValueError) as error:  # full, hung up, closed, or letters that it does not have
+            return getattr(error, "strerror", None) or str(error)
+        return ""
 
     debug = info = warning = error = critical = fatal = msg
 
@@ -132,30 +151,28 @@ def _loud_enough(level: str, levels: Mapping[str, str]) -> Callable[[Any, str, L
 
 def _without(secrets: Iterable[str | bytes | None]) -> Callable[[Any, str, Line], Line]:
     """Hides values whose key says that they are secret, and known secrets in any text."""
-    texts = sorted({text for secret in secrets for text in _spellings(secret)}, key=len, reverse=True)
+    texts = sorted({text for secret in secrets if secret is not None for text in spellings(secret)}, key=len, reverse=True)
+
+    def without(value: Any) -> Any:
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        if isinstance(value, dict):
+            return {key: HIDDEN if isinstance(key, str) and is_secret(key) else without(one) for key, one in value.items()}
+        if isinstance(value, list):
+            return [without(one) for one in value]
+        text = value if isinstance(value, str) else repr(value) if texts else ""
+        if not any(secret in text for secret in texts):
+            return value
+        for secret in texts:
+            text = text.replace(secret, HIDDEN)
+        return text
 
     def hide(_logger: Any, _method: str, line: Line) -> Line:
         for key, value in line.items():
-            if is_secret(key):
-                line[key] = HIDDEN
-            elif texts:
-                text = (
-                    value if isinstance(value, str) else repr(value) if isinstance(value, dict | list | tuple | bytes | Exception) else ""
-                )
-                if any(secret in text for secret in texts):
-                    for secret in texts:
-                        text = text.replace(secret, HIDDEN)
-                    line[key] = text
+            line[key] = HIDDEN if is_secret(key) else without(value)
         return line
 
     return hide
-
-
-def _spellings(secret: str | bytes | None) -> list[str]:
-    """How a secret may turn up in a text. One of less than four characters would hide half the log."""
-    if isinstance(secret, bytes):
-        return [secret.hex(), repr(secret)[2:-1]]
-    return [secret] if secret is not None and len(secret) >= 4 else []
 
 
 class _Bridge(logging.Handler):
