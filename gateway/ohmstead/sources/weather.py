@@ -46,6 +46,8 @@ URL_WITH_KEY = "https://customer-api.open-meteo.com/v1/forecast"
 _TABLES = {"current": CURRENT, "hourly": HOURLY}
 _SILENCE_S = 15.0
 _PAST_MIDNIGHT_S = 1.0
+_NOT_HEARD_S = 60.0
+"""The age of a reading that is none: newer than the last one, but no sign that anybody answers."""
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 _MOST_BYTES = 2 << 20
 _LIMIT_PAUSES_S = (("daily", 6 * 3600.0), ("hourly", 3600.0), ("", 300.0))
@@ -155,8 +157,7 @@ class OpenMeteoReader:
         values = self._decoder.decode_fields({name: fields.get(name) for name in self._of_days})
         gone = {point for name, point in self._of_days.items() if point in self._told_values} - values.keys()
         self._told_values = self._told_values - gone | values.keys()
-        age_s = max(now - forecast.made, 0.0)
-        self._emit(Snapshot(self._device, "days", now, Quality.GOOD, values, age=age_s, gone=gone))
+        self._emit(Snapshot(self._device, "days", now, Quality.GOOD, values, age=_NOT_HEARD_S, gone=gone))
         self._wait_for_midnight(answer, forecast)
 
     def _stop_waiting(self) -> None:
