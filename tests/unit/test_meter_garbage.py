@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+import struct
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -14,9 +16,12 @@ from hypothesis import strategies as st
 
 from ohmstead.errors import Refused, SourceError
 from ohmstead.profiles import library
+from ohmstead.profiles.model import Profile
+from ohmstead.profiles.sunspec import Model, rows
 from ohmstead.readings import Snapshot
 from ohmstead.sim.shelly import KINDS, Shelly
 from ohmstead.sim.sunspec import SunSpec, grid_meter, inverter, storage
+from ohmstead.sources.polling import Member
 from ohmstead.sources.shelly import ShellyReader
 from ohmstead.sources.shelly_rpc import Notified
 from ohmstead.sources.sunspec import SunSpecReader
@@ -163,7 +168,39 @@ class Image(RegisterLine):
 
 
 MODELS = (1, 103, 111, 120, 122, 123, 124, (160, 48), 203, 213, 701, 704, 713, 802)
+_CODES = {"u16": "H", "i16": "h", "enum16": "H", "bits16": "H", "u32": "I", "i32": "i", "bits32": "I", "f32": "f", "acc32": "I"} | {
+    "u64": "Q", "i64": "q", "acc64": "Q",
+}  # fmt: skip
 WORDS = st.one_of(st.integers(0, 0xFFFF), st.sampled_from([0, 0x8000, 0x7FFF, 0xFFFF, 0x7F80, 0x7FC0]))
+
+
+def is_what_its_registers_say(snapshots: Sequence[Snapshot], profile: Profile, words: Mapping[int, int]) -> bool:
+    """Whether each value is what its registers say, with the scale factor that stands there; reckoned otherwise than by the reader."""
+    there = {row.field: (model.address, row) for model in _walked(words) for row in rows(model)}
+    for snapshot in snapshots:
+        for name, value in snapshot.values.items():
+            point = profile.points[name]
+            assert point.field is not None
+            address, row = there[point.field]
+            octets = b"".join(words[address + at].to_bytes(2, "big") for at in range(row.at, row.end))
+            if point.is_text and not point.values:
+                assert value
+                continue
+            number = struct.unpack(f">{_CODES[row.kind]}", octets)[0]
+            assert octets.hex() not in ("ffff", "8000") or row.kind[0] != {"ffff": "u", "8000": "i"}[octets.hex()]
+            if row.factor_at is not None:
+                number *= 10.0 ** ((words[address + row.factor_at] ^ 0x8000) - 0x8000)
+            assert _same(value, point.values.get(number, point.otherwise) if point.values else number * point.scale), (name, value, number)
+    return True
+
+
+def _walked(words: Mapping[int, int]) -> Iterator[Model]:
+    address, met = 40002, Counter[int]()
+    while words.get(address, 0xFFFF) != 0xFFFF and met.total() < 64:
+        number, length = words[address], words[address + 1]
+        met[number] += 1
+        yield Model(number, address, length, met[number])
+        address += 2 + length
 
 
 @given(st.dictionaries(st.integers(40004, 41100), WORDS, max_size=200))
@@ -174,10 +211,13 @@ def test_whatever_is_in_a_sunspec_device_s_registers(spoilt: dict[int, int]) -> 
         line, memory = Image(device.words | {at: word for at, word in spoilt.items() if at in device.words}), Kept()
         for words in (line.words, device.words):
             line.words = words
-            reader = SunSpecReader("roof", line, LOAD("sunspec"), lambda _: None, memory, wall=lambda: NOON)
+            members: list[Member] = []
+            reader = SunSpecReader("roof", line, LOAD("sunspec"), members.append, memory, wall=lambda: NOON)
             reader.start()
             try:
-                assert is_sound(await reader.read())
+                polled = await reader.read()
+                assert is_sound(polled)
+                assert is_what_its_registers_say(polled, members[-1].profile, words)
             except SourceError:
                 assert words is not device.words
 

@@ -249,7 +249,7 @@ async def test_its_registers_can_be_shown_to_whoever_helps() -> None:
 
 
 def test_modules_are_as_many_as_fit() -> None:
-    for length, modules in ((8, 0), (27, 0), (28, 1), (88, 4), (90, 4)):
+    for length, modules in ((8, 0), (27, 0), (28, 1), (88, 4), (90, 4), (60_000, 48)):
         assert len({row.field.split(".")[2] for row in rows(Model(160, 0, length))}) == modules
 
 

@@ -33,6 +33,9 @@ _NOTHING = {"u16": 0xFFFF, "enum16": 0xFFFF, "bits16": 0xFFFF, "u32": 0xFFFFFFFF
 }  # fmt: skip
 """What a device says that has not implemented a row (SunSpec, device information model specification)."""
 
+_MOST_MODULES = 48
+"""Of one model; the largest inverters have half as many trackers."""
+
 _FACTOR = "i16"
 _MOST_EXPONENT = 10
 
@@ -104,7 +107,7 @@ def is_static(model: int) -> bool:
 
 def rows(model: Model) -> Iterator[Row]:
     """What is read of a model, as far as it is long enough; nothing of one that is not known. A length that is no whole number of modules
-    has that many whole ones."""
+    has that many whole ones; more than 48 are not looked for."""
     said = definitions().get(model.id)
     if said is None:
         return
@@ -114,7 +117,7 @@ def rows(model: Model) -> Iterator[Row]:
     repeats = said.get("repeats")
     if repeats is None:
         return
-    modules = (model.length + HEADER - repeats["first"]) // repeats["length"]
+    modules = min((model.length + HEADER - repeats["first"]) // repeats["length"], _MOST_MODULES)
     for number in range(modules):
         start = repeats["first"] + number * repeats["length"]
         for row in _rows(said, repeats["rows"], f"{model.id}.{model.instance}.{number + 1}", start):
