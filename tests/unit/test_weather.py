@@ -321,6 +321,8 @@ def test_what_cannot_be_is_told(write: Write) -> None:
     told = mistakes(write(HOME % "roof: {tilt: 135, azimuth: south, peak: 9}, url: weather"))
     assert len(told) == 4
     assert all("ohmstead.yaml:2: devices.weather." in mistake for mistake in told)
+    (leaky,) = mistakes(write(HOME % 'url: "https://ann:sesame@192.0.2.5/v1/forecast"'))
+    assert "no password in an address" in leaky
     assert schema_complaints(HOME % "roof: {tilt: 135}") != []
     assert schema_complaints(HOME % "roof: {tilt: 35, peak: 9.8 kW}") == []
     assert schema_complaints(HOME % "roof: [{tilt: 35, peak: 5 kW}, {tilt: 10}]") == []

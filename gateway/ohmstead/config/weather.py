@@ -29,6 +29,8 @@ def _web_address(written: object) -> str:
     text = str(written)
     if not text.startswith(("http://", "https://")) or not text.partition("://")[2].partition("/")[0]:
         raise ValueError("not an address; write it like https://weather.example/v1/forecast")
+    if "@" in text.partition("://")[2].partition("/")[0]:
+        raise ValueError("no user and no password in an address, which the log shows")
     return text
 
 
