@@ -75,11 +75,12 @@ def _lent_token(kept: Path, lent: Path) -> Path:
     """A copy of a token that opens, but cannot be renewed."""
     try:
         token = json.loads(kept.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        text = json.dumps({**token, "refresh_token": ""})
+    except (OSError, ValueError, TypeError) as error:
         log.info("no token to begin with", file=str(kept), reason=str(error))
         return lent
     lent.touch(mode=0o600)
-    lent.write_text(json.dumps({**token, "refresh_token": ""}), encoding="utf-8")
+    lent.write_text(text, encoding="utf-8")
     return lent
 
 

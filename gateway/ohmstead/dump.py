@@ -15,6 +15,7 @@ import secrets as random
 import sqlite3
 import sys
 import tempfile
+import traceback
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from importlib import metadata
@@ -76,13 +77,14 @@ def _versions() -> dict[str, str]:
 def _polled(config: Config, device: str) -> dict[str, Any]:
     """What is asked of it, and how often."""
     profile = config.profile(device)
-    groups = [] if profile.reader != "registers" else config.poll_groups(device)
+    by_plan = profile.reader == "registers" or config.devices[device].via.node is not None
+    groups = config.poll_groups(device) if by_plan else []
     return {
         "profile": profile.id,
         "reader": profile.reader,
         "line": redacted(profile.line),
         "periods_s": config.periods(device),
-        "unit": config.unit(device) if profile.reader == "registers" else None,
+        "unit": config.unit(device) if by_plan else None,
         "reads": {group.name: [f"function {read.function}: {read.address}+{read.count}" for read in group.reads] for group in groups},
     }
 
@@ -108,6 +110,8 @@ async def _raw(config: Config, device: str, listen_s: float) -> Any:
             return {"error": str(error)}
         except TimeoutError:
             return {"error": f"no answer within {_LONGEST_S:g} s"}
+        except Exception as error:  # noqa: BLE001 - a device that nobody foresaw is what a dump is made for
+            return {"error": "".join(traceback.format_exception(error))}
 
 
 async def _registers(config: Config, device: str, source: ModbusSource) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from ohmstead import dump as dumping
 from ohmstead.cli import main
+from ohmstead.config import load
 from ohmstead.errors import Unreachable
 from ohmstead.profiles import library
 from ohmstead.readings import Quality, Snapshot
@@ -194,3 +195,28 @@ async def test_a_dtu_says_its_records_as_they_came() -> None:
         said = await house.reader.dump()
         assert isinstance(said, dict)
         assert list(said)[-2:] == ["0x1050", "ended by"]
+
+
+class Breaks(Reads):
+    async def read(self) -> Sequence[Snapshot]:
+        raise KeyError("what nobody foresaw: geheim12")
+
+
+async def test_a_reader_that_fails_in_a_way_that_nobody_foresaw_is_told_and_the_rest_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = PolledSource("mtec", Breaks([]), lambda _: None, period_s=60.0, timeout_s=5.0)
+    monkeypatch.setattr(dumping, "source_of", lambda *_: source)
+    found = await dumping._raw(load(written(tmp_path, free_port())), "mtec", 0.0)
+    assert "KeyError: 'what nobody foresaw" in found["error"]
+
+
+def test_half_a_character_in_what_a_device_says_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def raw(*_args: object) -> object:
+        return {"name": "a\ud83d"}
+
+    monkeypatch.setattr(dumping, "_raw", raw)
+    file, output = written(tmp_path, free_port()), tmp_path / "mtec.json"
+    assert dumped(file, "mtec", "-o", str(output)).exit_code == 0
+    assert json.loads(output.read_text(encoding="utf-8"))["raw"] == {"name": "a\ud83d"}
+    assert document(file, "mtec")["raw"] == {"name": "a\ud83d"}

@@ -59,6 +59,15 @@ def test_a_token_is_lent_without_what_would_renew_it(write: Write, tmp_path: Pat
     assert json.loads(kept.read_text())["refresh_token"] == "r"
 
 
+@pytest.mark.parametrize("content", ["", "{", "[1]", "3", "null"])
+def test_a_token_that_is_none_does_not_keep_the_other_devices_from_being_shown(write: Write, tmp_path: Path, content: str) -> None:
+    config = load(write(HOME))
+    (tmp_path / "vicare-heating.json").write_text(content)
+    (tmp_path / "dry").mkdir()
+    dryrun.harmless(config, tmp_path / "dry")
+    assert list((tmp_path / "dry").iterdir()) == []
+
+
 def test_what_sources_keep_is_borrowed_also_from_a_store_in_use(tmp_path: Path) -> None:
     path = tmp_path / "home.db"
     assert dryrun.kept_by_sources(path) == []

@@ -44,6 +44,7 @@ def dump(device: str, file: Path, output: Path | None, force: bool, stored: bool
 
         logs.configure("console", "warning", config.zone, secrets(config), sys.stderr)
         text = json.dumps(dumping.dump(config, device, ask=not stored), indent=1, ensure_ascii=False, allow_nan=False, default=str)
+        text = text.encode(errors="backslashreplace").decode()  # half a character of a device's name, as JSON writes it
         if output is None:
             click.echo(text)
         else:
