@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -228,3 +230,15 @@ def test_what_is_no_address_at_all_is_said(cloud: ViessmannCloud, tmp_path: Path
     result = run("vicare", "login", "-c", str(configuration(tmp_path, account(cloud))), "--paste")
     assert result.exit_code == 1
     assert "no code in this address" in result.stderr
+
+
+def test_a_browser_that_does_not_stay_for_the_page_has_been_there(cloud: ViessmannCloud, tmp_path: Path, attempts: list[Flow]) -> None:
+    port = free_port()
+    terminal = Terminal(configuration(tmp_path, account(cloud)), f"http://localhost:{port}/", "--wait", "60")
+    open_at(f"http://localhost:{port}/")
+    back = requests.get(attempts[0].address(Endpoints.of(cloud.url)), allow_redirects=False, timeout=30).headers["Location"]
+    with socket.create_connection(("127.0.0.1", port), 30) as browser:
+        browser.sendall(f"GET /{back.partition('/?')[2].join(('?', ''))} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        browser.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert terminal.end().exit_code == 0
+    assert TokenFile(tmp_path / "vicare-heating.json").read() is not None

@@ -6,6 +6,7 @@ import pytest
 
 from ohmstead.errors import ConfigurationError
 from ohmstead.profiles import library
+from ohmstead.profiles.decode import Decoder
 from ohmstead.sources.vicare_features import Field, features_of, fields, newest, schedule
 from ohmstead.sources.vicare_names import point_id, spoken
 from ohmstead.sources.vicare_points import Points
@@ -158,3 +159,12 @@ def test_half_a_character_in_a_name_or_a_unit_costs_nothing_else() -> None:
     points = Points(library.load("vicare-heating"))
     points.take(found)
     assert len(points.profile({"profile": "x", "name": "x", "model": "x"}, 1800.0).points) == 1
+
+
+def test_a_measurement_that_turns_into_something_else_is_absent() -> None:
+    points = Points(library.load("vicare-heating"))
+    points.take([Field("heating.odd:value", 21.5, "celsius")])
+    decoder = Decoder(points.profile({"profile": "x", "name": "x", "model": "x"}, 1800.0))
+    for other in (True, "off", "21.5", 10**40):
+        assert decoder.decode_fields(points.raw([Field("heating.odd:value", other)])) == {}
+    assert decoder.decode_fields(points.raw([Field("heating.odd:value", 21.5, "celsius")])) == {"odd": 21.5}

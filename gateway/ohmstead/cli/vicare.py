@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
@@ -191,11 +192,12 @@ class _Visit:
             self.failure = error
         self.over.set()  # also where the browser does not stay for the page
         body = (_DONE if self.failure is None else _FAILED).encode()
-        request.send_response(200 if self.failure is None else 400)
-        request.send_header("Content-Type", "text/plain; charset=utf-8")
-        request.send_header("Content-Length", str(len(body)))
-        request.end_headers()
-        request.wfile.write(body)
+        with contextlib.suppress(ConnectionError):  # who has gone already needs no page; the terminal says how it went
+            request.send_response(200 if self.failure is None else 400)
+            request.send_header("Content-Type", "text/plain; charset=utf-8")
+            request.send_header("Content-Length", str(len(body)))
+            request.end_headers()
+            request.wfile.write(body)
 
 
 class _Forgetful:

@@ -146,6 +146,8 @@ def _numberless(field: str) -> str:
 
 
 def _converted(field: Field, point: Point) -> int | float | str | None:
+    if isinstance(field.value, bool) and point.unit:
+        return None
     if isinstance(field.value, str | bool) or point.is_text:
         return field.value
     told = UNITS.get(field.unit, field.unit)
