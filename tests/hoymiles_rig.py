@@ -15,8 +15,9 @@ from ohmstead.publish.hoymiles_discovery import Wanted
 from ohmstead.readings import Snapshot, Value
 from ohmstead.sim.hoymiles import Dtu
 from ohmstead.sim.hoymiles_plant import Plant, Roof
-from ohmstead.sources.hoymiles import HoymilesReader, Wishes
+from ohmstead.sources.hoymiles import HoymilesReader
 from ohmstead.sources.hoymiles_line import Endpoint
+from ohmstead.sources.hoymiles_plant import DtuPlant, Wishes
 from ohmstead.sources.polling import Member
 from tests.publishing import Recorder, Sent
 
@@ -65,18 +66,9 @@ class House:
         self.broker.connected = True
         self._period_s = period_s
         plant, inverter = load("hoymiles-dtu"), load("hoymiles-inverter")
-        self.reader = HoymilesReader(
-            device,
-            Endpoint("127.0.0.1", dtu.port, timeout_s=timeout_s, retries=retries, gap_s=0.0),
-            plant,
-            inverter,
-            self._adopt,
-            self.memory,
-            zone=PRAGUE,
-            period_s=period_s,
-            wishes=wishes,
-            wall=lambda: self.now,
-        )
+        meant = DtuPlant(device, plant, inverter, self._adopt, self.memory, zone=PRAGUE, period_s=period_s, wishes=wishes)
+        endpoint = Endpoint("127.0.0.1", dtu.port, timeout_s=timeout_s, retries=retries, gap_s=0.0)
+        self.reader = HoymilesReader(meant, endpoint, period_s=period_s, wall=lambda: self.now)
         self.contract = HoymilesJson(
             device,
             plant,

@@ -87,6 +87,9 @@ class Gateway(Assembly):
         self.ingest.start()
         for outlet in self.outlets:
             outlet.start()
+        for device, taker in self.takers.items():  # before the first frame can come
+            await taker.start()
+            self._spawn(f"source-{device}", taker.run())
         self.commands.start()
         self.requests.start()
         if self.loxone is not None:

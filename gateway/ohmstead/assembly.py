@@ -21,7 +21,7 @@ from ohmstead.control.guarded import GuardedActuator
 from ohmstead.control.requests import BridgeRequests
 from ohmstead.control.topics import ControlTopics
 from ohmstead.mqtt import BrokerAddress, MqttClient
-from ohmstead.nodeless import StoreMemory, Surroundings, actuator_of, source_of
+from ohmstead.nodeless import StoreMemory, Surroundings, actuator_of, source_of, taker_of
 from ohmstead.nodes.fleet import Fleet
 from ohmstead.nodes.ingest import Ingest
 from ohmstead.observe.latest import Latest
@@ -77,6 +77,13 @@ class Assembly:
         self.stream = Stream(_subscriber_failed)
         self.mqtt = self._client()
         self.fleet = Fleet({node: config.devices_of(node) for node in config.nodes})
+        memory = StoreMemory(self.store)
+        around = {
+            device: Surroundings(config, self.mqtt, self._emit, partial(self._adopt, device), memory, clock, self._foresee)
+            for device in config.devices
+        }
+        takers = {device: taker_of(device, around[device]) for device in config.devices}
+        self.takers = {device: taker for device, taker in takers.items() if taker is not None}
         self.ingest = Ingest(
             site=config.site,
             fleet=self.fleet,
@@ -84,19 +91,15 @@ class Assembly:
             stream=self.stream,
             writer=self.writer,
             messenger=self.mqtt,
+            takers=self.takers,
             periods={device: {scan.name: scan.period_s for scan in scans} for device, scans in self.scans.items()},
             boots=self.store.boots(),
             mono=clock.mono,
             wall=clock.wall,
         )
-        memory = StoreMemory(self.store)
         self.weather = self._weather()
         self.sources = {
-            device: source_of(
-                device,
-                self.decoders[device],
-                Surroundings(config, self.mqtt, self._emit, partial(self._adopt, device), memory, clock, self._foresee),
-            )
+            device: source_of(device, self.decoders[device], around[device])
             for device, chosen in config.devices.items()
             if chosen.via.node is None
         }
@@ -116,6 +119,7 @@ class Assembly:
             sources=self.sources,
             desk=self.desk,
             latest=self.latest,
+            takers=self.takers,
             wall=clock.wall,
             mono=clock.mono,
             started=clock.mono(),

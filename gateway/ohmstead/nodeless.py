@@ -1,4 +1,5 @@
-"""Devices that the gateway reaches itself: what reads each of them, and what writes to it, as `ohmstead.yaml` says.
+"""Devices that the gateway reaches itself: what reads each of them, and what writes to it, as `ohmstead.yaml` says; and what takes the
+frames of those behind a node that are no plain registers.
 
 What a home does not have is not loaded: each reader is imported where it is made.
 """
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 if TYPE_CHECKING:
     from ohmstead.sources.hoymiles import HoymilesReader
+    from ohmstead.sources.hoymiles_node import DtuTaker
+    from ohmstead.sources.hoymiles_plant import DtuPlant
 
 Source = ModbusSource | GrowattMqtt | PolledSource
 
@@ -84,6 +87,16 @@ def source_of(device: str, decoder: Decoder, around: Surroundings) -> Source:
             mono=clock.mono,
         )
     return ModbusSource(device, _endpoint(config, device), config.poll_groups(device), decoder, around.emit, wall=clock.wall)
+
+
+def taker_of(device: str, around: Surroundings) -> DtuTaker | None:
+    """What takes the frames of a device behind a node in place of its profile's decoder; None where that is enough."""
+    chosen = around.config.devices[device]
+    if chosen.via.node is None or not isinstance(chosen, DeviceConfig) or chosen.hoymiles.ports is None:
+        return None
+    from ohmstead.sources.hoymiles_node import DtuTaker
+
+    return DtuTaker(_dtu_plant(device, around, min(around.config.periods(device).values())), chosen.hoymiles.ports)
 
 
 def actuator_of(config: Config, device: str, targets: Mapping[str, Target], source: Source, ended: Ended, clock: Clock) -> Actuator:
@@ -230,16 +243,22 @@ def _sunspec(device: str, around: Surroundings, period_s: float) -> Reader:
 
 
 def _hoymiles(device: str, around: Surroundings, period_s: float) -> HoymilesReader:
-    from ohmstead.profiles import library
-    from ohmstead.sources.hoymiles import HoymilesReader, Wishes
+    from ohmstead.sources.hoymiles import HoymilesReader
     from ohmstead.sources.hoymiles_line import Endpoint as Dtu
+
+    plant = _dtu_plant(device, around, period_s)
+    return HoymilesReader(plant, Dtu(*_endpoint(around.config, device)), period_s=period_s, wall=around.clock.wall)
+
+
+def _dtu_plant(device: str, around: Surroundings, period_s: float) -> DtuPlant:
+    from ohmstead.profiles import library
+    from ohmstead.sources.hoymiles_plant import DtuPlant, Wishes
 
     config = around.config
     chosen = config.devices[device]
     said = chosen.hoymiles if isinstance(chosen, DeviceConfig) else Hoymiles()
-    return HoymilesReader(
+    return DtuPlant(
         device,
-        Dtu(*_endpoint(config, device)),
         config.profile(device),
         library.load("hoymiles-inverter"),
         around.adopt,
@@ -248,5 +267,4 @@ def _hoymiles(device: str, around: Surroundings, period_s: float) -> HoymilesRea
         period_s=period_s,
         wishes=Wishes(frozenset(serial_number(serial) for serial in chosen.exclude), said.names, said.reset_hour, said.hot_above),
         shaped=lambda profile: fulfilled(chosen.points, profile),
-        wall=around.clock.wall,
     )

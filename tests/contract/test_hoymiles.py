@@ -15,7 +15,7 @@ import pytest
 from ohmstead.publish.hoymiles_discovery import Wanted
 from ohmstead.sim.hoymiles import Dtu
 from ohmstead.sim.hoymiles_plant import Plant, Roof, moment
-from ohmstead.sources.hoymiles import Wishes
+from ohmstead.sources.hoymiles_plant import Wishes
 from tests.hoymiles_rig import NOON, PRAGUE, House, Remembered, roof, states
 from tests.publishing import Sent, read_image
 

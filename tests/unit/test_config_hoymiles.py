@@ -8,6 +8,8 @@ import pytest
 
 from ohmstead.config import load
 from ohmstead.config.device import DeviceConfig
+from ohmstead.nodes.compile import node_config, read_node_config
+from ohmstead.profiles.compiler import MAX_FRAME, frame_bound
 from tests.unit.homes import mistakes, writer
 
 HOME = """
@@ -82,14 +84,67 @@ def test_what_does_not_fit_is_told_with_its_line(tmp_path: Path, said: str, told
     assert told in mistake
 
 
-def test_only_the_gateway_itself_reads_a_dtu(tmp_path: Path) -> None:
-    text = """
-        nodes: {cellar: {bus: {pins: {tx: 17, rx: 16, de: 4}}}}
-        devices: {roof: {profile: hoymiles-dtu, via: cellar/tcp://192.0.2.20}}
-    """
-    (mistake,) = [one for one in mistakes(writer(tmp_path)(text)) if "via" in one]
+BY_NODE = """
+    mqtt: {{url: mqtt://nas}}
+    nodes: {{cellar: {{bus: {{pins: {{tx: 17, rx: 16, de: 4}}}}}}}}
+    devices:
+      roof:
+        profile: hoymiles-dtu
+        via: {via}
+        {said}
+"""
 
-    assert "only the gateway itself reads Hoymiles DTU; write tcp://host" in mistake
+
+@pytest.mark.parametrize("via", ["cellar", "cellar/tcp://192.0.2.20"])
+def test_a_node_reads_a_fixed_number_of_records_in_one_frame(tmp_path: Path, via: str) -> None:
+    config = load(writer(tmp_path)(BY_NODE.format(via=via, said="hoymiles: {ports: 18}")), {})
+    (group,) = config.poll_groups("roof")
+    records = [(3, 0x1000 + 40 * place, 20) for place in range(19)]
+
+    assert (group.name, group.period_s, group.groups) == ("1min", 60.0, ("plant",))
+    assert [(read.function, read.address, read.count) for read in group.reads] == [(3, 0x2000, 3), *records]
+    assert frame_bound(group.reads, "roof", group.name) <= MAX_FRAME
+    content = read_node_config(node_config(config, "cellar"))
+    (device,) = [device for bus in content["buses"] for device in bus["devices"]]
+    assert (device["name"], device["unit"], device["controls"], device["vitals"]) == ("roof", 1, [], [])
+    assert len(device["groups"][0]["reads"]) == 20
+
+
+@pytest.mark.parametrize(
+    ("said", "line", "told"),
+    [
+        ("every: 60 s", 4, "hoymiles.ports — is missing: a node cannot tell where the list ends; write how many PV ports the DTU has"),
+        ("hoymiles: {ports: 0}", 7, "hoymiles.ports: 0 — must be at least 1"),
+        (
+            "hoymiles: {ports: 19}",
+            7,
+            "hoymiles.ports: 19 — a node's message carries no more than 18 of this device; let the gateway read it",
+        ),
+        (
+            "hoymiles: {ports: 20}",
+            7,
+            "hoymiles.ports: 20 — a node's message carries no more than 18 of this device; let the gateway read it",
+        ),
+        ("hoymiles: {ports: 9}\n        control: {power_limit: {}}", 8, "control.power_limit — a node does not write to a DTU"),
+    ],
+)
+def test_what_a_node_needs_to_read_a_dtu_is_told_with_its_line(tmp_path: Path, said: str, line: int, told: str) -> None:
+    (mistake,) = mistakes(writer(tmp_path)(BY_NODE.format(via="cellar", said=said)))
+
+    assert mistake.startswith(f"ohmstead.yaml:{line}: devices.roof.")
+    assert told in mistake
+
+
+def test_the_number_of_ports_is_only_for_a_node(tmp_path: Path) -> None:
+    (mistake,) = mistakes(writer(tmp_path)(HOME.format(said="hoymiles: {ports: 9}")))
+
+    assert "hoymiles.ports: 9 — is only for a DTU that a node reads" in mistake
+
+
+def test_nobody_reads_a_dtu_through_an_open_inverter_gateway(tmp_path: Path) -> None:
+    (mistake,) = mistakes(writer(tmp_path)("devices: {roof: {profile: hoymiles-dtu, via: growatt-mqtt:energy/solar}}"))
+
+    assert "nobody reads Hoymiles DTU that way; write tcp://host" in mistake
 
 
 def test_an_inverter_is_not_configured_but_its_dtu(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from ohmstead.errors import NoAnswer, Refused, SourceError, Unreachable, WrongAn
 from ohmstead.readings import Quality, Snapshot
 from ohmstead.sim.hoymiles import Mood
 from ohmstead.sim.hoymiles_plant import Roof, moment
-from ohmstead.sources.hoymiles import Wishes
+from ohmstead.sources.hoymiles_plant import Wishes
 from ohmstead.sources.polling import FieldWriter, PolledSource
 from ohmstead.store.protocol import StoreError
 from tests.hoymiles_rig import NOON, PRAGUE, Remembered, roof, until

@@ -10,7 +10,7 @@ import pytest
 from ohmstead.readings import Quality, Snapshot
 from ohmstead.sim.hoymiles import Dtu, Mood
 from ohmstead.sim.hoymiles_plant import Plant, Roof, moment, record
-from ohmstead.sources.hoymiles import Wishes
+from ohmstead.sources.hoymiles_plant import Wishes
 from tests.hoymiles_rig import NOON, PRAGUE, House, Remembered, roof
 
 HM4, MI2, HM2, HM1 = (serial for serial, _ in Roof().inverters)

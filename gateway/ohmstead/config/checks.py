@@ -19,7 +19,7 @@ from ohmstead.config.prices import doubts
 from ohmstead.config.values import EVERY_GROUP, Via
 from ohmstead.errors import ConfigurationError, Mistake
 from ohmstead.profiles import library
-from ohmstead.profiles.compiler import FrameTooLong, line_cost, periods, poll_groups
+from ohmstead.profiles.compiler import FrameTooLong, line_cost, period_name, periods, poll_groups
 from ohmstead.profiles.model import Line, Profile
 from ohmstead.profiles.planner import PlanError, TcpCost
 from ohmstead.profiles.rules import broken_rules
@@ -60,7 +60,7 @@ def complete(config: Config, folder: Path, left_out: Collection[Keys]) -> tuple[
         profile = wishes.fulfilled(device.points, profile)
         profiles[name] = profile.model_copy(update={"line": _line(profile.line, config.bus_of(device.via), device)})
         devices[name] = _spoken_out(device, profile)
-        problems += _device(name, device, profiles[name])
+        problems += (problem for problem in _device(name, device, profiles[name]) if problem.keys not in left_out)
     problems += _nodes(config, profiles, left_out)
     problems += _units(config, profiles, left_out)
     problems += _sources(config)
@@ -137,14 +137,24 @@ def _reader(here: Keys, device: DeviceConfig, profile: Profile) -> Iterator[Prob
     if profile.reader in SOURCES:
         text = f"is no Modbus device; write `source: {profile.reader}` in place of `profile` and `via`"
         yield Problem((*here, "profile"), text, device.profile)
-    elif profile.reader != "registers" and (device.via.node is not None or device.via.topic is not None):
+    elif device.via.topic is not None and profile.reader != "registers":
+        yield Problem((*here, "via"), f"nobody reads {profile.name} that way; write tcp://host", str(device.via))
+    elif device.via.node is not None and profile.reader not in ("registers", "hoymiles"):
         text = f"only the gateway itself reads {profile.name}; write tcp://host"
         yield Problem((*here, "via"), text, str(device.via))
     for key in ("hoymiles", "exclude"):
         if profile.reader != "hoymiles" and key in device.model_fields_set:
             yield Problem((*here, key), f"only fits a Hoymiles DTU, not {profile.name}")
     if profile.reader == "hoymiles":
-        problems = device.hoymiles.unfit(min(periods(profile, device.every).values()), device.exclude)
+        period_s = min(periods(profile, device.every).values())
+        problems = [*device.hoymiles.unfit(period_s, device.exclude)]
+        if device.via.node is not None:
+            problems += device.hoymiles.through_a_node(here[-1], period_name(period_s))
+            text = "a node does not write to a DTU; let the gateway read it (`via: tcp://host`), or leave this out"
+            problems += [(("control", name), text, "") for name in device.control.ranges if name in profile.controls]
+        elif device.hoymiles.ports is not None:
+            text = "is only for a DTU that a node reads: the gateway finds the end of the list; leave it out"
+            problems.append((("hoymiles", "ports"), text, str(device.hoymiles.ports)))
         yield from (Problem((*here, *keys), text, value) for keys, text, value in problems)
         if profile.id == "hoymiles-inverter":
             yield Problem((*here, "profile"), "is found behind its DTU; write `hoymiles-dtu` and the DTU's address", device.profile)

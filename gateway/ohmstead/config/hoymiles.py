@@ -9,6 +9,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
 
 from ohmstead.config.values import Duration, Section, Text
+from ohmstead.profiles.compiler import MAX_FRAME, frame_bound
+from ohmstead.profiles.hoymiles import reads_of
+from ohmstead.profiles.planner import Read
 from ohmstead.units import quantity
 
 _SERIAL = re.compile(r"[0-9a-f]{12}")
@@ -73,6 +76,25 @@ class Hoymiles(Section):
     offline_after: Duration | None = Field(
         None, description="`/health` calls a DTU offline that has not answered for so long; 5 min or three polls unless given."
     )
+
+    ports: Annotated[int, Field(ge=1, le=20)] | None = Field(
+        None, description="How many PV ports the DTU lists, where a node reads it; the gateway itself finds the end of the list."
+    )
+
+    @property
+    def reads(self) -> tuple[Read, ...]:
+        """What a node reads."""
+        return reads_of(self.ports or 0)
+
+    def through_a_node(self, device: str, group: str) -> Iterator[tuple[tuple[str, ...], str, str]]:
+        """What keeps a node from reading it as `device`, one frame of the poll group `group` a poll; told as by `unfit`."""
+        if self.ports is None:
+            yield ("hoymiles", "ports"), "is missing: a node cannot tell where the list ends; write how many PV ports the DTU has", ""
+            return
+        if (length := frame_bound(self.reads, device, group)) > MAX_FRAME:
+            fit = self.ports - -(-(length - MAX_FRAME) // (length - frame_bound(self.reads[:-1], device, group)))
+            text = f"a node's message carries no more than {fit} of this device; let the gateway read it (`via: tcp://host`)"
+            yield ("hoymiles", "ports"), text, str(self.ports)
 
     def unfit(self, period_s: float, exclude: Iterable[str]) -> Iterator[tuple[tuple[str, ...], str, str]]:
         """What does not fit a DTU that is read so often and must not have the inverters in `exclude`: below the device the key, what is

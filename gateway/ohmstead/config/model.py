@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PlainValidator, PrivateAttr, WithJsonSchema
 
 from ohmstead.config.control import ControlSection
+from ohmstead.config.device import DeviceConfig
 from ohmstead.config.devices import Device
 from ohmstead.config.limits import narrowed
 from ohmstead.config.log import Log
@@ -32,7 +33,7 @@ from ohmstead.config.values import (
     timezone_name,
 )
 from ohmstead.config.web import Web
-from ohmstead.profiles.compiler import PollGroup, line_cost, periods, poll_groups
+from ohmstead.profiles.compiler import PollGroup, line_cost, period_name, periods, poll_groups
 from ohmstead.profiles.layout import Layout, layout, limit_ends
 from ohmstead.profiles.model import Profile, RawLimits
 from ohmstead.profiles.planner import TcpCost
@@ -140,6 +141,9 @@ class Config(Section):
         profile, chosen = self._profiles[device], self.devices[device]
         if chosen.via.node is None:
             return poll_groups(profile, TcpCost(), chosen.every, device, max_frame=None)
+        if profile.reader == "hoymiles" and isinstance(chosen, DeviceConfig):
+            period_s = min(self.periods(device).values())
+            return [PollGroup(period_name(period_s), period_s, 0, chosen.hoymiles.reads, tuple(profile.groups))]
         cost = line_cost(profile.line) if chosen.via.host is None else TcpCost()
         return poll_groups(profile, cost, chosen.every, device)
 

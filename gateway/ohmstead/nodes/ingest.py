@@ -17,7 +17,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import structlog
 from msgpack import packb  # type: ignore[import-untyped] # it comes without types
@@ -27,7 +27,8 @@ from ohmcore.frames import PROTOCOL
 from ohmstead.messages import Message, Messenger
 from ohmstead.nodes import inbox
 from ohmstead.nodes.anchor import Anchors
-from ohmstead.nodes.fleet import Event, Fleet, NodeState
+from ohmstead.nodes.decoding import Decoding, Newest, Taker
+from ohmstead.nodes.fleet import DeviceState, Event, Fleet, NodeState
 from ohmstead.nodes.inbox import REASONS, RefusedError
 from ohmstead.readings import Quality, Snapshot, Stream, Value
 from ohmstead.store.protocol import Acknowledgements, Anchor, Boot, BootKey, Frame, NodeEvent
@@ -47,18 +48,6 @@ _BOOTS = 1_000
 _MAX_PENDING_EVENTS = 10_000
 
 _QUALITIES = (Quality.GOOD, Quality.PARTIAL)
-
-
-class Decoding(Protocol):
-    """What a device's profile does for us."""
-
-    def decode(self, function: int, address: int, buf: bytes, scan: str = "") -> Mapping[str, Value]:
-        """The points of one range that was read for the poll group `scan`; FrameError if it covers none."""
-        ...
-
-    def calculate(self, values: dict[str, Value], time: float) -> None:
-        """Adds the calculated points whose inputs are there; `time` is the UTC second of the reading."""
-        ...
 
 
 class _Boot:
@@ -91,7 +80,8 @@ class _Sound(NamedTuple):
 class Ingest:
     """Takes the messages of all nodes of a site. `start` once in the event loop; everything else runs there as well.
 
-    `decoders`: one for each device behind a node. `periods`: per device how often each of its poll groups is read, in seconds.
+    `decoders`: one for each device behind a node; `takers` go before them. `periods`: per device how often each of its poll groups is
+    read, in seconds.
     `boots`: what the store remembers, the newest first. `mono` and `wall` are the clocks, in seconds.
     `refused` counts by reason, `replayed` the frames that came again after they had been settled.
     """
@@ -105,6 +95,7 @@ class Ingest:
         stream: Stream,
         writer: Writer,
         messenger: Messenger,
+        takers: Mapping[str, Taker] | None = None,
         periods: Mapping[str, Mapping[str, float]] | None = None,
         boots: Sequence[Boot] = (),
         mono: Callable[[], float] = time.monotonic,
@@ -117,6 +108,7 @@ class Ingest:
         self.replayed = 0
         self._root = f"ohm/{site}/node"
         self._decoders = decoders
+        self._takers = takers or {}
         self._stream = stream
         self._writer = writer
         self._messenger = messenger
@@ -127,7 +119,7 @@ class Ingest:
         self._boots: dict[BootKey, _Boot] = {(boot.node, boot.boot): _Boot(boot.contiguous) for boot in boots}
         self._before = {boot.node: boot.boot for boot in reversed(boots)}
         self._routes: dict[str, tuple[NodeState, str]] = {}
-        self._newest: dict[tuple[str, str], tuple[int, int, float]] = {}  # (device, group) → boot, uptime ms, UTC of what was published
+        self._newest = Newest()  # of what was published
         self._shift = wall() - mono()
         self._subscribers: list[Callable[[Event], None]] = []
         self._ack_due: set[BootKey] = set()
@@ -189,7 +181,7 @@ class Ingest:
     def _clock_was_set(self, seconds: float) -> None:
         """The wall clock jumped by so much: what is known by its time is from now on as long ago as it was before."""
         self._shift += seconds
-        self._newest = {key: (boot, uptime_ms, at + seconds) for key, (boot, uptime_ms, at) in self._newest.items()}
+        self._newest.clock_was_set(seconds)
         self.fleet.clock_was_set(seconds)
         log.warning("the clock was set", seconds=round(seconds, 1))
 
@@ -291,14 +283,18 @@ class Ingest:
             if not _is_earlier(node, key[1]):
                 node.boot, node.seq, node.late = key[1], seq, wall - at
             values: Mapping[str, Value] = {}
+            behind: Mapping[str, Mapping[str, Value]] = {}
             if event is None:
                 self.frames += 1
                 node.frames += 1
-                values = self._snapshot(item, at, wall)
+                if (taker := self._takers.get(device)) is None:
+                    values = self._snapshot(item, at, wall)
+                else:
+                    behind = self._taken(item, taker, at, wall)
             elif not handed_out:
                 self.events += 1
                 self._hand_out(Event(node.name, device, event.kind, event.detail, at))
-            frames.append(Frame(node.name, key[1], seq, received_ms, round(at * 1000), device, values, payload, event))
+            frames.append(Frame(node.name, key[1], seq, received_ms, round(at * 1000), device, values, payload, event, behind))
         first_seqs, self._first_seqs = self._first_seqs, {}
         anchors.update((key, self._anchors.anchor(key, mono, wall)) for key in first_seqs if key in self._anchors)
         self._writer.submit(frames, anchors, first_seqs)
@@ -327,17 +323,44 @@ class Ingest:
             return {}
         if not values:
             return values
-        boot = item.key[1]
-        newest = self._newest.get((device, item.group))
-        if newest is None or (item.uptime_ms > newest[1] if boot == newest[0] else at > newest[2]):
-            self._newest[device, item.group] = (boot, item.uptime_ms, at)
+        if self._newest.is_newer((device, item.group), item.key[1], item.uptime_ms, at):
             age = wall - at
-            if age <= LATE_S:
-                state.last_frame = at
-                state.seen(True, at)
-            live = age <= LATE_S or age <= self._periods.get(device, {}).get(item.group, 0.0)
-            self._stream.publish(Snapshot(device, item.group, at, _QUALITIES[quality], values, live, age))
+            self._stream.publish(Snapshot(device, item.group, at, _QUALITIES[quality], values, self._answered(state, item, at, age), age))
         return values
+
+    def _taken(self, item: _Sound, taker: Taker, at: float, wall: float) -> Mapping[str, Mapping[str, Value]]:
+        """Publishes what the device's taker makes of a frame: the values by device. A frame that is not the newest has no meaning here."""
+        device = item.device
+        state = item.node.devices.get(device)
+        if state is None:
+            self._refuse("unknown device", item.node, device)
+            return {}
+        if not self._newest.is_newer((device, ""), item.key[1], item.uptime_ms, at):
+            return {}
+        age = wall - at
+        try:
+            snapshots = taker.take(item.ranges, at, live=self._is_live(item, age), age=age)
+        except FrameError as error:
+            self._refuse("unknown range", item.node, str(error))
+            return {}
+        except Exception as error:  # noqa: BLE001 - as in `_snapshot`
+            self._refuse("undecodable", item.node, f"{device} {item.group}: {error!r}")
+            return {}
+        if snapshots:
+            self._answered(state, item, at, age)
+        for snapshot in snapshots:
+            self._stream.publish(snapshot)
+        return {snapshot.device: snapshot.values for snapshot in snapshots}
+
+    def _answered(self, state: DeviceState, item: _Sound, at: float, age: float) -> bool:
+        """Notes that the device answered at `at`; whether the frame is live."""
+        if age <= LATE_S:
+            state.last_frame = at
+            state.seen(True, at)
+        return self._is_live(item, age)
+
+    def _is_live(self, item: _Sound, age: float) -> bool:
+        return age <= LATE_S or age <= self._periods.get(item.device, {}).get(item.group, 0.0)
 
     def _hand_out(self, event: Event) -> None:
         self.fleet.happened(event)

@@ -87,7 +87,7 @@ class HoymilesMqtt(Collector):
         overview = self._overview
         open_ = {device for device, breaker in overview.breakers() if breaker.state != "closed"}
         for device in self._dtus:
-            reader = getattr(overview.source(device), "reader", None)
+            reader = getattr(overview.source(device), "reader", None) or overview.takers.get(device)
             if not isinstance(reader, Counted):
                 raise TypeError(f"{device}: its reader does not count its polls")
             chosen = overview.config.devices[device]

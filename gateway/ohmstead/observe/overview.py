@@ -62,6 +62,8 @@ class Overview:
     sources: Mapping[str, Source]
     desk: Desk
     latest: Latest
+    takers: Mapping[str, object] = field(default_factory=dict)
+    """What takes the frames of devices behind nodes that are no plain registers."""
     wall: Callable[[], float] = time.time
     mono: Callable[[], float] = time.monotonic
     started: float = field(default_factory=time.monotonic)
@@ -87,7 +89,7 @@ class Overview:
         """Whether a device can be reached, as far as its source or its node knows; None before anything is known. A member is reached
         through what it is behind; whether it answers there its age tells."""
         source = self.source(device)
-        return source.online if source is not None else self.fleet.device_online(device)
+        return source.online if source is not None else self.fleet.device_online(self.roster[device].source)
 
     def age(self, device: str) -> float | None:
         """Seconds since the device's newest reading."""

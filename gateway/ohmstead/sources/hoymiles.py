@@ -1,44 +1,21 @@
 """A Hoymiles DTU and the inverters behind it, read over Modbus TCP: a list of PV ports until the one without a serial number.
 
-An error in the middle of the list keeps what came before it; what was not read is absent, and so is every sum over it, except where the
-remembered production (`hoymiles_production`) accounts for each port there is.
+An error in the middle of the list keeps what came before it. What it means is in `hoymiles_plant`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
-from datetime import tzinfo
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
-import structlog
-
-from ohmstead.errors import NoAnswer, OhmsteadError, Refused, SourceError, WrongAnswer
-from ohmstead.profiles.decode import Decoder
-from ohmstead.profiles.model import Profile
-from ohmstead.readings import Quality, Snapshot
+from ohmstead.errors import NoAnswer, Refused, SourceError, WrongAnswer
+from ohmstead.profiles.hoymiles import FIRST_RECORD, MOST_RECORDS, RECORD_REGISTERS, RECORD_STEP, SERIAL_AT, SERIAL_REGISTERS
+from ohmstead.readings import Snapshot
 from ohmstead.sources.hoymiles_figures import PollFigures
 from ohmstead.sources.hoymiles_line import DtuLine, Endpoint
-from ohmstead.sources.hoymiles_models import inverter_fields, inverter_model
-from ohmstead.sources.hoymiles_production import Key, Production
-from ohmstead.sources.hoymiles_records import (
-    FIRST_RECORD,
-    MOST_RECORDS,
-    RECORD_REGISTERS,
-    RECORD_STEP,
-    SERIAL_AT,
-    SERIAL_REGISTERS,
-    CurrentUnits,
-    Record,
-    by_inverter,
-    doubled,
-    parse,
-    serial_of,
-)
-from ohmstead.sources.polling import Adopt, Member, Memory
+from ohmstead.sources.hoymiles_plant import DtuPlant, PortList
+from ohmstead.sources.hoymiles_records import Record, parse, serial_of
 
-GROUP = "plant"
 _ILLEGAL_ADDRESS = 2
 _ON = 0xFF00
 _COILS = {"production": 0xC000, "power_limit": 0xC001}
@@ -46,94 +23,28 @@ _LEAST_OF_MI = 10
 """Percent: below that an MI inverter has no limit, an HM inverter goes down to 2."""
 _KEEP_OPEN_BELOW_S = 10.0
 """Who asks less often than this closes the connection in between: a DTU has room for few."""
-_SAVE_EVERY_S = 10.0
-"""Productions are remembered with each poll, and where polls are closer than this, so often."""
 _SERIAL_EVERY_S = 3600.0
-_MISSED_S = 86400.0
-"""A port that the list has left out for longer is gone as far as the power of the plant is concerned."""
-_COOLER = 2.0
-"""°C below the threshold at which it counts as cool again."""
-
-
-class Wishes(NamedTuple):
-    """What the owner wants of a DTU. `names` are keyed by the serial number of an inverter, or "serial/port"; `hot` is in °C."""
-
-    exclude: frozenset[str] = frozenset()
-    names: Mapping[str, str] = {}
-    reset_hour: int = 0
-    hot: float | None = None
-
-
-class _List(NamedTuple):
-    """The records that were read; `fault` says what ended it before its end."""
-
-    records: list[Record]
-    fault: SourceError | None
-
-
-class _Inverter(NamedTuple):
-    """What is known of one. `measured` are the points that it has while it is awake."""
-
-    ports: frozenset[int]
-    decoder: Decoder
-    measured: frozenset[str]
 
 
 class HoymilesReader:
-    """One DTU. `profile` is its own (hoymiles-dtu), `pattern` that of its inverters (hoymiles-inverter); `zone` is the home's.
+    """One DTU. `longest_s` is the longest that one poll can take; `period_s` is how often it is asked."""
 
-    `shaped` is what the owner wants otherwise of the points of an inverter. `longest_s` is the longest that one poll can take.
-    """
-
-    def __init__(
-        self,
-        device: str,
-        endpoint: Endpoint,
-        profile: Profile,
-        pattern: Profile,
-        adopt: Adopt,
-        memory: Memory,
-        *,
-        zone: tzinfo,
-        period_s: float,
-        wishes: Wishes | None = None,
-        shaped: Callable[[Profile], Profile] = lambda profile: profile,
-        wall: Callable[[], float] = time.time,
-    ) -> None:
-        self.device = device
+    def __init__(self, plant: DtuPlant, endpoint: Endpoint, *, period_s: float, wall: Callable[[], float] = time.time) -> None:
         self.figures = PollFigures()
         self.list_s = min(30.0, max(5.0, period_s))
         """No record is asked for any more when the list takes that long."""
         self.longest_s = self.list_s + 4 * (endpoint.retries + 1) * endpoint.timeout_s
+        self._plant = plant
         self._line = DtuLine(endpoint)
-        self._decoder = Decoder(profile, zone)
-        self._pattern = pattern
-        self._adopt = adopt
-        self._memory = memory
-        self._key = f"hoymiles/{device}/production"
         self._period_s = period_s
-        self._wishes = wishes or Wishes()
-        self._shaped = shaped
         self._wall = wall
-        self._production = Production(zone, self._wishes.reset_hour)
-        self._units = CurrentUnits()
-        self._inverters: dict[str, _Inverter] = {}
-        self._serial: str | None = None
         self._serial_due = True
         self._serial_read = 0.0
-        self._restored = False
-        self._saved = float("-inf")
-        self._forgetful = False
-        self._said: dict[str, int] = {}
-        self._hot: set[str] = set()
-        self._strangers: set[Key] = set()
-        self._told: set[str] = set()
-        self._log = structlog.get_logger(service="hoymiles").bind(device=device)
 
     async def read(self) -> Sequence[Snapshot]:
         """One poll: the plant first, then each inverter in the order of the list. Raises SourceError when nothing at all came."""
-        if not self._restored:
-            await self._restore()
+        if not self._plant.restored:
+            await self._plant.restore()
         begin = time.monotonic()
         try:
             faults = await self._read_serial()
@@ -148,17 +59,14 @@ class HoymilesReader:
         self.figures.succeeded(self._wall(), time.monotonic() - begin)
         if found.fault is not None or not found.records:
             self._serial_due = True
-        if found.fault is not None:
-            faults.append(f"the list of ports ends after {len(found.records)}: {found.fault}")
-        snapshots = self._snapshots(found, faults)
-        if self._production.changed and time.monotonic() >= self._saved + (_SAVE_EVERY_S if self._period_s < _SAVE_EVERY_S else 0.0):
-            await self._save()
+        snapshots = self._plant.snapshots(found, faults, self._wall())
+        await self._plant.keep()
         return snapshots
 
     async def write(self, field: str, raw: int) -> int:
         """Sets `power_limit` (percent) or `production` (1, 0) of all inverters; what the DTU repeats, which is all that it ever says of it.
         Raises SourceError."""
-        mi = sorted(serial for serial in self._inverters if serial.startswith("10"))
+        mi = sorted(serial for serial in self._plant.inverters if serial.startswith("10"))
         if field == "power_limit" and raw < _LEAST_OF_MI and mi:
             raise Refused(f"the inverter {mi[0]} (MI series) takes no limit below {_LEAST_OF_MI} %")
         number = _ON if field == "production" and raw else raw
@@ -169,7 +77,7 @@ class HoymilesReader:
                 self._line.close()
         said = raw if repeated == number else repeated
         if said == raw:
-            self._said[field] = raw
+            self._plant.said[field] = raw
         return said
 
     async def dump(self) -> object:
@@ -191,40 +99,7 @@ class HoymilesReader:
 
     async def close(self) -> None:
         self._line.close()
-        if self._production.changed:
-            await self._save()
-
-    # What is remembered
-
-    async def _restore(self) -> None:
-        try:
-            text = await asyncio.to_thread(self._memory.read, self._key)
-        except OhmsteadError as error:  # who began anew now would forget it
-            raise SourceError(f"what was produced so far cannot be read: {error}") from error
-        if text is not None:
-            self._production.restore(text)
-        self._production.forget(self._wishes.exclude)
-        ports: dict[str, set[int]] = {}
-        for serial, port in self._production.ports:
-            ports.setdefault(serial, set()).add(port)
-        for serial, numbers in ports.items():
-            self._know(serial, numbers)
-        self._restored = True
-
-    async def _save(self) -> None:
-        """A full disk costs what would be known after a restart, not the readings."""
-        self._saved = time.monotonic()
-        try:
-            await asyncio.to_thread(self._memory.write, self._key, self._production.text())
-        except OhmsteadError as error:
-            if not self._forgetful:
-                self._log.warning("what was produced is not kept", reason=str(error))
-            self._forgetful = True
-            return
-        self._production.kept()
-        if self._forgetful:
-            self._log.info("what was produced is kept again")
-        self._forgetful = False
+        await self._plant.close()
 
     # The line
 
@@ -233,14 +108,14 @@ class HoymilesReader:
         if not self._serial_due and 0 <= self._wall() - self._serial_read < _SERIAL_EVERY_S:
             return []
         try:
-            self._serial = serial_of(await self._line.registers(SERIAL_AT, SERIAL_REGISTERS))
+            self._plant.serial = serial_of(await self._line.registers(SERIAL_AT, SERIAL_REGISTERS))
         except (Refused, WrongAnswer) as error:
             return [f"the DTU does not tell its serial number: {error}"]
-        self._serial_due = self._serial is None
+        self._serial_due = self._plant.serial is None
         self._serial_read = self._wall()
         return []
 
-    async def _read_list(self) -> _List:
+    async def _read_list(self) -> PortList:
         records: list[Record] = []
         deadline = time.monotonic() + self.list_s
         try:
@@ -255,109 +130,6 @@ class HoymilesReader:
             if not records:
                 raise
             if isinstance(error, Refused) and error.status == _ILLEGAL_ADDRESS:
-                return _List(records, None)  # nothing is mapped behind the last one
-            return _List(records, error)
-        return _List(records, None)
-
-    # What it means
-
-    def _snapshots(self, found: _List, faults: list[str]) -> list[Snapshot]:
-        now = self._wall()
-        excluded = self._wishes.exclude
-        listed = [record for record in found.records if record.serial not in excluded]
-        listed, strangers = self._familiar(listed)
-        faults += [f"port {port} of {serial} is new, it is believed when it is there again" for serial, port in strangers]
-        unclear = doubled(listed)
-        faults += [f"port {port} of {serial} is in the list twice and not the same" for serial, port in sorted(unclear)]
-        inverters = by_inverter(record for record in listed if (record.serial, record.port) not in unclear)
-        records = [record for own in inverters.values() for record in own]
-        complete = found.fault is None
-        keys = {(record.serial, record.port) for record in listed}
-        if complete and listed and self._serial is not None:
-            self._production.belongs_to(self._serial, keys)
-        missing = self._production.missing(keys, now - _MISSED_S) if complete else []
-        if found.records:
-            faults += [f"port {port} of {serial} is no longer in the list" for serial, port in missing]
-        else:
-            faults.append("the DTU lists no inverter")
-        self._production.take(records, now, complete=complete and bool(listed))
-        sure = complete and bool(listed) and not (missing or unclear or strangers)
-        self._tell(faults)
-        snapshots = [self._of_plant(records, sure, Quality.PARTIAL if faults else Quality.GOOD, now)]
-        night = complete and not any(record.awake for record in records)
-        for serial, own in inverters.items():
-            snapshots.append(self._of_inverter(serial, own, night, now))
-        return snapshots
-
-    def _familiar(self, listed: list[Record]) -> tuple[list[Record], list[Key]]:
-        """The records of ports that are known, or were in the last list already, and which others there are. One list with something
-        strange in it would otherwise make devices, and stay in the sums. The first list of a DTU is believed."""
-        known = self._production.ports
-        first = not known or self._production.is_of_another(self._serial)
-        strange = {(one.serial, one.port) for one in listed if not first and (one.serial, one.port) not in known}
-        new, self._strangers = strange - self._strangers, strange
-        return [one for one in listed if (one.serial, one.port) not in new], sorted(new)
-
-    def _of_plant(self, records: Sequence[Record], sure: bool, quality: Quality, now: float) -> Snapshot:
-        """What the DTU stands for. The power of inverters that it does not hear counts for nothing; their production stays."""
-        linked = [record for record in records if record.link]
-        alarm = any(record.alarm_code for record in linked)
-        today, total = (None, None) if self._production.is_of_another(self._serial) else self._production.plant()
-        fields: dict[str, object] = {
-            "serial_no": self._serial,
-            "pv_power": sum(record.power for record in linked) if sure else None,
-            "today_production": today,
-            "total_production": total,
-            "alarm_flag": int(alarm) if sure or alarm else None,
-            **self._said,
-        }
-        values = self._decoder.decode_fields(fields)
-        self._decoder.calculate(values, now)
-        return Snapshot(self.device, GROUP, now, quality, values)
-
-    def _of_inverter(self, serial: str, records: Sequence[Record], night: bool, now: float) -> Snapshot:
-        known = self._know(serial, {record.port for record in records})
-        produced = {record.port: self._production.of(serial, record.port) for record in records}
-        values = known.decoder.decode_fields(inverter_fields(records, self._units, produced, night=night))
-        known.decoder.calculate(values, now)
-        quality = Quality.GOOD if len(records) == len(known.ports) else Quality.PARTIAL
-        gone = known.measured - values.keys() if not any(record.awake for record in records) else ()
-        self._watch(serial, values.get("temperature"))
-        return Snapshot(f"{self.device}-{serial}", GROUP, now, quality, values, gone=gone)
-
-    def _know(self, serial: str, ports: set[int]) -> _Inverter:
-        """What is known of an inverter; makes it a device when it or one of its ports is new."""
-        known = self._inverters.get(serial)
-        if known is not None and ports <= known.ports:
-            return known
-        every = frozenset(ports | (known.ports if known is not None else frozenset()))
-        named = self._wishes.names
-        called = {port: named[f"{serial}/{port}"] for port in every if f"{serial}/{port}" in named}
-        model = self._shaped(inverter_model(self._pattern, every, called))
-        measured = frozenset(point.id for point in model.points.values() if point.state_class == "measurement")
-        self._inverters[serial] = known = _Inverter(every, Decoder(model), measured)
-        name = named.get(serial, f"{self._pattern.name} {serial}")
-        self._adopt(Member(f"{self.device}-{serial}", name, model, self._period_s, serial))
-        return known
-
-    # What people hear of it
-
-    def _tell(self, faults: Sequence[str]) -> None:
-        """A line for each fault that begins, and one when the last has ended."""
-        for fault in faults:
-            if fault not in self._told:
-                self._log.warning("not all of it was read", reason=fault)
-        if self._told and not faults:
-            self._log.info("all of it is read again")
-        self._told = set(faults)
-
-    def _watch(self, serial: str, temperature: object) -> None:
-        """A line when an inverter becomes hotter than its owner wants, and one when it is no longer."""
-        if self._wishes.hot is None or not isinstance(temperature, int | float):
-            return
-        if temperature > self._wishes.hot and serial not in self._hot:
-            self._hot.add(serial)
-            self._log.warning("hot", inverter=serial, temperature=temperature, threshold=self._wishes.hot)
-        elif temperature < self._wishes.hot - _COOLER and serial in self._hot:
-            self._hot.discard(serial)
-            self._log.info("cool again", inverter=serial, temperature=temperature)
+                return PortList(records)  # nothing is mapped behind the last one
+            return PortList(records, str(error))
+        return PortList(records)

@@ -24,11 +24,14 @@ class PollFigures:
         self.duration_s = 0.0
         """All of them together."""
 
-    def succeeded(self, now: float, took_s: float) -> None:
+    def succeeded(self, now: float, took_s: float | None) -> None:
+        """`took_s` is None where nobody knows: a node does not say."""
         self.queries += 1
         self.last_success = now
         if self.first_success is None:
             self.first_success = now
+        if took_s is None:
+            return
         self.durations[next((index for index, end in enumerate(BUCKETS_S) if took_s <= end), len(BUCKETS_S))] += 1
         self.duration_s += took_s
 

@@ -143,6 +143,11 @@ class Production:
         return self._ports.keys()
 
     @property
+    def seen(self) -> float:
+        """When the newest record was read, in UTC seconds; 0 before the first."""
+        return max((port.seen for port in self._ports.values()), default=0.0)
+
+    @property
     def changed(self) -> bool:
         """Whether there is something to remember that was not there when it was last `kept`."""
         return self._changed

@@ -9,15 +9,6 @@ from collections.abc import Iterable, Mapping
 from struct import Struct
 from typing import NamedTuple
 
-FIRST_RECORD = 0x1000
-RECORD_STEP = 40
-RECORD_REGISTERS = 20
-MOST_RECORDS = 100
-"""So many records are looked at, should the list never end."""
-
-SERIAL_AT = 0x2000
-SERIAL_REGISTERS = 3
-
 _LAYOUT = Struct(">x6s B HHHHHH I h HHH B 7x")
 _NO_SERIAL = "000000000000"
 _TELLING_POWER = 50

@@ -50,7 +50,8 @@ class NodeEvent(NamedTuple):
 class Frame(NamedTuple):
     """One numbered message of a node, decoded. (node, boot, seq) is stored exactly once, whatever is committed twice.
 
-    `body` is the message as it came, kept so that a better profile can read it again. An event has no `values`.
+    `body` is the message as it came, kept so that a better profile can read it again. An event has no `values`. `behind` are the values of
+    what was found behind the device, by its name.
     """
 
     node: str
@@ -62,6 +63,7 @@ class Frame(NamedTuple):
     values: Mapping[str, Value]
     body: bytes
     event: NodeEvent | None = None
+    behind: Mapping[str, Mapping[str, Value]] = {}
 
 
 class Anchor(NamedTuple):

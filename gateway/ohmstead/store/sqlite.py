@@ -196,7 +196,7 @@ class SqliteStore:
         duplicates = 0
         insert = connection.cursor().execute
         for frame in frames:
-            node, number, seq, received, time, device, values, body, event = frame
+            node, number, seq, received, time, device, values, body, event, behind = frame
             key = (node, number)
             boot = touched.get(key)
             if boot is None:
@@ -205,6 +205,8 @@ class SqliteStore:
                 duplicates += 1
             elif event is None:
                 rows.extend(self._rows(connection, device, time, values))
+                for member, said in behind.items():
+                    rows.extend(self._rows(connection, member, time, said))
             else:
                 _insert_event(connection, time, node, device, event)
                 if event.kind == "dropped":

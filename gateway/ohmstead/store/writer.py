@@ -179,7 +179,7 @@ class Writer:
             middle = len(entries) // 2
             return [_joined(entries[middle:]), _joined(entries[:middle])]
         for frame in batch.frames:
-            bare = frame._replace(values={}, event=None, time_ms=frame.received_ms)
+            bare = frame._replace(values={}, event=None, behind={}, time_ms=frame.received_ms)
             self.unfit_frames += frame != bare
             log.error(
                 "a frame cannot be stored, only its raw message" if frame != bare else "a frame cannot be stored at all",
