@@ -208,3 +208,11 @@ def test_a_secret_is_hidden_in_whichever_way_it_is_spelled(out: io.StringIO) -> 
     text = out.getvalue()
     assert "of a library" not in text
     assert not [one for one in ("p@ss", "p%40ss", "QHNz", "cEBz", "w/", "w%2F") if one in text]
+
+
+def test_half_a_line_of_before_spoils_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "ohmstead.log"
+    path.write_text("a whole one\nhalf a l")
+    LogFile(path, 10_000, 1).write("the next")
+    LogFile(path, 10_000, 1).write("one more")
+    assert path.read_text() == "a whole one\nhalf a l\nthe next\none more\n"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from ohmstead.config import Config, load
-from ohmstead.config.redacted import Scrubber, host, redacted, secrets
+from ohmstead.config.redacted import Scrubber, host, is_secret, redacted, secrets
 from tests.unit.homes import writer
 
 KEY = "00112233445566778899aabbccddeeff" * 2
@@ -134,3 +134,15 @@ def test_what_an_address_carries_is_a_secret_as_well() -> None:
     assert redacted(place) == {"url": "https://•••@cloud.example/api?•••"}
     assert set(secrets(place)) == {"wachtwoord", "4711-0815"}
     assert redacted(Somewhere(url="http://192.0.2.7:8080/x")) == {"url": "http://192.0.2.7:8080/x"}
+
+
+@pytest.mark.parametrize(
+    "name", ["password", "wifi_password", "wifiPassword", "access-token", "refreshToken", "apiKey", "Set-Cookie", "psk"]
+)
+def test_a_secret_is_known_by_its_key(name: str) -> None:
+    assert is_secret(name)
+
+
+@pytest.mark.parametrize("name", ["bypass", "compass", "monkey", "tokens_left", "token_path", "keyboard", "total_power"])
+def test_what_only_looks_like_one_is_none(name: str) -> None:
+    assert not is_secret(name)

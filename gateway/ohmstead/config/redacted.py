@@ -8,6 +8,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, quote, quote_plus, urlsplit
@@ -18,7 +19,10 @@ from ohmstead.config.values import BrokerAddress, Via
 
 HIDDEN = "•••"
 
-_SECRET = ("password", "passwd", "secret", "token", "key", "authorization")
+_SECRET = (
+    "password", "passwd", "pass", "pwd", "passphrase", "psk", "secret", "token", "key", "apikey", "authorization", "cookie",
+    "credentials",
+)  # fmt: skip
 _PERSONAL = ("user", "client_id", "ssid", "email")
 _PLACE = ("latitude", "longitude")
 _OF_PERSONS = (
@@ -40,12 +44,14 @@ _ANYBODY = ("ohmstead", "admin", "root", "mqtt", "user", "guest", "homeassistant
 """Names of users that name nobody, and would be missed in every text."""
 _SHORTEST, _SHORTEST_IN_BASE64 = 4, 6
 _FOR_ADDRESSES = str.maketrans("+/", "-_")
+_NEXT_WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|-")
 _MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 
 
+@lru_cache(maxsize=1024)
 def is_secret(name: str) -> bool:
-    """Whether the value under a key of this name is a secret."""
-    lower = name.lower()
+    """Whether the value under a key of this name is a secret: `wifi_password`, also as `wifiPassword` and `Wifi-Password`."""
+    lower = _NEXT_WORD.sub("_", name).lower()
     return lower in _SECRET or lower.endswith(tuple(f"_{word}" for word in _SECRET))
 
 

@@ -6,6 +6,7 @@ stops nothing: the console goes on, the trouble is told there once, and the file
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TextIO
@@ -50,7 +51,14 @@ class LogFile:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = file = self.path.open("a", encoding="utf-8", errors="replace")
         self._written = self.path.stat().st_size
+        if self._written and not self._ends_a_line():
+            file.write("\n")  # half a line, of a disk that was full or a machine that was cut off, spoils no other
         return file
+
+    def _ends_a_line(self) -> bool:
+        with self.path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) == b"\n"
 
     def _begin_anew(self) -> TextIO:
         self.close()
