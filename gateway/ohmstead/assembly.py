@@ -32,6 +32,8 @@ from ohmstead.publish.device import DeviceOutlets, alerts, battery_outlets, devi
 from ohmstead.publish.home_assistant import bridge_topic
 from ohmstead.publish.node_diagnostics import Told
 from ohmstead.publish.outlet import Outlet
+from ohmstead.publish.retired import RetiredTopic
+from ohmstead.publish.values import forecast_topic
 from ohmstead.readings import Snapshot, Stream, Subscriber, Value
 from ohmstead.roster import Listed, roster_of
 from ohmstead.sources.polling import Member
@@ -136,8 +138,7 @@ class Assembly:
         self.outlets.append(self.alerts)
         if self.planning is not None:
             self.outlets.append(self.planning.topic)
-        if self.weather is not None:
-            self.outlets.append(self.weather)
+        self.outlets.append(self.weather or RetiredTopic(forecast_topic(config.site), self.mqtt))
         self.loxone = self._loxone()
         self.outlets += self.loxone.outlets if self.loxone is not None else []
         self.outlets.append(retired_devices(config, self.mqtt, self.outlets))

@@ -14,6 +14,8 @@ from ohmstead.control.plan.outlook import by_weather
 from ohmstead.control.plan.planner import Outlook
 from ohmstead.planning import planning
 from ohmstead.prices import QUARTER_S, midnight
+from ohmstead.publish.retired import RetiredTopic
+from ohmstead.publish.values import forecast_topic
 from ohmstead.publish.weather import WeatherTopic
 from ohmstead.readings import Quality, Snapshot
 from ohmstead.store.protocol import Batch
@@ -70,6 +72,18 @@ def test_a_clock_that_is_set_after_the_start_makes_the_kept_forecast_fresh() -> 
     topic.tick(0)
     topic.tick(1)
     assert [json.loads(message.payload)["stale"] for message in broker.sent] == [True, False]
+
+
+def test_the_forecast_of_a_home_that_asks_for_none_any_more_is_taken_back() -> None:
+    broker = Recorder()
+    topic = RetiredTopic(forecast_topic("home"), broker)
+    topic.start()
+    broker.connect()
+    broker.arrive("ohm/home/weather/forecast", b"", retain=True)
+    broker.arrive("ohm/home/weather/forecast", b'{"stale": false}')
+    assert broker.sent == []
+    broker.arrive("ohm/home/weather/forecast", b'{"stale": false}', retain=True)
+    assert [(message.topic, message.payload, message.retain) for message in broker.sent] == [("ohm/home/weather/forecast", "", True)]
 
 
 def test_the_sun_by_the_weather_and_the_house_as_it_was() -> None:

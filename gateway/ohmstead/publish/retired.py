@@ -1,5 +1,5 @@
 """Takes back what an earlier start announced to Home Assistant and this one does not: a device that left the configuration, entities
-that a contract announces now.
+that a contract announces now. And what nobody would bring up to date: the forecast of a home that asks for none any more.
 
 Only what is there is taken back: Home Assistant warns of a removal that removes nothing. What belongs to another gateway, even one
 of a site whose name begins like ours, is known by its availability topic and left alone.
@@ -82,3 +82,28 @@ class RetiredDevices:
             return False
         availability = body.get("availability") if isinstance(body, dict) else None
         return isinstance(availability, list) and {"topic": self._ours} in availability
+
+
+class RetiredTopic:
+    """Takes back what an earlier start left on a topic of ours that has no source any more."""
+
+    def __init__(self, topic: str, messenger: Messenger) -> None:
+        self.topic = topic
+        self._messenger = messenger
+
+    def start(self) -> None:
+        self._messenger.subscribe(self.topic, self._on_messages)
+
+    def take(self, snapshot: Snapshot) -> None:
+        """Readings do not concern it."""
+
+    def tick(self, now: float) -> None:
+        """Nor does time."""
+
+    def close(self) -> None:
+        """Nothing to say."""
+
+    def _on_messages(self, messages: Sequence[Message]) -> None:
+        if any(message.retain and message.payload for message in messages):
+            log.info("taken back", topic=self.topic)
+            self._messenger.publish(self.topic, "", retain=True)

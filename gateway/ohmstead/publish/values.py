@@ -25,6 +25,11 @@ def device_topic(site: str, device: str) -> str:
     return f"ohm/{site}/device/{device}"
 
 
+def forecast_topic(site: str) -> str:
+    """Of the weather."""
+    return f"ohm/{site}/weather/forecast"
+
+
 def online_topic(site: str, device: str) -> str:
     return f"{device_topic(site, device)}/online"
 

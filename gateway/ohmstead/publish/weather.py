@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 
 from ohmstead.messages import Messenger
+from ohmstead.publish.values import forecast_topic
 from ohmstead.readings import Snapshot
 from ohmstead.weather import WeatherForecast
 
@@ -18,7 +19,7 @@ class WeatherTopic:
     """`show` takes each new forecast; the last one is sent again after each reconnection. `wall` is UTC seconds."""
 
     def __init__(self, site: str, messenger: Messenger, wall: Callable[[], float]) -> None:
-        self.topic = f"ohm/{site}/weather/forecast"
+        self.topic = forecast_topic(site)
         self.forecast: WeatherForecast | None = None
         """The newest."""
         self._messenger = messenger
