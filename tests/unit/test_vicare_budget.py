@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -106,3 +108,28 @@ def test_no_window_ever_holds_more_than_is_usable(pauses: list[int]) -> None:
         spent.append(clock.now)
         for window, most in ((600, 18), (86_400, 54)):
             assert sum(moment > clock.now - window for moment in spent) <= most
+
+
+class Slow(Kept):
+    """A disk that takes its time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.goes_on = threading.Event(), threading.Event()
+
+    def write(self, key: str, value: str) -> None:
+        self.begun.set()
+        assert self.goes_on.wait(60)
+        super().write(key, value)
+
+
+def test_who_only_looks_does_not_wait_for_the_disk() -> None:
+    disk = Slow()
+    one = budget(Clock(), disk)
+    thread = threading.Thread(target=one.spend)
+    thread.start()
+    assert disk.begun.wait(60)
+    assert one.used() == (1, 1)
+    disk.goes_on.set()
+    thread.join(60)
+    assert disk.values["requests"].endswith(":1")

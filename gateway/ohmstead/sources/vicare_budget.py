@@ -42,7 +42,8 @@ class Budget:
     """Counts requests. `spend` is called before each one and refuses what is too many; `ban` says that the other side has refused.
 
     What was counted is written to `memory` before the request goes out: a restart forgets none. A clock that was set back makes no
-    room: what seems to lie in the future counts as of now. May be used by several threads; blocks as long as `memory` does.
+    room: what seems to lie in the future counts as of now. May be used by several threads; `spend` and `ban` block as long as `memory`
+    does, `used` waits for neither of them.
     """
 
     def __init__(self, allowance: Allowance, memory: Memory, key: str, wall: Callable[[], float]) -> None:
@@ -50,30 +51,35 @@ class Budget:
         self._memory = memory
         self._key = key
         self._wall = wall
+        self._order = threading.Lock()
         self._lock = threading.Lock()
         self._minutes: dict[int, int] | None = None
         self._banned_until = 0.0
 
     def spend(self) -> None:
         """Counts one request. Raises RateLimited, and counts nothing, when there is no room for it."""
-        with self._lock:
-            now = self._wall()
-            minutes = self._current(now)
-            if (wait := self._wait(minutes, now)) > 0:
-                raise RateLimited(self._reason(minutes, now), wait)
-            minute = int(now // 60)
-            minutes[minute] = minutes.get(minute, 0) + 1
-            self._keep(minutes)
+        with self._order:
+            with self._lock:
+                now = self._wall()
+                minutes = self._current(now)
+                if (wait := self._wait(minutes, now)) > 0:
+                    raise RateLimited(self._reason(minutes, now), wait)
+                minute = int(now // 60)
+                minutes[minute] = minutes.get(minute, 0) + 1
+                text = self._text(minutes)
+            self._memory.write(self._key, text)
 
     def ban(self, seconds: float) -> float:
         """Nothing goes out for so long, at most a day; the seconds that it is."""
-        with self._lock:
-            now = self._wall()
-            minutes = self._current(now)
-            seconds = min(max(seconds, 1.0), _LONGEST_BAN_S)
-            self._banned_until = now + seconds
-            self._keep(minutes)
-            return seconds
+        with self._order:
+            with self._lock:
+                now = self._wall()
+                minutes = self._current(now)
+                seconds = min(max(seconds, 1.0), _LONGEST_BAN_S)
+                self._banned_until = now + seconds
+                text = self._text(minutes)
+            self._memory.write(self._key, text)
+        return seconds
 
     def used(self) -> tuple[int, int]:
         """Requests of the last 24 hours and of the last 10 minutes."""
@@ -115,9 +121,9 @@ class Budget:
         self._minutes = current
         return current
 
-    def _keep(self, minutes: dict[int, int]) -> None:
+    def _text(self, minutes: dict[int, int]) -> str:
         counts = " ".join(f"{minute}:{count}" for minute, count in sorted(minutes.items()))
-        self._memory.write(self._key, f"{math.ceil(self._banned_until)} {counts}".strip())
+        return f"{math.ceil(self._banned_until)} {counts}".strip()
 
 
 def _within(minutes: dict[int, int], now: float, window: int) -> int:
@@ -126,7 +132,7 @@ def _within(minutes: dict[int, int], now: float, window: int) -> int:
 
 
 def _read(kept: str | None) -> tuple[dict[int, int], float]:
-    """What `_keep` wrote; nothing of it where it cannot be read."""
+    """What `_text` says; nothing of it where it cannot be read."""
     try:
         banned, *counts = (kept or "0").split()
         minutes = {int(minute): int(count) for minute, _, count in (one.partition(":") for one in counts)}
