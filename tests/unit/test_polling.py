@@ -157,6 +157,16 @@ async def test_who_asks_to_be_left_alone_is_and_is_not_away_for_that() -> None:
         assert life.source.breaker.state == "closed"
 
 
+@pytest.mark.parametrize("after", [float("inf"), float("nan"), 1e300, -5.0])
+async def test_a_wait_that_is_none_ends_nothing(after: float) -> None:
+    async with Life(Scripted(RateLimited("enough", after))) as life:
+        await life.until(lambda: life.source.counters["limited"])
+        await asyncio.sleep(0)
+        assert life.source.counters["skipped"] <= 86_400 / PERIOD
+        life.source.poll_soon()
+        await life.until(lambda: life.reader.polls >= 2)
+
+
 async def test_before_the_first_answer_being_sent_away_is_no_presence() -> None:
     async with Life(Scripted(RetryLater("asleep", 3600.0))) as life:
         await life.until(lambda: life.source.trouble)

@@ -7,6 +7,7 @@ Nobody but `PolledSource` asks again. A poll that failed leaves its readings out
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -23,6 +24,9 @@ _AWAY_AFTER = 2
 
 _UNAUTHORISED_PAUSE_S = 300.0
 """Who was sent away for a wrong password or token asks again after so long at the earliest: some lock out whoever insists."""
+
+_LONGEST_WAIT_S = 86_400.0
+"""Nobody is left alone for longer than a day, whatever it says."""
 
 
 class Member(NamedTuple):
@@ -250,7 +254,7 @@ class PolledSource:
         self._has_trouble(error.detail)
         if self.online is None:
             self.online = False
-        return max(error.after, 1.0)
+        return min(max(error.after, 1.0), _LONGEST_WAIT_S) if math.isfinite(error.after) else self.period_s
 
     def _has_trouble(self, reason: str) -> None:
         if reason != self.trouble and not self.trouble:
