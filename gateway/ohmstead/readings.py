@@ -37,7 +37,8 @@ class Snapshot(NamedTuple):
 
     `values` maps a point's id to its value in the point's unit. `live` is False for a frame that arrives so late from a spool that
     a newer one is due: it belongs into the store, not onto a state topic. `age` is how many seconds it was under way. `gone` are the points
-    that had a value until now and have none any more, because the device says so: nothing has to be said of what is just not in `values`.
+    that had a value until now, or before a restart, and have none any more, because the device says so: nothing has to be said of what is
+    just not in `values`.
     """
 
     device: str

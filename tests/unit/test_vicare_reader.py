@@ -307,6 +307,10 @@ async def test_a_value_that_went_away_is_said_to_have_gone(made: Made) -> None:
     assert {point for snapshot in second for point in snapshot.gone} == {"outside_temperature", *of_circuits}
     assert {snapshot.device for snapshot in second if snapshot.gone} == {HEATING}
     assert not any(snapshot.gone for snapshot in await house.reader.read())
+    house.restart()
+    house.reader.start()
+    later = await house.reader.read()
+    assert "outside_temperature" in {point for snapshot in later for point in snapshot.gone}, "its topic may have it from before"
 
 
 async def test_a_device_that_has_gone_is_not_there_after_a_restart(made: Made) -> None:

@@ -107,7 +107,8 @@ class DeviceValues:
             topic, text_of = target
             self._show(topic, text_of(value))
         for point in snapshot.gone:
-            if known.pop(point, None) is not None and point in self._topics:
+            known.pop(point, None)
+            if point in self._topics:  # also where only the broker knows it, from before a restart
                 self._show(self._topics[point][0], NONE)
         if snapshot.age <= _UNDER_WAY_S:
             self._answered = True

@@ -69,7 +69,9 @@ class ViessmannDevice:
         """What it said before a restart, as `kept` told it: its points are there before it answers. Raises ValueError and its like."""
         told = [Field(str(name), _SAMPLES[kind], str(unit), bool(settable)) for name, kind, unit, settable, _ in kept["fields"]]
         self._points.take(told, {str(name): str(point) for name, *_, point in kept["fields"]})
-        return self._known_as(str(kept["name"]), kept["serial"] if isinstance(kept["serial"], str) else None)
+        member = self._known_as(str(kept["name"]), kept["serial"] if isinstance(kept["serial"], str) else None)
+        self._valued = frozenset(member.profile.points)  # what stands on their topics is from then
+        return member
 
     def kept(self) -> dict[str, Any]:
         """For `recall`."""
