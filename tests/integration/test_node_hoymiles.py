@@ -1,0 +1,123 @@
+"""A DTU behind a real node: MicroPython asks it over Modbus TCP, and a gateway in the test's own process publishes what it means."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ohmstead import config
+from ohmstead.app import Gateway
+from ohmstead.nodes.compile import node_config
+from ohmstead.observe.hoymiles import HoymilesMqtt
+from ohmstead.sim.hoymiles import Dtu
+from ohmstead.sim.hoymiles_plant import Plant, Roof, moment
+from ohmstead.sim.listener import Listener
+from tests.conftest import Broker
+from tests.hoymiles_rig import PRAGUE, until
+from tests.integration.node_harness import NodeProcess
+
+ROOF = Roof()
+MEMBER = "roof-114182a0b1c2"
+SECONDS = 60.0
+NOON = moment("2026-06-21", 14.0, PRAGUE)
+
+
+def home(folder: Path, broker: Broker, dtu: Dtu) -> config.Config:
+    file = folder / "ohmstead.yaml"
+    file.write_text(
+        f"""
+mqtt: {{url: "mqtt://{broker.host}:{broker.port}"}}
+store: {{path: ohm.db, flush: 50 ms}}
+web: {{enabled: false, compatible: [hoymiles-mqtt]}}
+nodes: {{cellar: {{}}}}
+devices:
+  roof:
+    profile: hoymiles-dtu
+    via: cellar/tcp://127.0.0.1:{dtu.port}
+    every: 1 s
+    line: {{timeout: 500 ms}}
+    hoymiles: {{ports: 9, offline_after: 2 s}}
+"""
+    )
+    return config.load(file, {})
+
+
+@asynccontextmanager
+async def running(home: config.Config) -> AsyncIterator[Gateway]:
+    gateway, stop = Gateway(home), asyncio.Event()
+    task = asyncio.create_task(gateway.run(stop))
+    try:
+        yield gateway
+    finally:
+        stop.set()
+        assert await task == 0
+
+
+@pytest.fixture
+def listener(broker: Broker) -> Iterator[Listener]:
+    with Listener(broker.host, broker.port) as listening:
+        yield listening
+
+
+def said(listener: Listener, serial: str = ROOF.serial) -> dict[str, Any]:
+    """The newest object of the DTU, or of an inverter or a port."""
+    payload = listener.last(f"homeassistant/hoymiles_mqtt/{serial}/state")
+    found: dict[str, Any] = json.loads(payload) if payload else {}
+    return found
+
+
+async def test_a_dtu_behind_a_node_from_discovery_to_its_absence_and_over_a_restart_at_night(
+    tmp_path: Path, broker: Broker, listener: Listener, node: NodeProcess
+) -> None:
+    now = [NOON]
+    async with Dtu(Plant(ROOF, NOON), clock=lambda: now[0]) as dtu:
+        written = home(tmp_path, broker, dtu)
+        node.configure(node_config(written, "cellar"))
+        await asyncio.to_thread(node.start)
+
+        async with running(written) as gateway:
+            former = HoymilesMqtt(gateway.overview)
+            await until(lambda: said(listener).get("total_production") and said(listener).get("pv_power"), SECONDS)
+            await until(lambda: listener.last(f"homeassistant/sensor/{ROOF.serial}/DTU_pv_power/config"), SECONDS)
+            await until(lambda: listener.last(f"ohm/home/device/{MEMBER}/online") == b"online", SECONDS)
+            assert set(said(listener, "114182a0b1c2/2")) >= {"pv_voltage", "pv_current", "pv_power", "total_production"}
+            assert gateway.overview.via("roof") == f"node cellar/tcp://127.0.0.1:{dtu.port}"
+            assert gateway.overview.health()["devices"][MEMBER] == "ok"
+            assert former.health().status == 200
+            assert any(sample.name.startswith("hoymiles_") for metric in former.collect() for sample in metric.samples)
+
+            dtu.mood.refuse_at = {6: 4}
+            await until(lambda: "pv_power" not in said(listener), SECONDS)
+            assert said(listener)["total_production"] > 0
+            dtu.mood.refuse_at = {9: 2}
+            await until(lambda: "pv_power" in said(listener), SECONDS)
+            dtu.mood.refuse_at = {}
+            assert dtu.most_at_once == 1
+
+            port = dtu.port
+            await dtu.stop()
+            away = [f"ohm/home/device/{device}/online" for device in ("roof", MEMBER)]
+            await until(lambda: all(listener.last(topic) == b"offline" for topic in away), SECONDS)
+            assert gateway.overview.health()["devices"][MEMBER] == "offline"
+            await until(lambda: former.health().status == 503, SECONDS)
+            evening = gateway.overview.latest.values("roof")
+        dtu.port, now[0] = port, moment("2026-06-21", 23.5, PRAGUE)
+        await dtu.start()
+        node.kill()  # it would wait longer and longer for the DTU
+        await asyncio.to_thread(node.start)
+
+        async with running(written) as gateway:
+            await until(lambda: said(listener).get("pv_power") == 0.0, SECONDS)
+            night = gateway.overview.latest.values("roof")
+            for energy in ("today_production", "total_production"):
+                assert night[energy].value == evening[energy].value
+            assert gateway.overview.online(MEMBER)
+            await until(lambda: gateway.latest.snapshots[MEMBER] > 1, SECONDS)
+            assert not any(gateway.ingest.refused.values())
+    assert dtu.writes == []
