@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -195,3 +198,12 @@ def test_a_store_that_is_being_written_is_read_beside(home: Path, store: SqliteS
     with store._transaction() as connection:
         connection.execute("INSERT INTO meta (key, value) VALUES ('a', 'b')")
         assert len(rows(home, "--day", "2026-01-14")) == 2
+
+
+def test_a_terminal_of_another_time_gets_the_same_as_a_file(home: Path, store: SqliteStore) -> None:
+    """Units and texts are not only ASCII."""
+    keep(store, at(12, 0), flow_temperature=30.0)
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-m", "ohmstead", "export", "-c", str(home / "ohmstead.yaml"), "--device", "pump", "--day", "2026-01-14"]
+    told = subprocess.run(command, env=environment, capture_output=True, timeout=60, check=True)
+    assert told.stdout.decode() == "time,flow_temperature [°C]\n2026-01-14T12:00:00.000+01:00,30\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import sys
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
@@ -91,6 +92,8 @@ def export(
                 header = ["time", *(f"{point} [{units[point]}]" if units[point] else point for point in columns)]
                 rows = (_row(line, config) for line in lines)
                 if output is None:
+                    if isinstance(sys.stdout, io.TextIOWrapper):
+                        sys.stdout.reconfigure(encoding="utf-8")  # as a file has it, whatever the terminal
                     _written(sys.stdout, header, rows)
                     return
                 path = output / f"{first}_{'weekly' if week else 'daily'}.csv" if output.is_dir() else output
