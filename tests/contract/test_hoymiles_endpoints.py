@@ -110,6 +110,16 @@ async def test_metrics_are_the_recorded_ones_but_for_what_is_counted_otherwise(g
     assert helps(text_of(service(state))) == [line for line in helps(recorded["metrics"]) if " hoymiles_" in line]
 
 
+def test_an_inverter_behind_two_dtus_is_told_once() -> None:
+    behind = {"104162778899": {"port_1_pv_power": 3.0, "temperature": 20.0, "operating_status": 3}}
+    first, second = (dtu(figures(1, None))._replace(name=name, inverters=behind) for name in ("a", 'b "quoted"\n'))
+    away = dtu(figures(1, None))._replace(name="c", inverters={"104162778899": {}})
+    text = text_of(service(away)._replace(dtus=[away, first, second]))
+    keys = [line.rpartition(" ")[0] for line in text.splitlines() if not line.startswith("#")]
+    assert len(set(keys)) == len(keys)
+    assert 'hoymiles_inverter_temperature_celsius{serial_number="104162778899"} 20.0' in text
+
+
 def text_of(state: Service) -> str:
     class Once(Collector):
         def collect(self) -> Iterator[Metric]:

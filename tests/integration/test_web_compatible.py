@@ -113,6 +113,15 @@ async def test_its_dashboards_find_their_metrics_beside_ours(tmp_path: Path, dtu
     }
 
 
+async def test_names_that_cannot_be_told_apart_or_written_are_none(tmp_path: Path) -> None:
+    other = "\n          b: {profile: hoymiles-dtu, via: tcp://127.0.0.2:9}"
+    gateway = home(tmp_path, 9, f", name: b}}{other[:-1]}")
+    assert list((await asked(gateway, "/health")).json()["dtus"]) == ["roof", "b"]
+    (tmp_path / "odd").mkdir()
+    odd = home(tmp_path / "odd", 9, ', name: "half a \\ud800"')
+    assert 'dtu_name="half a ?"' in (await asked(odd, "/metrics")).text
+
+
 async def test_what_is_ours_is_still_to_be_had(tmp_path: Path, dtu: Dtu) -> None:
     gateway = home(tmp_path, dtu.port)
     assert (await asked(gateway, "/api/health")).json()["ok"] is True

@@ -45,7 +45,9 @@ class HoymilesMqtt(Collector):
         self._overview = overview
         self._dtus = [device for device in overview.config.devices if is_dtu(overview.config.profile(device))]
         titles = [overview.roster[device].title for device in self._dtus]
-        self._names = {device: self._name(device, titles) for device in self._dtus}
+        names = {device: self._name(device, titles) for device in self._dtus}
+        unique = len(set(names.values())) == len(names)
+        self._names = names if unique else {device: device for device in self._dtus}
 
     def collect(self) -> Iterator[Metric]:
         yield from endpoints.metrics(self._service())
@@ -67,7 +69,7 @@ class HoymilesMqtt(Collector):
         title = self._overview.roster[device].title
         if title == self._overview.config.profile(device).name:
             return _ALONE if len(self._dtus) == 1 else device
-        return title if titles.count(title) == 1 else device
+        return title.encode(errors="replace").decode() if titles.count(title) == 1 else device  # half a character is no label
 
     def _service(self) -> endpoints.Service:
         overview = self._overview

@@ -140,8 +140,12 @@ def _values(service: Service) -> Iterator[Metric]:
     heat = GaugeMetricFamily("hoymiles_inverter_temperature_celsius", "Inverter temperature", labels=_SERIAL)
     status = GaugeMetricFamily("hoymiles_inverter_status", "Inverter operating status", labels=_SERIAL)
     power = GaugeMetricFamily("hoymiles_dtu_power_watts", "Total DTU power output", labels=_DTU)
+    told: set[str] = set()
     for dtu in service.dtus:
         for serial, values in dtu.inverters.items():
+            if serial in told:  # behind two DTUs: a scraper takes each sample once
+                continue
+            told |= {serial} if values else set()
             for port in sorted(_ports(values)):
                 _sample(ports, (str(port), serial), values.get(f"port_{port}_pv_power"))
             _sample(heat, (serial,), values.get("temperature"))
