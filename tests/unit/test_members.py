@@ -78,6 +78,29 @@ def test_more_points_are_announced_once_more_and_the_device_stays() -> None:
     assert [sent.payload for sent in broker.sent if sent.topic.endswith("/voltage")] == ["229"]
 
 
+def test_an_entity_of_a_point_that_is_gone_is_removed_also_one_of_an_earlier_start() -> None:
+    broker = Recorder()
+    broker.connect()
+    found = members(broker)
+    voltage = {"name": "Voltage", "field": "voltage", "unit": "V", "group": "live"}
+    found.list(listed(profile(voltage=voltage)))
+    earlier = {"power": {"p": "sensor", "name": "Power"}, "limit": {"p": "number", "name": "Limit"}, "old": {"p": "sensor"}}
+    for payload in (b"", b"nonsense", b"[]", b'{"cmps": 7}', json.dumps({"cmps": earlier}).encode()):
+        broker.arrive(TOPIC, payload, retain=True)
+    broker.arrive(TOPIC, json.dumps({"cmps": {"other": {"p": "sensor", "name": "x"}}}).encode())
+    found.tick(0.0)
+    found.list(listed(profile()))
+    found.tick(1.0)
+    first, then = (json.loads(sent.payload)["cmps"] for sent in broker.sent if sent.topic == TOPIC)
+    assert set(first) == {"power", "voltage", "limit"}
+    assert first["limit"] == {"p": "number"}
+    assert (then["limit"], then["voltage"], then["power"]["name"]) == ({"p": "number"}, {"p": "sensor"}, "Power")
+    broker.sent.clear()
+    broker.arrive(TOPIC, json.dumps({"cmps": then}).encode(), retain=True)
+    found.tick(2.0)
+    assert not [sent for sent in broker.sent if sent.topic == TOPIC], "what is removed already is not removed again and again"
+
+
 def test_a_point_that_a_device_no_longer_has_leaves_no_value_behind() -> None:
     broker = Recorder()
     broker.connect()

@@ -10,7 +10,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 
 import ohmstead
-from ohmstead.messages import Messenger
+from ohmstead.messages import Message, Messenger
 from ohmstead.profiles.model import Control, Point, Profile, RawLimits
 from ohmstead.profiles.point import TEXTS
 from ohmstead.publish.announcement import Announcement, Configuration, Discovery
@@ -69,6 +69,8 @@ class HomeAssistantDevice:
         self._serial = serial
         self._id = f"{site}_{device}"
         self.topic = f"{discovery.prefix}/device/{self._id}/config"
+        self._messenger = messenger
+        self._announced: dict[str, str] = {}
         self._announcement = Announcement(messenger, discovery, self._configurations)
 
     def learn(self, profile: Profile, name: str, serial: str | None = None) -> None:
@@ -84,6 +86,7 @@ class HomeAssistantDevice:
         return bool(self._components())
 
     def start(self) -> None:
+        self._messenger.subscribe(self.topic, self._on_former)
         self._announcement.start()
 
     def take(self, snapshot: Snapshot) -> None:
@@ -96,15 +99,27 @@ class HomeAssistantDevice:
     def close(self) -> None:
         """Nothing: the entities stay, their availability says that nobody speaks."""
 
+    def _on_former(self, messages: Sequence[Message]) -> None:
+        """What an earlier start has announced."""
+        for message in messages:
+            former = _entities(message.payload) if message.retain else {}
+            if former.keys() - self._components().keys() - self._announced.keys():
+                self._announcement.again()
+            self._announced = former | self._announced
+
     def _configurations(self) -> Sequence[Configuration] | None:
+        """Home Assistant keeps an entity that is merely left out; one of which only the platform is said it removes."""
         if self._joins is not None and self._nameplate.serial is None:
             return None
+        components = self._components()
+        removed = {key: {"p": platform} for key, platform in self._announced.items() if key not in components}
+        self._announced |= {key: str(entity["p"]) for key, entity in components.items()}
         body = {
             "dev": self._described(),
             "o": {"name": "ohmstead", "sw_version": ohmstead.__version__},
             "availability": [{"topic": bridge_topic(self._site)}, {"topic": online_topic(self._site, self._device)}],
             "availability_mode": "all",
-            "cmps": self._components(),
+            "cmps": components | removed,
         }
         return [Configuration(self.topic, json.dumps(body, ensure_ascii=False))]
 
@@ -179,6 +194,18 @@ class HomeAssistantDevice:
             listed = json.dumps(options, ensure_ascii=False)
             entity |= {"options": options, "value_template": f"{{{{ value if value in {listed} else none }}}}"}
         return entity
+
+
+def _entities(payload: bytes) -> dict[str, str]:
+    """The entities that a discovery message announces, each with its platform; those that it removes are none."""
+    try:
+        body = json.loads(payload)
+    except ValueError:  # empty, or somebody else's nonsense
+        return {}
+    components = body.get("cmps") if isinstance(body, dict) else None
+    if not isinstance(components, dict):
+        return {}
+    return {key: str(entity["p"]) for key, entity in components.items() if isinstance(entity, dict) and len(entity) > 1 and "p" in entity}
 
 
 def _value(point: Point, raw: int) -> float:
