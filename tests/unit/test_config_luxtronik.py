@@ -60,6 +60,14 @@ def test_mistakes_have_their_line(write: Write) -> None:
     ]
 
 
+def test_what_has_a_name_of_ours_is_called_by_it(write: Write) -> None:
+    (told,) = mistakes(write(HOME.format(more="points: {temperatur_tfb2: {name: Cellar}, calculation_268: {}, flow_temperature: {}}")))
+    assert told.startswith("ohmstead.yaml:2: devices.pump — ")
+    assert (
+        "the point temperatur_tfb2 is called circuit_2_flow_temperature here; the point calculation_268 is called electrical_power" in told
+    )
+
+
 def test_editors_know_it(write: Write) -> None:
     assert schema_complaints(HOME.format(more="further: always")) == []
     assert schema_complaints(HOME.format(more="further: sometimes")) != []

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ohmstead.config.device import SourceConfig
 from ohmstead.config.values import Host, TcpPort
+from ohmstead.profiles import library
 from ohmstead.profiles.model import Profile
 from ohmstead.profiles.point import Shown
 
@@ -23,6 +24,20 @@ class LuxtronikDevice(SourceConfig):
         description="The some 1500 numbers beside the usual points: `never` (only kept), `on-request` (topics, and entities that are"
         " disabled at first) or `always`. Single ones are wanted under `points`, by the library's name: {temperatur_rfv: {name: Cellar}}.",
     )
+
+    @model_validator(mode="after")
+    def _calls_points_by_their_name(self) -> Self:
+        """The library's name is for what has no name of ours."""
+        usual = library.load(self.profile).points if self.points else {}
+        unknown = [name for name in self.points if name not in usual]
+        if unknown:
+            from ohmstead.profiles.luxtronik import called
+
+            fields = {point.field: point.id for point in usual.values()}
+            ours = {name: fields.get(one.field) for name in unknown if (one := called(name)) is not None}
+            if told := "; ".join(f"the point {name} is called {id_} here" for name, id_ in ours.items() if id_ is not None):
+                raise ValueError(told)
+        return self
 
     @property
     def profile(self) -> str:
