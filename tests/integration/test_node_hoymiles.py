@@ -1,4 +1,4 @@
-"""A DTU behind a real node: MicroPython asks it over Modbus TCP, and a gateway in the test's own process publishes what it means."""
+"""A DTU behind a real node: MicroPython asks it, and a gateway in the test's own process publishes what it means."""
 
 from __future__ import annotations
 
@@ -15,12 +15,18 @@ from ohmstead import config
 from ohmstead.app import Gateway
 from ohmstead.nodes.compile import node_config
 from ohmstead.observe.hoymiles import HoymilesMqtt
+from ohmstead.profiles.hoymiles import reads_of
 from ohmstead.sim.hoymiles import Dtu
 from ohmstead.sim.hoymiles_plant import Plant, Roof, moment
 from ohmstead.sim.listener import Listener
-from tests.conftest import Broker
+from ohmstead.sim.registers import RegisterImage
+from ohmstead.sim.rtu import Line
+from ohmstead.sim.station import Station
+from tests.conftest import Broker, wait_for
 from tests.hoymiles_rig import PRAGUE, until
+from tests.integration.node_harness import Gateway as Listening
 from tests.integration.node_harness import NodeProcess
+from tests.publishing import read_image
 
 ROOF = Roof()
 MEMBER = "roof-114182a0b1c2"
@@ -121,3 +127,37 @@ async def test_a_dtu_behind_a_node_from_discovery_to_its_absence_and_over_a_rest
             await until(lambda: gateway.latest.snapshots[MEMBER] > 1, SECONDS)
             assert not any(gateway.ingest.refused.values())
     assert dtu.writes == []
+
+
+def test_a_dtu_on_a_node_s_line_whose_last_record_is_refused_and_one_of_which_is_lost_for_a_while(
+    tmp_path: Path, broker: Broker, gateway: Listening, node: NodeProcess, goldens: Path
+) -> None:
+    """All records look alike on a line: the answer to one must never be taken for that to another."""
+    image = read_image(goldens / "hoymiles" / "image_A3.json")
+    there = {at: image.get(at, 0) for read in reads_of(8) for at in range(read.address, read.last + 1)}
+    station = Station(RegisterImage(there), turnaround=0.002)
+    with Line({1: station}, baud=115200) as line:
+        file = tmp_path / "ohmstead.yaml"
+        file.write_text(
+            f"""
+mqtt: {{url: "mqtt://{broker.host}:{broker.port}"}}
+nodes: {{cellar: {{bus: {{port: {line.path}, baud: 115200}}}}}}
+devices:
+  roof: {{profile: hoymiles-dtu, via: cellar, every: 1 s, line: {{timeout: 200 ms}}, hoymiles: {{ports: 9}}}}
+"""
+        )
+        written = config.load(file, {})
+        node.configure(node_config(written, "cellar"))
+        node.start()
+
+        wait_for(lambda: [one for one in gateway.of("roof", "1s") if one.words == there], SECONDS, "a frame with all records")
+        station.faults.on("no-answer@4216..4235")
+        wait_for(
+            lambda: [one for one in gateway.of("roof") if 4216 not in one.words and 4376 in one.words], SECONDS, "one without the fourth"
+        )
+        station.faults.off("no-answer")
+        known = len(gateway.of("roof"))
+        wait_for(lambda: [one for one in gateway.of("roof")[known:] if one.words == there], SECONDS, "all of them again")
+        assert all(one.words.items() <= there.items() for one in gateway.of("roof"))
+        assert {one.quality for one in gateway.of("roof")} == {1}
+        assert gateway.heard("offline", "roof") == []
