@@ -216,3 +216,12 @@ def test_half_a_line_of_before_spoils_no_other(tmp_path: Path) -> None:
     LogFile(path, 10_000, 1).write("the next")
     LogFile(path, 10_000, 1).write("one more")
     assert path.read_text() == "a whole one\nhalf a l\nthe next\none more\n"
+
+
+def test_libraries_may_speak_as_they_like(out: io.StringIO) -> None:
+    logs.configure("json", "info", PRAGUE, out=out)
+    logging.getLogger("asyncio").warning("%d and %s", "no number")
+    logging.getLogger("asyncio").log(35, "between the levels")
+    logging.getLogger("asyncio").log(99, "louder than all")
+    said = [(line["level"], line["event"]) for line in map(json.loads, out.getvalue().splitlines())]
+    assert said == [("warning", "%d and %s ('no number',)"), ("warning", "between the levels"), ("critical", "louder than all")]

@@ -182,4 +182,9 @@ class _Bridge(logging.Handler):
         service = _SERVICES.get(record.name.partition(".")[0], record.name)
         log = structlog.get_logger(service=service)
         error = record.exc_info if record.exc_info and record.exc_info[0] else None
-        log.log(max(record.levelno, logging.DEBUG), record.getMessage(), **({"exc_info": error} if error else {}))
+        try:
+            said = record.getMessage()
+        except (TypeError, ValueError, LookupError):  # a library's slip of the pen, which must not become its failure
+            said = f"{record.msg} {record.args}"
+        level = min(max(record.levelno // 10 * 10, logging.DEBUG), logging.CRITICAL)  # what lies between is as loud as what is below
+        log.log(level, said, **({"exc_info": error} if error else {}))
