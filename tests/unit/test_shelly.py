@@ -145,6 +145,21 @@ async def test_what_it_says_later_joins_its_points(rig: Rig) -> None:
         await reader.close()
 
 
+async def test_what_it_no_longer_says_is_gone_and_not_what_it_was(rig: Rig) -> None:
+    async with ShellyServer(rig.shelly) as server:
+        reader = rig.reader(channel(server))
+        (snapshot,) = await reader.read()
+        assert not snapshot.gone
+        rig.shelly.said["em:0", "a_errors"] = ["power_meter_failure"]
+        rig.shelly.said["temperature:0", "tC"] = None
+        (snapshot,) = await reader.read()
+        assert {"power_l1", "voltage_l1", "power", "temperature"} <= set(snapshot.gone)
+        assert not set(snapshot.gone) & {"power_l2", "energy_import", *snapshot.values}
+        (again,) = await rig.reader(channel(server)).read()
+        assert again.gone == snapshot.gone, "also where only the broker knows it, from before a restart"
+        await reader.close()
+
+
 async def test_words_that_no_point_is_about_change_nothing(rig: Rig) -> None:
     async with ShellyServer(rig.shelly) as server:
         reader = rig.reader(channel(server))

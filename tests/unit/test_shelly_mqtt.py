@@ -113,6 +113,7 @@ async def test_a_phase_that_is_broken_stays_so_until_the_device_takes_it_back(ri
     await mqtt.read()
     broker.tells("NotifyStatus", {"em:0": {"a_act_power": 5.0}})
     assert [dict(snapshot.values) for snapshot in rig.emitted] == [{"power_l2": 7.0}, {"power_l1": 5.0}]
+    assert [set(snapshot.gone) for snapshot in rig.emitted] == [{"power_l1", "power"}, set()]
 
 
 async def test_silence_on_the_broker_and_a_last_will(rig: Rig, broker: Broker, mqtt: ShellyReader) -> None:

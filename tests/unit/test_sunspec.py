@@ -53,6 +53,7 @@ async def test_a_point_joins_when_it_is_said_for_the_first_time_and_stays() -> N
         rig.device["103.1.W"] = None
         (snapshot,) = await reader.read()
     assert not {"dc_voltage", "inverter_power"} & snapshot.values.keys(), "asleep: absent, not zero"
+    assert set(snapshot.gone) == {"dc_voltage", "inverter_power"}, "nor what it was before"
     assert snapshot.quality is Quality.PARTIAL
     assert {"dc_voltage", "inverter_power"} <= rig.points
     assert len(rig.members) == 2

@@ -135,6 +135,7 @@ async def test_a_model_that_is_refused_is_absent_and_the_others_stay() -> None:
     assert snapshot.quality is Quality.PARTIAL
     assert snapshot.values["inverter_power"] == 2830.0
     assert "grid_power" not in snapshot.values
+    assert not snapshot.gone, "it has not said that there is nothing"
 
 
 async def test_a_common_model_that_is_refused_keeps_nothing_else_away() -> None:

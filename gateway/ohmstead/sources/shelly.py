@@ -135,7 +135,7 @@ class ShellyReader:
             await asyncio.to_thread(self._sums.save)
         quality = Quality.PARTIAL if self._met - values.keys() else Quality.GOOD
         self._met |= values.keys()
-        return Snapshot(self.device, GROUP, self._wall(), quality, values)
+        return Snapshot(self.device, GROUP, self._wall(), quality, values, gone=decoder.profile.points.keys() - values.keys())
 
     async def close(self) -> None:
         await self._channel.close()
@@ -215,8 +215,9 @@ class ShellyReader:
             return
         fields = dict(_fields(changed, self._broken | frozenset(_broken(changed))))
         values = self._decoder.decode_fields(fields | self._summed(self._decoder, fields))
-        if values:
-            self._emit(Snapshot(self.device, GROUP, self._wall(), Quality.GOOD, values))
+        told = {point.id for point in self._decoder.profile.points.values() if point.field in fields}
+        if values or told:
+            self._emit(Snapshot(self.device, GROUP, self._wall(), Quality.GOOD, values, gone=told - values.keys()))
 
 
 def _of_this_device(profile: Profile, known: frozenset[str], info: Mapping[str, str]) -> Profile:

@@ -101,6 +101,7 @@ class SunSpecReader:
         self._base_found: tuple[int, ...] = ()
         self._limit = PowerLimit(line, device, mono=mono)
         self._kept = _Kept()
+        self._answered: set[str] = set()
         self._met: set[str] = set()
         self._decoder: Decoder | None = None
         self._log = structlog.get_logger(service="sunspec").bind(device=device)
@@ -126,6 +127,7 @@ class SunSpecReader:
             raise
 
     async def _read(self) -> Snapshot:
+        self._answered.clear()
         if self._mono() >= self._walk_due:
             self._chain = ()
         await self._found()
@@ -141,7 +143,8 @@ class SunSpecReader:
         decoder.calculate(decoded)
         quality = Quality.PARTIAL if self._met - decoded.keys() else Quality.GOOD
         self._met |= decoded.keys()
-        return Snapshot(self.device, "live", self._wall(), quality, decoded)
+        told = {name for name, point in decoder.profile.points.items() if str(point.field).startswith(tuple(self._answered))}
+        return Snapshot(self.device, "live", self._wall(), quality, decoded, gone=told - decoded.keys())
 
     async def close(self) -> None:
         self._line.close()
@@ -266,6 +269,7 @@ class SunSpecReader:
                 self._check(model, octets)
         if len(spans) > 1:
             await self._check_factors(model, listed, image)
+        self._answered.add(f"{model.id}.{model.instance}.")
         values: dict[str, float | str] = {}
         for row in listed:
             exponent = exponent_of(image[row.factor_at]) if row.factor_at is not None else None
