@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from ohmstead.publish.values import NONE
+from ohmstead.sim.shelly import ShellyServer
 from tests.conftest import Broker, wait_for
 from tests.ha.home_assistant import HomeAssistant
 from tests.whole_house import WholeHouse
@@ -107,3 +108,21 @@ def test_a_value_that_is_gone_is_unknown_whatever_it_was(scene: Scene) -> None:
             wait_for(lambda entity=entity: scene.assistant.states()[entity]["state"] == "unknown", PATIENCE_S, f"{entity} unknown")
         finally:
             listener.publish(topic, was)
+
+
+def test_a_meter_that_measures_otherwise_has_the_entities_of_now(scene: Scene) -> None:
+    """A Pro 3EM is switched from one meter of three phases to three meters, and back."""
+    server = scene.house.neighbours.known["heating"].endpoint
+    assert isinstance(server, ShellyServer)
+    try:
+        for kind, has, has_not in (("monophase", "power_1", "power_l1"), ("triphase", "power_l1", "power_1")):
+            server.shelly.kind = kind
+            wait_for(
+                lambda has=has, has_not=has_not: (
+                    f"home_heating_{has}" in (found := scene.entities_of("heating")) and f"home_heating_{has_not}" not in found
+                ),
+                PATIENCE_S,
+                f"the entities of {kind}",
+            )
+    finally:
+        server.shelly.kind = "triphase"
