@@ -25,6 +25,7 @@ from ohmstead.messages import Messenger
 from ohmstead.profiles.decode import Decoder
 from ohmstead.readings import Snapshot
 from ohmstead.sources.growatt_mqtt import GrowattMqtt, Timing
+from ohmstead.sources.lasting import LastingMemory
 from ohmstead.sources.modbus import Endpoint, ModbusSource
 from ohmstead.sources.polling import Adopt, Memory, PolledSource, Reader
 from ohmstead.store.protocol import Store
@@ -184,7 +185,7 @@ def _shelly(device: str, chosen: ShellyDevice, around: Surroundings, period_s: f
         channel,
         around.adopt,
         around.emit,
-        around.memory,
+        LastingMemory(around.memory, device),
         period_s=period_s,
         wanted=lambda profile: fulfilled(chosen.points, profile),
         wall=around.clock.wall,
@@ -196,7 +197,6 @@ def _vicare(device: str, chosen: VicareDevice, around: Surroundings, period_s: f
     from ohmstead.sources.vicare_budget import Allowance, Budget
     from ohmstead.sources.vicare_cloud import Account, Cloud
     from ohmstead.sources.vicare_login import Endpoints
-    from ohmstead.sources.vicare_memory import LastingMemory
     from ohmstead.sources.vicare_token import TokenFile
 
     granted, wall, memory = chosen.requests, around.clock.wall, LastingMemory(around.memory, device)
@@ -234,7 +234,7 @@ def _sunspec(device: str, around: Surroundings, period_s: float) -> Reader:
         RegisterLine(place),
         around.config.profile(device),
         around.adopt,
-        around.memory,
+        LastingMemory(around.memory, device),
         period_s=period_s,
         wanted=lambda profile: fulfilled(around.config.devices[device].points, profile),
         wall=around.clock.wall,

@@ -15,12 +15,12 @@ from ohmstead.profiles import library
 from ohmstead.readings import Snapshot, Value
 from ohmstead.sim.vicare import CLIENT_ID, PASSWORD, USER, ViessmannCloud
 from ohmstead.sim.vicare_home import Equipment
+from ohmstead.sources.lasting import LastingMemory
 from ohmstead.sources.polling import Member
 from ohmstead.sources.vicare import VicareReader
 from ohmstead.sources.vicare_budget import Allowance, Budget
 from ohmstead.sources.vicare_cloud import Account, Cloud
 from ohmstead.sources.vicare_login import Endpoints
-from ohmstead.sources.vicare_memory import LastingMemory
 from ohmstead.sources.vicare_token import TokenFile
 from ohmstead.store.protocol import StoreError
 

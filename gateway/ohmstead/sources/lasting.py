@@ -1,7 +1,7 @@
-"""What is kept of a Viessmann account over restarts, when the store can be full or broken.
+"""What a source keeps over restarts, when the store can be full or broken.
 
 What cannot be written now is known until the end of this process all the same, and costs no reading. What cannot be read is not nothing:
-who began anew would ask more than the cloud allows, send a password that was refused, or take another device for the heating.
+who began anew would ask more than a cloud allows, send a password that was refused, or take another device for the one that it had.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ohmstead.errors import OhmsteadError, SourceError
 if TYPE_CHECKING:
     from ohmstead.sources.polling import Memory
 
-log = structlog.get_logger(service="vicare")
+log = structlog.get_logger(service="source")
 
 
 class LastingMemory:
@@ -33,7 +33,7 @@ class LastingMemory:
         try:
             return self._memory.read(key)
         except OhmsteadError as error:
-            raise SourceError(f"what is kept of the account cannot be read: {error}") from error
+            raise SourceError(f"what is kept of {self._device} cannot be read: {error}") from error
 
     def write(self, key: str, value: str) -> None:
         """Raises nothing for a store that cannot be written; that is told once."""
@@ -41,8 +41,8 @@ class LastingMemory:
             self._memory.write(key, value)
         except OhmsteadError as error:
             if not self._unwritten:
-                log.warning("what is known of the account is not kept", device=self._device, reason=str(error))
+                log.warning("what is known of it is not kept over a restart", device=self._device, reason=str(error))
             self._unwritten[key] = value
             return
         if self._unwritten.pop(key, None) is not None and not self._unwritten:
-            log.info("what is known of the account is kept again", device=self._device)
+            log.info("what is known of it is kept again", device=self._device)
