@@ -94,12 +94,14 @@ async def test_a_dtu_behind_a_node_from_discovery_to_its_absence_and_over_a_rest
             await until(lambda: listener.last(f"ohm/home/device/{MEMBER}/online") == b"online", SECONDS)
             assert set(said(listener, "114182a0b1c2/2")) >= {"pv_voltage", "pv_current", "pv_power", "total_production"}
             assert gateway.overview.via("roof") == f"node cellar/tcp://127.0.0.1:{dtu.port}"
-            assert gateway.overview.health()["devices"][MEMBER] == "ok"
-            assert former.health().status == 200
-            assert any(sample.name.startswith("hoymiles_") for metric in former.collect() for sample in metric.samples)
+            await until(lambda: gateway.overview.health()["devices"][MEMBER] == "ok", SECONDS)
+            await until(lambda: gateway.overview.component(MEMBER) == "healthy", SECONDS)
+            await until(lambda: former.health().status == 200, SECONDS)
+            assert any(sample.name.startswith("hoymiles_queries") for metric in former.collect() for sample in metric.samples)
 
             dtu.mood.refuse_at = {6: 4}
             await until(lambda: "pv_power" not in said(listener), SECONDS)
+            assert gateway.overview.component("roof") == "degraded"
             assert said(listener)["total_production"] > 0
             dtu.mood.refuse_at = {9: 2}
             await until(lambda: "pv_power" in said(listener), SECONDS)

@@ -39,12 +39,13 @@ class Newest:
         self._newest: dict[Key, tuple[int, int, float]] = {}
 
     def is_newer(self, key: Key, boot: int, uptime_ms: int, at: float) -> bool:
-        """Whether this one is newer than what was the newest so far; it is the newest then."""
+        """Whether this one is newer than what is the newest so far."""
         newest = self._newest.get(key)
-        if newest is not None and not (uptime_ms > newest[1] if boot == newest[0] else at > newest[2]):
-            return False
+        return newest is None or (uptime_ms > newest[1] if boot == newest[0] else at > newest[2])
+
+    def note(self, key: Key, boot: int, uptime_ms: int, at: float) -> None:
+        """It is the newest now."""
         self._newest[key] = (boot, uptime_ms, at)
-        return True
 
     def clock_was_set(self, seconds: float) -> None:
         """UTC jumped by so many seconds: what is known by it moves along."""

@@ -323,7 +323,9 @@ class Ingest:
             return {}
         if not values:
             return values
-        if self._newest.is_newer((device, item.group), item.key[1], item.uptime_ms, at):
+        read = (device, item.group), item.key[1], item.uptime_ms, at
+        if self._newest.is_newer(*read):
+            self._newest.note(*read)
             age = wall - at
             self._stream.publish(Snapshot(device, item.group, at, _QUALITIES[quality], values, self._answered(state, item, at, age), age))
         return values
@@ -335,7 +337,8 @@ class Ingest:
         if state is None:
             self._refuse("unknown device", item.node, device)
             return {}
-        if not self._newest.is_newer((device, ""), item.key[1], item.uptime_ms, at):
+        read = (device, ""), item.key[1], item.uptime_ms, at
+        if not self._newest.is_newer(*read):
             return {}
         age = wall - at
         try:
@@ -347,6 +350,7 @@ class Ingest:
             self._refuse("undecodable", item.node, f"{device} {item.group}: {error!r}")
             return {}
         if snapshots:
+            self._newest.note(*read)
             self._answered(state, item, at, age)
         for snapshot in snapshots:
             self._stream.publish(snapshot)

@@ -49,6 +49,13 @@ class Source(Protocol):
     def counters(self) -> Mapping[str, int]: ...
 
 
+class Taker(Protocol):
+    """What takes the frames of a device behind a node that is no plain registers."""
+
+    @property
+    def partial(self) -> bool: ...
+
+
 @dataclass(frozen=True)
 class Overview:
     """The parts of a gateway, to be looked at."""
@@ -62,8 +69,7 @@ class Overview:
     sources: Mapping[str, Source]
     desk: Desk
     latest: Latest
-    takers: Mapping[str, object] = field(default_factory=dict)
-    """What takes the frames of devices behind nodes that are no plain registers."""
+    takers: Mapping[str, Taker] = field(default_factory=dict)
     wall: Callable[[], float] = time.time
     mono: Callable[[], float] = time.monotonic
     started: float = field(default_factory=time.monotonic)
@@ -139,7 +145,10 @@ class Overview:
         said = getattr(source, "health", None)
         if isinstance(said, Health) and said in (Health.UNHEALTHY, Health.DEGRADED):
             return said
-        return {"ok": Health.HEALTHY, "stale": Health.DEGRADED, "offline": Health.UNHEALTHY, "waiting": Health.UNKNOWN}[self.state(device)]
+        state, taker = self.state(device), self.takers.get(self.roster[device].source)
+        if state == "ok" and taker is not None and taker.partial:
+            return Health.DEGRADED
+        return {"ok": Health.HEALTHY, "stale": Health.DEGRADED, "offline": Health.UNHEALTHY, "waiting": Health.UNKNOWN}[state]
 
     def alerts(self) -> Iterator[Standing]:
         """The alerts that are known; not those of a device whose readings are old."""

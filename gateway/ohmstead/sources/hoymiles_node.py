@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from ohmcore.errors import FrameError
 from ohmstead.profiles.hoymiles import FIRST_RECORD, RECORD_STEP, SERIAL_AT, reads_of
-from ohmstead.readings import Snapshot
+from ohmstead.readings import Quality, Snapshot
 from ohmstead.sources.hoymiles_figures import PollFigures
 from ohmstead.sources.hoymiles_plant import DtuPlant, PortList
 from ohmstead.sources.hoymiles_records import Record, parse, serial_of
@@ -27,6 +27,8 @@ class DtuTaker:
 
     def __init__(self, plant: DtuPlant, ports: int) -> None:
         self.figures = PollFigures()
+        self.partial = False
+        """Whether something was missing in the last frame."""
         self._plant = plant
         self._ports = ports
         self._planned = {(read.function, read.address, 2 * read.count) for read in reads_of(ports)}
@@ -67,6 +69,7 @@ class DtuTaker:
         self._began = True
         snapshots = self._plant.snapshots(found, faults, at, live=live, age=age)
         self.figures.succeeded(at, None)
+        self.partial = any(snapshot.quality is not Quality.GOOD for snapshot in snapshots)
         self._news.set()
         return snapshots
 
