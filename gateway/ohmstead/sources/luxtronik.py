@@ -70,7 +70,8 @@ class LuxtronikReader:
         self._further = _Further({one.field for one in self._named}, zone)
         self._there: set[str] = set()
         self._version: Sequence[int] | None = None
-        self._told: frozenset[str] = frozenset()
+        self._told = frozenset(point.id for point in decoder.profile.points.values() if point.field is not None)
+        """What has a value on its topic; before the first poll anything may, from before a restart."""
         self._electrical = _ElectricalPower(self._log)
 
     async def read(self) -> Sequence[Snapshot]:

@@ -96,7 +96,7 @@ class OpenMeteoReader:
         self._decoder = decoder
         self._memory = memory
         self._told = told
-        self._told_values: frozenset[str] = frozenset()
+        self._told_values = frozenset(decoder.profile.points)  # before the first poll any may have one, from before a restart
         self._of_days = {
             point.field: point.id
             for point in decoder.profile.points.values()
