@@ -202,7 +202,12 @@ def test_a_secret_is_hidden_in_whichever_way_it_is_spelled(out: io.StringIO) -> 
     log = structlog.get_logger()
     octets = secret.encode()
     spelled = [secret, repr(secret), json.dumps(secret), json.dumps(secret, ensure_ascii=False), quote(secret), quote(secret, safe="")]
-    spelled += [urlencode({"k": secret}), base64.b64encode(b"me:" + octets).decode(), base64.urlsafe_b64encode(b"user:" + octets).decode()]
+    spelled += [
+        repr(secret.encode()),
+        urlencode({"k": secret}),
+        base64.b64encode(b"me:" + octets).decode(),
+        base64.urlsafe_b64encode(b"user:" + octets).decode(),
+    ]
     for one in spelled:
         log.info(one, detail={"nested": {"password": "of a library", "said": one}})
     text = out.getvalue()

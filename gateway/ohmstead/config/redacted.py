@@ -138,7 +138,8 @@ def spellings(secret: str | bytes) -> list[str]:
     if len(secret) < _SHORTEST:
         return []
     octets = secret.encode(errors="replace")
-    quoted = quote(octets, safe=""), quote(octets), quote_plus(octets), json.dumps(secret)[1:-1], repr(secret)[1:-1]
+    escaped = json.dumps(secret)[1:-1], repr(secret)[1:-1], repr(octets)[2:-1]
+    quoted = quote(octets, safe=""), quote(octets), quote_plus(octets), *escaped
     return list(dict.fromkeys((secret, *quoted, json.dumps(secret, ensure_ascii=False)[1:-1], *_within_base64(octets))))
 
 
