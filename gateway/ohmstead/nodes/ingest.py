@@ -17,7 +17,6 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 import structlog
 from msgpack import packb  # type: ignore[import-untyped] # it comes without types
@@ -30,6 +29,7 @@ from ohmstead.nodes.anchor import Anchors
 from ohmstead.nodes.decoding import Decoding, Newest, Taker
 from ohmstead.nodes.fleet import DeviceState, Event, Fleet, NodeState
 from ohmstead.nodes.inbox import REASONS, RefusedError
+from ohmstead.nodes.sound import BootState, Sound
 from ohmstead.readings import Quality, Snapshot, Stream, Value
 from ohmstead.store.protocol import Acknowledgements, Anchor, Boot, BootKey, Frame, NodeEvent
 from ohmstead.store.writer import Writer
@@ -48,33 +48,6 @@ _BOOTS = 1_000
 _MAX_PENDING_EVENTS = 10_000
 
 _QUALITIES = (Quality.GOOD, Quality.PARTIAL)
-
-
-class _Boot:
-    """One boot of a node: how far the store has settled it, and the events beyond that have been handed out."""
-
-    __slots__ = ("events", "settled", "waits")
-
-    def __init__(self, settled: int = 0) -> None:
-        self.settled = settled
-        self.events: set[int] = set()
-        self.waits = float("inf")  # since when its frames are not taken, on the monotonic clock
-
-
-class _Sound(NamedTuple):
-    """A message that passed the checks, before it has a time."""
-
-    node: NodeState
-    key: BootKey
-    seq: int
-    uptime_ms: int
-    device: str
-    payload: bytes
-    group: str = ""
-    quality: int = 0
-    ranges: tuple[tuple[int, int, bytes], ...] = ()
-    event: NodeEvent | None = None
-    handed_out: bool = False
 
 
 class Ingest:
@@ -116,7 +89,7 @@ class Ingest:
         self._mono = mono
         self._wall = wall
         self._anchors = Anchors(boots, mono=mono(), wall=wall())
-        self._boots: dict[BootKey, _Boot] = {(boot.node, boot.boot): _Boot(boot.contiguous) for boot in boots}
+        self._boots: dict[BootKey, BootState] = {(boot.node, boot.boot): BootState(boot.contiguous) for boot in boots}
         self._before = {boot.node: boot.boot for boot in reversed(boots)}
         self._routes: dict[str, tuple[NodeState, str]] = {}
         self._newest = Newest()  # of what was published
@@ -152,7 +125,7 @@ class Ingest:
         mono, wall = self._mono(), self._wall()
         if abs(wall - mono - self._shift) > _SET_S:
             self._clock_was_set(wall - mono - self._shift)
-        sound: list[_Sound] = []
+        sound: list[Sound] = []
         for message in messages:
             topic, payload, retain = message
             route = self._routes.get(topic) or self._route(topic)
@@ -197,14 +170,14 @@ class Ingest:
             self._routes[topic] = route
         return route
 
-    def _data(self, node: NodeState, payload: bytes, retain: bool, mono: float) -> _Sound | None:
+    def _data(self, node: NodeState, payload: bytes, retain: bool, mono: float) -> Sound | None:
         boot, seq, uptime_ms, device, group, quality, ranges = inbox.data(payload)
         key = (node.name, boot)
         if self._is_news(node, key, seq, uptime_ms, retain, mono) is None:
             return None
-        return _Sound(node, key, seq, uptime_ms, device, payload, group, quality, ranges)
+        return Sound(node, key, seq, uptime_ms, device, payload, group, quality, ranges)
 
-    def _event(self, node: NodeState, payload: bytes, retain: bool, mono: float) -> _Sound | None:
+    def _event(self, node: NodeState, payload: bytes, retain: bool, mono: float) -> Sound | None:
         boot, seq, uptime_ms, device, kind, detail = inbox.event(payload)
         key = (node.name, boot)
         known = self._is_news(node, key, seq, uptime_ms, retain, mono)
@@ -218,9 +191,9 @@ class Ingest:
         handed_out = seq in known.events
         if not handed_out and len(known.events) < _MAX_PENDING_EVENTS:
             known.events.add(seq)
-        return _Sound(node, key, seq, uptime_ms, device, payload, event=event, handed_out=handed_out)
+        return Sound(node, key, seq, uptime_ms, device, payload, event=event, handed_out=handed_out)
 
-    def _is_news(self, node: NodeState, key: BootKey, seq: int, uptime_ms: int, retain: bool, mono: float) -> _Boot | None:
+    def _is_news(self, node: NodeState, key: BootKey, seq: int, uptime_ms: int, retain: bool, mono: float) -> BootState | None:
         """The frame's boot; None if the store has settled the frame already: then the node missed an acknowledgement.
 
         Frames of an earlier boot that nobody has heard of say nothing of their time by coming now: they are not taken, and not
@@ -243,10 +216,10 @@ class Ingest:
             self._anchors.heard(key, uptime_ms * 0.001, mono)
         return known
 
-    def _new_boot(self, key: BootKey) -> _Boot:
+    def _new_boot(self, key: BootKey) -> BootState:
         if len(self._boots) >= _BOOTS:
             del self._boots[next(iter(self._boots))]
-        known = self._boots[key] = _Boot()
+        known = self._boots[key] = BootState()
         return known
 
     def _hello(self, node: NodeState, payload: bytes, retain: bool, mono: float) -> None:
@@ -269,7 +242,7 @@ class Ingest:
 
     # What is sound
 
-    def _take(self, sound: list[_Sound], mono: float, wall: float) -> None:
+    def _take(self, sound: list[Sound], mono: float, wall: float) -> None:
         """All of a batch is anchored before any of it gets its time: the quickest tells for all."""
         frames: list[Frame] = []
         anchors: dict[BootKey, Anchor] = {}
@@ -299,7 +272,7 @@ class Ingest:
         anchors.update((key, self._anchors.anchor(key, mono, wall)) for key in first_seqs if key in self._anchors)
         self._writer.submit(frames, anchors, first_seqs)
 
-    def _snapshot(self, item: _Sound, at: float, wall: float) -> Mapping[str, Value]:
+    def _snapshot(self, item: Sound, at: float, wall: float) -> Mapping[str, Value]:
         """Decodes a frame and publishes it if it is newer than what was published of its device and group."""
         device = item.device
         state = item.node.devices.get(device)
@@ -330,7 +303,7 @@ class Ingest:
             self._stream.publish(Snapshot(device, item.group, at, _QUALITIES[quality], values, self._answered(state, item, at, age), age))
         return values
 
-    def _taken(self, item: _Sound, taker: Taker, at: float, wall: float) -> Mapping[str, Mapping[str, Value]]:
+    def _taken(self, item: Sound, taker: Taker, at: float, wall: float) -> Mapping[str, Mapping[str, Value]]:
         """Publishes what the device's taker makes of a frame: the values by device. A frame that is not the newest has no meaning here."""
         device = item.device
         state = item.node.devices.get(device)
@@ -356,14 +329,14 @@ class Ingest:
             self._stream.publish(snapshot)
         return {snapshot.device: snapshot.values for snapshot in snapshots}
 
-    def _answered(self, state: DeviceState, item: _Sound, at: float, age: float) -> bool:
+    def _answered(self, state: DeviceState, item: Sound, at: float, age: float) -> bool:
         """Notes that the device answered at `at`; whether the frame is live."""
         if age <= LATE_S:
             state.last_frame = at
             state.seen(True, at)
         return self._is_live(item, age)
 
-    def _is_live(self, item: _Sound, age: float) -> bool:
+    def _is_live(self, item: Sound, age: float) -> bool:
         return age <= LATE_S or age <= self._periods.get(item.device, {}).get(item.group, 0.0)
 
     def _hand_out(self, event: Event) -> None:
