@@ -234,3 +234,19 @@ def test_a_device_whose_name_begins_like_that_of_another_one_has_its_own_alerts(
     alerts.start()
     house.broker.arrive("ohm/home/device/roof-east/alert/power", b"ON", retain=True)
     assert "ohm/home/device/roof-east/alert/power" in [sent.topic for sent in house.broker.sent if not sent.payload]
+
+
+def test_the_entity_of_an_alert_that_never_stood_is_taken_back_as_well() -> None:
+    house = House(power=PointConfig(above=1000.0))
+    ours, others = (json.dumps({"availability": [{"topic": f"ohm/{site}/bridge/online"}]}).encode() for site in ("home", "other"))
+    for name, payload in (
+        ("home_roof-1_voltage_alert", ours),
+        ("home_roof-1_power_alert", ours),
+        ("home_roof-2_voltage_alert", others),
+        ("home_roof-3_voltage_alert", b"nonsense"),
+        ("home_roof_voltage_alert", ours),
+        ("home_garage-1_voltage_alert", ours),
+        ("home_roof-1", ours),
+    ):
+        house.broker.arrive(f"homeassistant/device/{name}/config", payload, retain=True)
+    assert [sent.topic for sent in house.broker.sent if not sent.payload] == ["homeassistant/device/home_roof-1_voltage_alert/config"]

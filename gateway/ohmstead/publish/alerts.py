@@ -24,6 +24,7 @@ from ohmstead.publish.announcement import Announcement, Configuration, Discovery
 from ohmstead.publish.home_assistant import bridge_topic
 from ohmstead.publish.nameplate import Nameplate
 from ohmstead.publish.numbers import plain
+from ohmstead.publish.retired import is_announced_by
 from ohmstead.publish.values import NONE, device_topic, online_topic
 from ohmstead.readings import Snapshot, Value
 from ohmstead.roster import Listed, Roster
@@ -143,6 +144,8 @@ class Alerts:
     def start(self) -> None:
         self._messenger.subscribe(self._state_topic("+", "+"), self._on_states)
         self._messenger.on_connect(self._publish_all)
+        if self._prefix:
+            self._messenger.subscribe(f"{self._prefix}/device/+/config", self._on_configurations)
         if self._announcement is not None:
             self._announcement.start()
 
@@ -221,6 +224,22 @@ class Alerts:
             self._messenger.publish(message.topic, "", retain=True)
             if self._prefix and device not in self._wanted:  # was found behind a device; nobody else knows of its entity
                 self._messenger.publish(self._topic(device, point), "", retain=True)
+
+    def _on_configurations(self, messages: Sequence[Message]) -> None:
+        """Takes back the entity of an alert that was wanted of what is behind a device and never stood: no topic tells of it. Those of
+        the devices in the configuration are in `topics`."""
+        begin, end = f"{self._site}_", "_alert"
+        for message in messages:
+            name = message.topic.split("/")[-2]
+            if not message.retain or not name.startswith(begin) or not name.endswith(end):
+                continue
+            of = name.removeprefix(begin).removesuffix(end)
+            parents = [device for device in self._wanted if of.startswith(f"{device}-")]
+            if not parents or any(of.startswith(f"{device}_") for device in self._wanted):
+                continue
+            wanted = any(of.endswith(f"_{point}") for parent in parents for point in self._wanted[parent])
+            if not wanted and is_announced_by(self._site, message.payload):
+                self._messenger.publish(message.topic, "", retain=True)
 
     def _may_be_wanted(self, device: str, point: str) -> bool:
         if device in self._wanted:

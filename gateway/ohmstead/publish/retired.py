@@ -1,5 +1,6 @@
 """Takes back what an earlier start announced to Home Assistant and this one does not: a device that left the configuration, entities
-that a contract announces now. And what nobody would bring up to date: the forecast of a home that asks for none any more.
+that a contract announces now. And what nobody would bring up to date: the forecast of a home that asks for none any more, and that a
+device is online which is no more, or not found yet.
 
 Only what is there is taken back: Home Assistant warns of a removal that removes nothing. What belongs to another gateway, even one
 of a site whose name begins like ours, is known by its availability topic and left alone.
@@ -16,6 +17,7 @@ import structlog
 
 from ohmstead.messages import Message, Messenger
 from ohmstead.publish.home_assistant import bridge_topic
+from ohmstead.publish.values import online_topic
 from ohmstead.publish.values import online_topic
 from ohmstead.readings import Snapshot
 
@@ -41,7 +43,6 @@ class RetiredDevices:
         self._expected = tuple(f"{prefix}/device/{site}_{parent}-" for parent in parents)
         self._unexpected = tuple(f"{of}{name}{end}" for of in self._expected for name in excluded for end in "-/")
         self._listed = listed
-        self._ours = bridge_topic(site)
         self._pattern = f"{prefix}/device/+/config"
         self._messenger = messenger
         self._announced = frozenset(announced)
@@ -61,7 +62,7 @@ class RetiredDevices:
 
     def _on_configurations(self, messages: Sequence[Message]) -> None:
         for message in messages:
-            if message.retain and not self._is_in_use(message.topic) and self._is_ours(message.payload):
+            if message.retain and not self._is_in_use(message.topic) and is_announced_by(self._site, message.payload):
                 log.info("entities taken back", topic=message.topic)
                 self._messenger.publish(message.topic, "", retain=True)
 
@@ -75,13 +76,15 @@ class RetiredDevices:
             if message.retain and message.payload == b"online" and message.topic.split("/")[-2] not in self._listed():
                 self._messenger.publish(message.topic, "offline", retain=True)
 
-    def _is_ours(self, payload: bytes) -> bool:
-        try:
-            body = json.loads(payload)
-        except ValueError:  # empty, or somebody else's nonsense
-            return False
-        availability = body.get("availability") if isinstance(body, dict) else None
-        return isinstance(availability, list) and {"topic": self._ours} in availability
+
+def is_announced_by(site: str, payload: bytes) -> bool:
+    """Whether a discovery message is of the gateway of `site`, by its availability topic."""
+    try:
+        body = json.loads(payload)
+    except ValueError:  # empty, or somebody else's nonsense
+        return False
+    availability = body.get("availability") if isinstance(body, dict) else None
+    return isinstance(availability, list) and {"topic": bridge_topic(site)} in availability
 
 
 class RetiredTopic:
@@ -107,3 +110,32 @@ class RetiredTopic:
         if any(message.retain and message.payload for message in messages):
             log.info("taken back", topic=self.topic)
             self._messenger.publish(self.topic, "", retain=True)
+
+
+class Departed:
+    """Says `offline` of devices that an earlier start left `online` and this one does not know, or has not found yet. `is_known` tells
+    whether somebody else speaks for a device."""
+
+    def __init__(self, site: str, messenger: Messenger, is_known: Callable[[str], bool]) -> None:
+        self._pattern = online_topic(site, "+")
+        self._messenger = messenger
+        self._is_known = is_known
+
+    def start(self) -> None:
+        self._messenger.subscribe(self._pattern, self._on_messages)
+
+    def take(self, snapshot: Snapshot) -> None:
+        """Readings do not concern it."""
+
+    def tick(self, now: float) -> None:
+        """Nor does time."""
+
+    def close(self) -> None:
+        """Nothing to say."""
+
+    def _on_messages(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            device = message.topic.split("/")[-2]
+            if message.retain and message.payload == b"online" and not self._is_known(device):
+                log.info("not there any more, or not found yet", device=device)
+                self._messenger.publish(message.topic, "offline", retain=True)
