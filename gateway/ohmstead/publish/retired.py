@@ -1,6 +1,5 @@
 """Takes back what an earlier start announced to Home Assistant and this one does not: a device that left the configuration, entities
-that a contract announces now. And what nobody would bring up to date: the forecast of a home that asks for none any more, and that a
-device is online which is no more, or not found yet.
+that a contract announces now. And what nobody would bring up to date: the forecast of a home that asks for none any more.
 
 Only what is there is taken back: Home Assistant warns of a removal that removes nothing. What belongs to another gateway, even one
 of a site whose name begins like ours, is known by its availability topic and left alone.
@@ -17,7 +16,6 @@ import structlog
 
 from ohmstead.messages import Message, Messenger
 from ohmstead.publish.home_assistant import bridge_topic
-from ohmstead.publish.values import online_topic
 from ohmstead.publish.values import online_topic
 from ohmstead.readings import Snapshot
 
@@ -110,32 +108,3 @@ class RetiredTopic:
         if any(message.retain and message.payload for message in messages):
             log.info("taken back", topic=self.topic)
             self._messenger.publish(self.topic, "", retain=True)
-
-
-class Departed:
-    """Says `offline` of devices that an earlier start left `online` and this one does not know, or has not found yet. `is_known` tells
-    whether somebody else speaks for a device."""
-
-    def __init__(self, site: str, messenger: Messenger, is_known: Callable[[str], bool]) -> None:
-        self._pattern = online_topic(site, "+")
-        self._messenger = messenger
-        self._is_known = is_known
-
-    def start(self) -> None:
-        self._messenger.subscribe(self._pattern, self._on_messages)
-
-    def take(self, snapshot: Snapshot) -> None:
-        """Readings do not concern it."""
-
-    def tick(self, now: float) -> None:
-        """Nor does time."""
-
-    def close(self) -> None:
-        """Nothing to say."""
-
-    def _on_messages(self, messages: Sequence[Message]) -> None:
-        for message in messages:
-            device = message.topic.split("/")[-2]
-            if message.retain and message.payload == b"online" and not self._is_known(device):
-                log.info("not there any more, or not found yet", device=device)
-                self._messenger.publish(message.topic, "offline", retain=True)
