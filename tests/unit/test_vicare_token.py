@@ -7,7 +7,7 @@ import os
 import pickle
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import requests
@@ -16,7 +16,10 @@ from PyViCare.PyViCare import PyViCare
 
 from ohmstead.errors import NoAnswer, Refused, Unauthorised, WrongAnswer
 from ohmstead.sim.vicare import CLIENT_ID, PASSWORD, USER, Kindness, ViessmannCloud
+from ohmstead.sim.vicare_home import home
+from ohmstead.sources.vicare_answers import Answer
 from ohmstead.sources.vicare_cloud import Account
+from ohmstead.sources.vicare_http import Http
 from ohmstead.sources.vicare_login import Endpoints, Flow
 from ohmstead.sources.vicare_token import Token, TokenFile, granted
 from tests.unit.vicare_account import HEATING, NOON, Home, Made, homes
@@ -344,3 +347,49 @@ async def test_a_store_that_is_full_loses_no_token_and_no_refusal(made: Made) ->
         with pytest.raises(Unauthorised):
             await house.values()
     assert house.cloud.logins == 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(200, {}, b"<!DOCTYPE html><p>log in, please"),
+        Answer(200, {}, b"{}"),
+        Answer(200, {}, b'{"a": 1}'),
+        Answer(302, {}, b""),
+        Answer(302, {"Location": "vicare://oauth-callback/everest?error=access_denied&error_description=consent"}, b""),
+        Answer(302, {"Location": "vicare://oauth-callback/everest?code=1&state=of-somebody-else"}, b""),
+        Answer(302, {"Location": "http://[x"}, b""),
+        Answer(400, {}, b'{"error": "invalid_request"}'),
+        Answer(403, {}, b"<html>who are you?"),
+    ],
+)
+async def test_a_password_that_is_answered_strangely_is_not_sent_again_and_again(
+    made: Made, monkeypatch: pytest.MonkeyPatch, answer: Answer
+) -> None:
+    house = made()
+    http = Http(20.0)
+    monkeypatch.setattr(http, "request", lambda *_: answer)
+    house.line._http = http
+    with pytest.raises(Unauthorised):  # which the source pauses for
+        await house.values()
+
+
+async def test_one_poll_of_many_gateways_sends_a_password_once(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = home()[0]
+    house = made([first, *(first._replace(gateway=f"757138100000000{number}") for number in (2, 3))])
+    await house.values()
+    house.cloud.revoke()
+    house.clock.now += 3600
+    asked: list[str] = []
+    http = Http(20.0)
+    request = http.request
+
+    def strange(method: Literal["GET", "POST"], url: str, *more: Any) -> Answer:
+        asked.append(url)
+        return Answer(200, {}, b"<html>") if "/authorize" in url else request(method, url, *more)
+
+    monkeypatch.setattr(http, "request", strange)
+    house.line._http = http
+    with pytest.raises(Unauthorised):
+        await house.values()
+    assert sum("/authorize" in url for url in asked) == 1

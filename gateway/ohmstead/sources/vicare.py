@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from ohmstead.errors import NoAnswer, Refused, RetryLater, SourceError, WrongAnswer
+from ohmstead.errors import NoAnswer, Refused, RetryLater, SourceError, Unauthorised, WrongAnswer
 from ohmstead.profiles import library
 from ohmstead.profiles.decode import Decoder
 from ohmstead.profiles.model import Profile
@@ -195,7 +195,7 @@ class VicareReader:
                 errors.append(error)
                 if isinstance(error, Refused) and error.status == 404:
                     self._listed_at = 0.0  # what is asked for may not be there any more
-                if isinstance(error, RetryLater) or (isinstance(error, Refused) and error.status == 401):
+                if isinstance(error, RetryLater) or (isinstance(error, Unauthorised) and error.status != 403):
                     break  # the next one would hear the same
         if not features:
             raise errors[-1] if errors else NoAnswer("Viessmann's cloud: it says nothing of any device")

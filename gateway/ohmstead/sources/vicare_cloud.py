@@ -174,6 +174,22 @@ class Cloud:
         refused = self._memory.read(self._refused_key) or ""
         if refused and refused == _fingerprint(account, refused.partition(" ")[0]):
             raise Unauthorised(f"{CLOUD} has refused user and password, they are not sent again; correct them, or {LOG_IN}", 401)
+        try:
+            said = self._granted_for_password(account)
+        except WrongAnswer as error:  # a page for people, say: whoever insists sends the password again and again
+            raise Unauthorised(f"{CLOUD} answers user and password with something else ({error}); {LOG_IN}") from error
+        except Refused as error:
+            if not 400 <= error.status < 500 or isinstance(error, Unauthorised):
+                raise
+            raise Unauthorised(f"{error}; check `client_id`, or {LOG_IN}", error.status) from error
+        token = self._keep(granted(said, self._wall()))
+        log.info("logged in by password")
+        if refused:
+            self._memory.write(self._refused_key, "")
+        return token
+
+    def _granted_for_password(self, account: Account) -> dict[str, Any]:
+        """Sends user and password; what the token endpoint says then."""
         flow = Flow.begin(account.client_id, PASSWORD_REDIRECT)
         answer = self._request("POST", flow.address(self._endpoints), Auth(account.password, account.user))
         location = answer.headers.get("Location", "") if answer.status in (302, 303) else ""
@@ -186,16 +202,11 @@ class Cloud:
             except Exception as error:
                 self._heed(error)
                 raise
-            raise WrongAnswer(f"{CLOUD}: neither takes nor refuses user and password")
+            raise WrongAnswer("neither a yes nor a no")
         try:
-            said = self._token_endpoint(flow.for_code(flow.code(location)))
+            return self._token_endpoint(flow.for_code(flow.code(location)))
         except Revoked as error:
             raise Unauthorised(f"{CLOUD} does not take its own code ({error}); check `client_id`, or {LOG_IN}", 400) from None
-        token = self._keep(granted(said, self._wall()))
-        log.info("logged in by password")
-        if refused:
-            self._memory.write(self._refused_key, "")
-        return token
 
     def _keep(self, token: Token) -> Token:
         """On the disk before it is used: the one before may be void already."""
