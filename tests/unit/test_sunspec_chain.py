@@ -9,12 +9,15 @@ import pytest
 
 from ohmstead.errors import NoAnswer, Refused, SourceError, Unreachable, WrongAnswer
 from ohmstead.readings import Quality, Snapshot
+from ohmstead.sim.registers import READ_HOLDING
 from ohmstead.sim.sunspec import SunSpec, grid_meter, inverter, storage
 from ohmstead.sim.tcp import TcpServer
 from ohmstead.sources.polling import PolledSource
+from ohmstead.sources.sunspec import SunSpecReader
+from ohmstead.sources.sunspec_line import Endpoint, RegisterLine
 from ohmstead.tasks import end
 from tests.conftest import free_port
-from tests.unit.sunspec_rig import Rig, rig_of, until, until_read
+from tests.unit.sunspec_rig import NOON, Rig, rig_of, until, until_read
 
 # What a chain may be like
 
@@ -136,6 +139,45 @@ async def test_a_model_that_is_refused_is_absent_and_the_others_stay() -> None:
     assert snapshot.values["inverter_power"] == 2830.0
     assert "grid_power" not in snapshot.values
     assert not snapshot.gone, "it has not said that there is nothing"
+
+
+class Registers(RegisterLine):
+    """A line to a device in memory, which says nothing where it is `mute`."""
+
+    def __init__(self, device: SunSpec) -> None:
+        super().__init__(Endpoint("192.0.2.20"))
+        self.device = device
+        self.mute = range(0)
+
+    async def read(self, address: int, count: int) -> bytes:
+        if address in self.mute:
+            raise NoAnswer("no answer")
+        return b"".join(word.to_bytes(2, "big") for word in self.device.read(READ_HOLDING, address, count))
+
+
+async def test_a_model_that_is_met_with_silence_keeps_nothing_else_away() -> None:
+    rig = Rig(SunSpec((1, 103, 203), inverter() | grid_meter(5.0)))
+    line = Registers(rig.device)
+    reader = SunSpecReader("roof", line, rig.base, rig.members.append, rig.memory, wall=lambda: NOON, mono=lambda: rig.now)
+    assert (await rig.poll(reader))["grid_power"] == 5.0
+    meter = rig.device.chain[2]
+    line.mute = range(meter.address, meter.end)
+    for _ in range(2):
+        (snapshot,) = await reader.read()
+        assert snapshot.quality is Quality.PARTIAL
+        assert (snapshot.values["inverter_power"], "grid_power" in snapshot.values) == (2830.0, False)
+        assert not snapshot.gone
+    line.mute = range(0)
+    rig.device.reads.clear()
+    assert "grid_power" not in await rig.poll(reader)
+    assert not [address for address, _ in rig.device.reads if address in range(meter.address, meter.end)], "it is left alone for a while"
+    rig.now += 600.0
+    assert (await rig.poll(reader))["grid_power"] == 5.0
+    line.mute = range(0x10000)
+    with pytest.raises(NoAnswer):
+        await reader.read()
+    line.mute = range(0)
+    assert (await rig.poll(reader))["grid_power"] == 5.0, "an outage is nobody's silence"
 
 
 async def test_a_common_model_that_is_refused_keeps_nothing_else_away() -> None:

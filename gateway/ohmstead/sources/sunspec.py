@@ -9,7 +9,9 @@ were found there, the chain is walked anew and nothing of it is believed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -36,6 +38,8 @@ _WALK_S = 3600.0
 """So often, and after each poll that failed, its chain is walked and what hardly ever changes is read."""
 _REFUSED_S = 60.0
 """After so long where it refused to say who it is: it may have been busy."""
+_MUTE_S = 600.0
+"""For so long a model is left alone that is met with silence."""
 _WHOLE_MODEL = [(0, 0xFFFF)]
 """All registers of a model answer, those of no row too."""
 _NOT_THERE = (1, 2, 3)
@@ -102,6 +106,8 @@ class SunSpecReader:
         self._limit = PowerLimit(line, device, mono=mono)
         self._kept = _Kept()
         self._answered: set[str] = set()
+        self._silent: set[Model] = set()
+        self._mute: dict[Model, float] = {}
         self._met: set[str] = set()
         self._decoder: Decoder | None = None
         self._log = structlog.get_logger(service="sunspec").bind(device=device)
@@ -233,27 +239,48 @@ class SunSpecReader:
         raise WrongAnswer(f"{self._line.where} speaks no SunSpec: there is no mark at {', '.join(map(str, BASES))}")
 
     async def _all_of(self, models: Iterator[Model]) -> dict[str, float | str]:
-        """What these models say. One that is refused, or whose scale factors change while it is read, says nothing this time. Raises the
-        last Refused where all are."""
+        """What these models say. One that is refused, whose scale factors change while it is read, or that is met with silence while the
+        device answers for another, says nothing this time. Raises the last Refused or NoAnswer where all are."""
         values: dict[str, float | str] = {}
-        refused: Refused | None = None
+        failed: Refused | NoAnswer | None = None
         for model in models:
+            if self._mono() < self._mute.get(model, -math.inf):
+                continue
             try:
                 values |= await self._said_by(model)
+                self._silent.discard(model)
+                self._mute.pop(model, None)
             except Refused as error:
-                refused = error
+                failed = error
                 self._log.debug("a model was refused", model=model.id, reason=str(error))
+            except NoAnswer as error:
+                failed = error
+                await self._met_with_silence(model)
             except _TornError:
                 self._log.debug("scale factors changed while a model was read", model=model.id)
-        if refused is not None and not values:
-            raise refused
+        if failed is not None and not values:
+            raise failed
         return values
 
+    async def _met_with_silence(self, model: Model) -> None:
+        """Finds out whose silence it is: raises NoAnswer where the device does not answer at all. A model that is silent twice in a row is
+        left alone for a while: each time costs a time-out."""
+        with contextlib.suppress(Refused):
+            await self._line.read(self._chain[0].address, HEADER)
+        if model in self._silent:
+            if model not in self._mute:
+                self._log.warning("a model is met with silence, the others are read without it", model=model.id, address=model.address)
+            self._mute[model] = self._mono() + _MUTE_S
+        self._silent.add(model)
+
     async def _unless_refused(self, models: Iterator[Model]) -> dict[str, float | str]:
-        """What these models say; nothing where all of them are refused."""
+        """What these models say; nothing where all of them are refused, or met with silence."""
         try:
             return await self._all_of(models)
         except Refused:
+            return {}
+        except NoAnswer:
+            await self._line.read(self._chain[0].address, HEADER)
             return {}
 
     async def _said_by(self, model: Model) -> dict[str, float | str]:
