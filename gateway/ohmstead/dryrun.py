@@ -6,7 +6,8 @@ whatever else would be kept, is in a folder that goes with the run; what sources
 cloud is not asked more often than it allows. A Miniserver hears nothing by UDP and nobody listens for it, the log has no file, the API
 takes no commands. The page is there if its port is free.
 
-A Shelly that is reached over the broker is only heard when it speaks by itself: to ask it would be to publish. The token of a Viessmann
+A Shelly that is reached over the broker is only heard when it speaks by itself, and of an inverter behind an OpenInverterGateway the
+settings are not known: to ask would be to publish. The token of a Viessmann
 account is used as long as it is good and not renewed, because that could end the one that another gateway has.
 """
 

@@ -87,8 +87,7 @@ class _Everywhere:
         self._stream = stream
         self._file = file
         self._order = threading.Lock()
-        self._told = ""
-        self._console_told = ""
+        self._file_told = self._console_told = False
 
     def __call__(self, *_names: object) -> _Everywhere:
         return self
@@ -97,15 +96,15 @@ class _Everywhere:
         file = self._file
         with self._order:
             mute = self._said(line)
-            mute_told, self._console_told = self._console_told, mute
+            tell_console, self._console_told = bool(mute) and not self._console_told, bool(mute)
             if file is None:
                 return
             file.write(line)
-            trouble, told = file.trouble, self._told
-            self._told = trouble
-        if trouble and trouble != told:
+            tell_file, self._file_told = bool(file.trouble) and not self._file_told, bool(file.trouble)
+            trouble = file.trouble
+        if tell_file:
             structlog.get_logger().error("the log file cannot be written", file=str(file.path), reason=trouble)
-        if mute and mute != mute_told:
+        if tell_console:
             structlog.get_logger().error("the console cannot be written", reason=mute)
 
     def _said(self, line: str) -> str:
