@@ -6,6 +6,7 @@ the disk before anything is asked with its companion.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -75,11 +76,17 @@ class TokenFile:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(self.path)
-        folder = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # the name as well, or after a power cut the void one stands there again
-        finally:
-            os.close(folder)
+        with contextlib.suppress(OSError):  # not every file system can; the token is written either way
+            _flush_names(self.path.parent)
+
+
+def _flush_names(folder: Path) -> None:
+    """Has what was renamed in a folder survive a power cut: else the void token could stand there again."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _text(value: object) -> str:
