@@ -82,7 +82,7 @@ def device(
     name: str,
     unit: int,
     *groups: dict[str, Any],
-    timeout_ms: int = 200,
+    timeout_ms: int = 400,
     retries: int = 1,
     controls: Sequence[dict[str, Any]] = (),
     vitals: Sequence[dict[str, Any]] = (),

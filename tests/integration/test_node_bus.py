@@ -56,7 +56,7 @@ def test_a_fault_is_counted_as_what_it_is_and_mended_by_the_retry(
     with line_of({252: inverter}) as line:
         node.configure(
             configuration(
-                line.path, [(broker.host, broker.port)], device("mtec", 252, group("250ms", 250, *READS), timeout_ms=60, retries=2)
+                line.path, [(broker.host, broker.port)], device("mtec", 252, group("250ms", 250, *READS), timeout_ms=400, retries=2)
             )
         )
         node.start()
