@@ -24,6 +24,9 @@ class Count:
     def decode(self, function: int, address: int, buf: bytes, scan: str = "") -> dict[str, Value]:
         return {"number": int.from_bytes(buf, "big")}
 
+    def missing(self, values: dict[str, Value], scan: str) -> tuple[str, ...]:
+        return ()
+
     def calculate(self, values: dict[str, Value], time: float) -> None:
         pass
 

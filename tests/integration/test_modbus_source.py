@@ -33,6 +33,9 @@ class Registers:
         words = struct.unpack(f">{len(registers) // 2}H", registers)
         return {f"r{address + offset}": word for offset, word in enumerate(words)}
 
+    def missing(self, values: Mapping[str, Value], scan: str) -> tuple[str, ...]:
+        return ()
+
     def calculate(self, values: dict[str, Value], time: float) -> None:
         if "r100" in values and "r200" in values:
             values["sum"] = int(values["r100"]) + int(values["r200"])

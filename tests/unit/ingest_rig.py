@@ -56,6 +56,9 @@ class Profile:
             raise TypeError("a decoder with a bug")
         return {f"p{address}": int.from_bytes(buf[:2], "big")}
 
+    def missing(self, values: dict[str, Value], scan: str) -> tuple[str, ...]:
+        return ()
+
     def calculate(self, values: dict[str, Value], time: float) -> None:
         if "p100" in values:
             values["double"] = 2 * int(values["p100"])

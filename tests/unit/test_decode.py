@@ -14,8 +14,12 @@ from hypothesis import strategies as st
 from ohmcore import registers
 from ohmcore.errors import FrameError
 from ohmcore.kinds import WORDS
+from ohmstead.profiles.compiler import poll_groups
 from ohmstead.profiles.decode import Decoder, UnknownRange
+from ohmstead.profiles.library import load
 from ohmstead.profiles.model import Profile
+from ohmstead.profiles.planner import TcpCost
+from ohmstead.readings import Value
 
 
 def profile(**points: dict[str, Any]) -> Profile:
@@ -223,3 +227,21 @@ def test_a_text_that_a_reader_gives_can_be_passed_on() -> None:
     head = {"profile": "toy", "name": "Toy", "manufacturer": "Acme", "model": "T1", "reader": "shelly", "groups": {"live": "5 s"}}
     decoder = Decoder(Profile.model_validate({**head, "points": named}))
     assert decoder.decode_fields({"info.x": "Kühl\ud83d \x07 \0"}) == {"x": "Kühl? ?"}
+
+
+def test_what_is_read_and_is_no_value_is_missing_and_so_is_what_follows_from_it() -> None:
+    """A meter's NaN: the old value must not stand for it."""
+    profile = load("eastron-sdm120")
+    groups = poll_groups(profile, TcpCost(), max_frame=None)
+    decoder = Decoder(profile, scans=groups)
+    live = next(group for group in groups if "live" in group.groups)
+    values: dict[str, Value] = {}
+    for read in live.reads:
+        words = bytearray(2 * read.count)
+        at = 2 * (profile.points["power"].address - read.address)
+        if 0 <= at < len(words):
+            words[at : at + 4] = bytes.fromhex("7fc00000")
+        values.update(decoder.decode(read.function, read.address, words, live.name))
+    assert decoder.missing(values, live.name) == {"power"}
+    assert decoder.missing({**values, "power": 1.0}, live.name) == ()
+    assert decoder.missing({}, "another") == ()

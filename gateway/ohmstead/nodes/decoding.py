@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from ohmstead.readings import Snapshot, Value
@@ -16,6 +16,10 @@ class Decoding(Protocol):
 
     def decode(self, function: int, address: int, buf: bytes, scan: str = "") -> Mapping[str, Value]:
         """The points of one range that was read for the poll group `scan`; FrameError if it covers none."""
+        ...
+
+    def missing(self, values: Mapping[str, Value], scan: str) -> Collection[str]:
+        """The points of a poll group that was read whole which have no value: what the device says of them is none."""
         ...
 
     def calculate(self, values: dict[str, Value], time: float) -> None:

@@ -300,7 +300,9 @@ class Ingest:
         if self._newest.is_newer(*read):
             self._newest.note(*read)
             age = wall - at
-            self._stream.publish(Snapshot(device, item.group, at, _QUALITIES[quality], values, self._answered(state, item, at, age), age))
+            gone = decoder.missing(values, item.group) if quality == Quality.GOOD else ()
+            live = self._answered(state, item, at, age)
+            self._stream.publish(Snapshot(device, item.group, at, _QUALITIES[quality], values, live, age, gone))
         return values
 
     def _taken(self, item: Sound, taker: Taker, at: float, wall: float) -> Mapping[str, Mapping[str, Value]]:

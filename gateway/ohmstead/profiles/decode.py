@@ -59,9 +59,14 @@ class Decoder:
     def __init__(self, profile: Profile, zone: tzinfo | None = None, scans: Iterable[PollGroup] = ()) -> None:
         self.profile = profile
         self._zone = zone or ZoneInfo("UTC")
+        scans = tuple(scans)
         self._layouts: dict[tuple[int, int, int, str], _Layout] = {}
         self._planned: dict[tuple[int, int, int, str], Collection[str]] = {
             (read.function, read.address, 2 * read.count, scan.name): frozenset(scan.groups) for scan in scans for read in scan.reads
+        }
+        self._whole: dict[str, frozenset[str]] = {
+            scan.name: frozenset(p.id for p in profile.points.values() if p.group in scan.groups and p.field is None and not p.clock)
+            for scan in scans
         }
         self._points = {
             function: sorted((point for point in profile.points.values() if point.function == function), key=lambda point: point.address)
@@ -121,6 +126,11 @@ class Decoder:
             if value is not None:
                 values[point] = value
         return values
+
+    def missing(self, values: Mapping[str, Value], scan: str) -> Collection[str]:
+        """The points of the poll group `scan` that have no value although all its ranges were read: what they say is none."""
+        whole = self._whole.get(scan)
+        return () if whole is None or values.keys() >= whole else whole - values.keys()
 
     def calculate(self, values: MutableMapping[str, Value], time: float | None = None) -> None:
         """Adds the calculated points whose inputs are all there. `time` is the moment of the reading in seconds since 1970;

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import structlog
@@ -57,6 +57,8 @@ class ReadingDecoder(Protocol):
     def decode(self, function: int, address: int, registers: bytes, scan: str, /) -> Mapping[str, Value]: ...
 
     def calculate(self, values: dict[str, Value], time: float, /) -> None: ...
+
+    def missing(self, values: Mapping[str, Value], scan: str, /) -> Collection[str]: ...
 
 
 class _Registers(ModbusPDU):
@@ -235,7 +237,8 @@ class ModbusSource:
             self._decoder.calculate(values, now)
             if self.timed is not None:
                 self.timed(group.name, asyncio.get_running_loop().time() - begin)
-            self._emit(Snapshot(self.device, group.name, now, quality, values))
+            gone = self._decoder.missing(values, group.name) if quality is Quality.GOOD else ()
+            self._emit(Snapshot(self.device, group.name, now, quality, values, gone=gone))
         return self.online is not False
 
     def _decode(self, group: PollGroup, read: Read, octets: bytes) -> Mapping[str, Value]:
