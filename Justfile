@@ -23,7 +23,7 @@ smoke *options: (setup "demo")
 
 # All tests; what they need and this machine lacks is skipped with a word. `just test tests/unit -k modbus` runs some
 test *options: setup
-    @{{ bin }}/python -m pytest {{ if options == "" { "-n 4 --dist loadgroup" } else { options } }}
+    @{{ bin }}/python -m pytest {{ if options == "" { "-n 3 --dist loadgroup" } else { options } }}
 
 # Every entity, state, command and availability in a real Home Assistant (needs Python 3.13; takes minutes the first time)
 test-ha *options: setup
