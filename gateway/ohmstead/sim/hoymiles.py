@@ -6,18 +6,15 @@ The protocol is written out here, not taken from what is tested against it. `moo
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from struct import pack, unpack_from
-from types import TracebackType
-from typing import Self
 
 import structlog
 
 from .hoymiles_plant import NO_RECORD, Plant
+from .listening import Listening
 
 log = structlog.get_logger(service="sim")
 
@@ -67,7 +64,7 @@ class Mood:
     """A write is repeated as it should be, and nothing happens."""
 
 
-class Dtu:
+class Dtu(Listening):
     """The server. `plant` gives the records by the clock; `image` (address → word), where it is set, is all there is instead.
 
     `requests` counts what was asked, `connections` who came, `most_at_once` how many were connected together.
@@ -83,11 +80,10 @@ class Dtu:
         unit: int = 1,
         clock: Callable[[], float] | None = None,
     ) -> None:
+        super().__init__(host, port)
         self.plant = plant
         self.image = dict(image) if image is not None else None
         self.mood = Mood()
-        self.host = host
-        self.port = port
         self.requests = 0
         self.connections = 0
         self.most_at_once = 0
@@ -97,68 +93,18 @@ class Dtu:
         self._clock = clock
         self._hanging = False
         self._last_list = float("-inf")
-        self._server: asyncio.Server | None = None
-        self._clients: set[asyncio.Task[None]] = set()
 
     def restart(self) -> None:
         """Switched off and on: it no longer hangs, and everybody is thrown out."""
         self._hanging = False
         self._last_list = float("-inf")
-        for client in self._clients:
-            client.cancel()
+        self.disconnect()
 
-    async def start(self) -> None:
-        """Listens. Raises `OSError` where the port is taken."""
-        self._server = await asyncio.start_server(self._client, self.host, self.port)
-        self.port = int(self._server.sockets[0].getsockname()[1])
-
-    async def stop(self) -> None:
-        """Unplugged: nobody listens, every connection ends."""
-        if self._server is None:
-            return
-        self._server.close()
-        for client in self._clients:
-            client.cancel()
-        await asyncio.gather(*self._clients, return_exceptions=True)
-        await self._server.wait_closed()
-        self._server = None
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        await self.stop()
-
-    @contextmanager
-    def in_thread(self) -> Iterator[Self]:
-        """The server in a thread of its own, for whoever has no event loop. Raises what `start` raises."""
-        loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=loop.run_forever, name="dtu", daemon=True)
-        thread.start()
-        try:
-            asyncio.run_coroutine_threadsafe(self.start(), loop).result()
-            yield self
-        finally:
-            asyncio.run_coroutine_threadsafe(self.stop(), loop).result()
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
-            loop.close()
-
-    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - a coroutine always runs in a task
-        self._clients.add(task)
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self.most_at_once = max(self.most_at_once, len(self._clients))
-        try:
-            while await self._exchange(reader, writer):
-                pass
-        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            log.debug("client gone")
-        finally:
-            self._clients.discard(task)
-            writer.close()
+        while await self._exchange(reader, writer):
+            pass
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """One request; False when the connection is to end."""

@@ -7,7 +7,6 @@ second implementation. Kinds: `triphase` (em, emdata), `monophase` (em1, em1data
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import json
 import re
@@ -15,10 +14,11 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import structlog
+
+from .listening import Listening
 
 log = structlog.get_logger(service="sim")
 
@@ -154,67 +154,28 @@ class Mood:
     challenge: str | None = None
 
 
-class ShellyServer:
+class ShellyServer(Listening):
     """Its HTTP side on a loopback port (0: a free one). With a `password` it wants digest authentication (SHA-256), each nonce for
     `nonce_lasts` requests."""
 
     def __init__(self, shelly: Shelly, *, password: str | None = None, host: str = "127.0.0.1", port: int = 0) -> None:
+        super().__init__(host, port)
         self.shelly = shelly
         self.mood = Mood()
         self.password = password
-        self.host, self.port = host, port
         self.nonce_lasts = 1_000_000
         self.requests = 0
         self.challenges = 0
         self.length = 0
         """Bytes of the last answer, with its head."""
         self._nonces: dict[str, int] = {}
-        self._server: asyncio.Server | None = None
-        self._clients: set[asyncio.Task[None]] = set()
-
-    async def start(self) -> None:
-        """Listens. Raises `OSError` where the port is taken."""
-        self._server = await asyncio.start_server(self._client, self.host, self.port)
-        self.port = int(self._server.sockets[0].getsockname()[1])
-
-    async def stop(self) -> None:
-        """Ends listening and every connection."""
-        if self._server is None:
-            return
-        self._server.close()
-        for client in self._clients:
-            client.cancel()
-        await asyncio.gather(*self._clients, return_exceptions=True)
-        await self._server.wait_closed()
-        self._server = None
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        await self.stop()
 
     @property
     def connections(self) -> int:
         """How many are open."""
         return len(self._clients)
 
-    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - a coroutine always runs in a task
-        self._clients.add(task)
-        try:
-            await self._answer(reader, writer)
-        except (asyncio.IncompleteReadError, ConnectionError, ValueError) as error:
-            log.debug("client gone", reason=str(error))
-        finally:
-            self._clients.discard(task)
-            writer.close()
-            with contextlib.suppress(ConnectionError):
-                await writer.wait_closed()
-
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         length = re.search(r"(?i)^content-length: *(\d+)", head, re.MULTILINE)
         body = await reader.readexactly(int(length[1])) if length else b""

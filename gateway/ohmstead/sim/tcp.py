@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from types import TracebackType
-from typing import Self
+from collections.abc import Mapping
 
 import structlog
 from pymodbus.framer.socket import FramerSocket
 from pymodbus.pdu import DecodePDU
 
+from .listening import Listening
 from .station import Answer, Station
 
 log = structlog.get_logger(service="sim")
@@ -22,75 +19,18 @@ _LONGEST = 254
 """Unit and PDU, in bytes: what a length field may say at most (Modbus messaging on TCP/IP V1.0b)."""
 
 
-class TcpServer:
+class TcpServer(Listening):
     """Devices by unit number behind one TCP port; `latency` seconds pass before every answer. A wrong unit is silence.
 
     Requests of one client are answered one after the other, clients do not wait for each other. Port 0 takes a free one.
     """
 
     def __init__(self, stations: Mapping[int, Station], *, host: str = "127.0.0.1", port: int = 0, latency: float = 0.0) -> None:
+        super().__init__(host, port)
         self._stations = dict(stations)
-        self.host = host
-        self.port = port
         self.latency = latency
         self.requests = 0
         self._framer = FramerSocket(DecodePDU(is_server=True))
-        self._server: asyncio.Server | None = None
-        self._clients: set[asyncio.Task[None]] = set()
-
-    async def start(self) -> None:
-        """Listens. Raises `OSError` where the port is taken."""
-        self._server = await asyncio.start_server(self._client, self.host, self.port)
-        self.port = int(self._server.sockets[0].getsockname()[1])
-
-    async def stop(self) -> None:
-        """Ends listening and every connection."""
-        if self._server is None:
-            return
-        self._server.close()
-        self.disconnect()
-        await asyncio.gather(*self._clients, return_exceptions=True)
-        await self._server.wait_closed()
-        self._server = None
-
-    def disconnect(self) -> None:
-        """Throws every client out, as a device that restarts does."""
-        for client in self._clients:
-            client.cancel()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        await self.stop()
-
-    @contextmanager
-    def in_thread(self) -> Iterator[Self]:
-        """The server in a thread of its own, for whoever has no event loop. Raises what `start` raises."""
-        loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=loop.run_forever, name="modbus tcp", daemon=True)
-        thread.start()
-        try:
-            asyncio.run_coroutine_threadsafe(self.start(), loop).result()
-            yield self
-        finally:
-            asyncio.run_coroutine_threadsafe(self.stop(), loop).result()
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
-            loop.close()
-
-    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - a coroutine always runs in a task
-        self._clients.add(task)
-        try:
-            await self._converse(reader, writer)
-        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            log.debug("client gone")
-        finally:
-            self._clients.discard(task)
-            writer.close()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
