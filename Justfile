@@ -46,7 +46,7 @@ format: setup
 bench *options: setup
     @{{ bin }}/python -m tests.bench {{ options }}
 
-# Faults of all kinds against the house, counted, repeatable by --seed: one table, exit code 1 for any finding (some 30 minutes; --quick 3)
+# Faults of all kinds against the house, counted, repeatable by --seed: one table, exit code 1 for any finding (some 40 minutes; --quick 5)
 chaos *options: setup
     @{{ bin }}/python -m tests.chaos {{ options }}
 

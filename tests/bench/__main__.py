@@ -1,6 +1,6 @@
 """`just bench`: the figures of the README, each beside its peer or its physical limit in the same run.
 
-just bench                 everything (about 25 minutes: ten of them the node, seven its guard)
+just bench                 everything (about 35 minutes: ten of them the node, seven its guard)
 just bench --quick         the same with shorter runs, to see whether something broke
 just bench gateway ingest  some of it
 """

@@ -1,7 +1,7 @@
 """`just chaos`: faults of all kinds against the house, counted. Prints one table; the exit code is 1 when anything was found.
 
-just chaos                          everything (about 30 minutes)
-just chaos --quick                  the same with fewer of each (about 3 minutes)
+just chaos                          everything (about 40 minutes)
+just chaos --quick                  the same with fewer of each (about 5 minutes)
 just chaos kills --seed 7           some of it, with another seed
 just chaos soak --soak 60           the node for an hour of random faults
 just chaos soak --heap 200k         the same in another heap
