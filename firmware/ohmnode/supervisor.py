@@ -125,6 +125,8 @@ class Supervisor:
             except MemoryError as failure:
                 gc.collect()
                 reason = repr(failure)
+                if pause == _MOST_MS:
+                    self.leave = ""  # it lies in too many pieces, again and again: a start finds it whole
             except Exception as failure:  # noqa: BLE001 - whatever it was: it is told, and the task starts anew
                 reason = repr(failure)
             ward.restarts += 1
