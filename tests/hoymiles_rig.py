@@ -8,7 +8,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from ohmstead.profiles.library import load
+from ohmstead.app import Gateway
+from ohmstead.config import Config
+from ohmstead.profiles import library
 from ohmstead.publish.announcement import Discovery
 from ohmstead.publish.hoymiles import HoymilesJson
 from ohmstead.publish.hoymiles_discovery import Wanted
@@ -65,7 +67,7 @@ class House:
         self.broker = Recorder()
         self.broker.connected = True
         self._period_s = period_s
-        plant, inverter = load("hoymiles-dtu"), load("hoymiles-inverter")
+        plant, inverter = library.load("hoymiles-dtu"), library.load("hoymiles-inverter")
         meant = DtuPlant(device, plant, inverter, self._adopt, self.memory, zone=PRAGUE, period_s=period_s, wishes=wishes)
         endpoint = Endpoint("127.0.0.1", dtu.port, timeout_s=timeout_s, retries=retries, gap_s=0.0)
         self.reader = HoymilesReader(meant, endpoint, period_s=period_s, wall=lambda: self.now)
@@ -124,3 +126,15 @@ async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def running(home: Config) -> AsyncIterator[Gateway]:
+    """The whole gateway of a home, in this event loop; it ends well."""
+    gateway, stop = Gateway(home), asyncio.Event()
+    task = asyncio.create_task(gateway.run(stop))
+    try:
+        yield gateway
+    finally:
+        stop.set()
+        assert await task == 0

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from ohmstead.messages import Handler, Message
+from ohmstead.profiles import library
 from ohmstead.profiles.decode import Decoder
-from ohmstead.profiles.library import load
 from ohmstead.profiles.model import Profile
 from ohmstead.readings import Quality, Snapshot, Value
 from ohmstead.topics import matches
@@ -84,7 +84,7 @@ class Requests:
 
 
 def mtec() -> Profile:
-    return load("mtec-energybutler")
+    return library.load("mtec-energybutler")
 
 
 def read_image(path: Path) -> dict[int, int]:

@@ -21,6 +21,7 @@ from ohmstead.config.wishes import fulfilled
 from ohmstead.control.dispatch import Actuator, DirectActuator, FieldActuator
 from ohmstead.control.guarded import Ended, GuardedActuator, watches
 from ohmstead.control.target import Target
+from ohmstead.errors import OhmsteadError
 from ohmstead.messages import Messenger
 from ohmstead.profiles.decode import Decoder
 from ohmstead.readings import Snapshot
@@ -143,7 +144,7 @@ def _reader(device: str, decoder: Decoder, around: Surroundings, period_s: float
         return dtu, dtu.longest_s
     if around.config.profile(device).reader == "sunspec":
         return _sunspec(device, around, period_s), _LONGEST_POLL_S  # its first poll has to find out what there is
-    raise NotImplementedError(around.config.profile(device).reader)
+    raise OhmsteadError(f"{device}: {around.config.profile(device).name} is read by its `source`, which `ohmstead check` says")
 
 
 def _weather(device: str, chosen: WeatherDevice, decoder: Decoder, around: Surroundings) -> Reader:

@@ -24,9 +24,9 @@ from msgpack import packb, unpackb  # type: ignore[import-untyped] # it comes wi
 from ohmstead.messages import Handler, Message
 from ohmstead.nodes.fleet import Fleet
 from ohmstead.nodes.ingest import Ingest
+from ohmstead.profiles import library
 from ohmstead.profiles.compiler import line_cost, poll_groups
 from ohmstead.profiles.decode import Decoder
-from ohmstead.profiles.library import load
 from ohmstead.readings import Stream
 from ohmstead.store.schema import migrate
 from ohmstead.store.sqlite import SqliteStore
@@ -69,7 +69,7 @@ class _Sink:
 
 def frames(count: int) -> list[bytes]:
     """The frames of an M-TEC inverter in the order and at the rates of its poll groups, with registers that move."""
-    profile = load("mtec-energybutler")
+    profile = library.load("mtec-energybutler")
     groups = poll_groups(profile, line_cost(profile.line))
     dice = random.Random(1)
     made: list[bytes] = []
@@ -85,7 +85,7 @@ def frames(count: int) -> list[bytes]:
 
 def bare(payloads: list[bytes], folder: Path) -> float:
     """CPU seconds of the barest loop."""
-    decoder = Decoder(load("mtec-energybutler"))
+    decoder = Decoder(library.load("mtec-energybutler"))
     connection = sqlite3.connect(folder / "bare.db", isolation_level=None)
     migrate(connection, "bare.db")
     connection.execute("PRAGMA journal_mode = WAL")
@@ -135,7 +135,7 @@ async def _ours(payloads: list[bytes], folder: Path) -> float:
     ingest = Ingest(
         site="home",
         fleet=Fleet({"cellar": ["mtec"]}),
-        decoders={"mtec": Decoder(load("mtec-energybutler"))},
+        decoders={"mtec": Decoder(library.load("mtec-energybutler"))},
         stream=stream,
         writer=writer,
         messenger=sink,

@@ -16,60 +16,16 @@ import sys
 from hashlib import sha256
 
 import vfs
+from cut_flash import CUT_CODE, Flash
 
-_BLOCK = 4096
-_BLOCKS = 96
 _UNIT = 32  # as the ESP32's port has it: read size, program size
-_CUT_CODE = 3
 
 image, mode, operation, seed, cut, files = sys.argv[1:7]
 chance = random
 chance.seed(int(seed))
 
 
-class Flash:
-    """Blocks in a file of the host."""
-
-    def __init__(self, path: str, cut: int) -> None:
-        self.file = open(path, "r+b")  # noqa: SIM115 - open as long as this process lives
-        self.cut = cut
-        self.programs = self.erases = 0
-        self.dead = False
-
-    def readblocks(self, block: int, buffer: bytearray, offset: int = 0) -> None:
-        self.file.seek(block * _BLOCK + offset)
-        self.file.readinto(buffer)
-
-    def writeblocks(self, block: int, buffer: bytearray, offset: int = 0) -> None:
-        self.programs += 1
-        self._change(block * _BLOCK + offset, buffer)
-
-    def ioctl(self, order: int, block: int) -> int:
-        if order == 4:
-            return _BLOCKS
-        if order == 5:
-            return _BLOCK
-        if order == 6:
-            self.erases += 1
-            self._change(block * _BLOCK, b"\xff" * _BLOCK)
-        return 0
-
-    def _change(self, position: int, content: "bytes | bytearray") -> None:
-        if self.dead:
-            raise OSError(5)
-        last = self.programs + self.erases == self.cut
-        if last:
-            part = chance.randrange(len(content) + 1)
-            content = bytes(content[:part]) + bytes([chance.getrandbits(8)] * min(len(content) - part, chance.randrange(3)))
-        self.file.seek(position)
-        self.file.write(content)
-        self.file.flush()
-        if last:
-            self.dead = True
-            raise SystemExit(_CUT_CODE)
-
-
-flash = Flash(image, int(cut))
+flash = Flash(image, int(cut), chance)
 if mode == "prepare":
     vfs.VfsLfs2.mkfs(flash, readsize=_UNIT, progsize=_UNIT)
 vfs.mount(vfs.VfsLfs2(flash, readsize=_UNIT, progsize=_UNIT), "/f")
@@ -99,7 +55,7 @@ class Hal(CommonHal):
 
 def did(*words: object) -> None:
     if flash.dead:
-        sys.exit(_CUT_CODE)
+        sys.exit(CUT_CODE)
     print("did", *words)
 
 
@@ -458,5 +414,5 @@ try:
     getattr(work, mode)()
 finally:
     if flash.dead:  # whatever else came of it
-        sys.exit(_CUT_CODE)
+        sys.exit(CUT_CODE)
 print("used", flash.programs, flash.erases)

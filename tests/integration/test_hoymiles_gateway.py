@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from ohmstead import config
-from ohmstead.app import Gateway
 from ohmstead.sim.hoymiles import Dtu
 from ohmstead.sim.hoymiles_plant import Plant, Roof, moment
 from ohmstead.sim.listener import Listener
 from tests.conftest import Broker
-from tests.hoymiles_rig import PRAGUE, until
+from tests.hoymiles_rig import PRAGUE, running, until
 
 ROOF = Roof()
 EXCLUDED = "112174000007"
@@ -42,17 +38,6 @@ devices:
 """
     )
     return config.load(file, {})
-
-
-@asynccontextmanager
-async def running(home: config.Config) -> AsyncIterator[Gateway]:
-    gateway, stop = Gateway(home), asyncio.Event()
-    task = asyncio.create_task(gateway.run(stop))
-    try:
-        yield gateway
-    finally:
-        stop.set()
-        assert await task == 0
 
 
 def said(listener: Listener, serial: str, since: float = 0.0) -> dict[str, Any]:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ohmstead import config
-from ohmstead.app import Gateway
 from ohmstead.nodes.compile import node_config
 from ohmstead.observe.hoymiles import HoymilesMqtt
 from ohmstead.profiles.hoymiles import reads_of
@@ -23,7 +21,7 @@ from ohmstead.sim.registers import RegisterImage
 from ohmstead.sim.rtu import Line
 from ohmstead.sim.station import Station
 from tests.conftest import Broker, wait_for
-from tests.hoymiles_rig import PRAGUE, until
+from tests.hoymiles_rig import PRAGUE, running, until
 from tests.integration.node_harness import Gateway as Listening
 from tests.integration.node_harness import NodeProcess
 from tests.publishing import read_image
@@ -52,17 +50,6 @@ devices:
 """
     )
     return config.load(file, {})
-
-
-@asynccontextmanager
-async def running(home: config.Config) -> AsyncIterator[Gateway]:
-    gateway, stop = Gateway(home), asyncio.Event()
-    task = asyncio.create_task(gateway.run(stop))
-    try:
-        yield gateway
-    finally:
-        stop.set()
-        assert await task == 0
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from ohmcore import registers
 from ohmcore.errors import FrameError
 from ohmcore.kinds import WORDS
+from ohmstead.profiles import library
 from ohmstead.profiles.compiler import poll_groups
 from ohmstead.profiles.decode import Decoder, UnknownRange
-from ohmstead.profiles.library import load
 from ohmstead.profiles.model import Profile
 from ohmstead.profiles.planner import TcpCost
 from ohmstead.readings import Value
@@ -231,7 +231,7 @@ def test_a_text_that_a_reader_gives_can_be_passed_on() -> None:
 
 def test_what_is_read_and_is_no_value_is_missing_and_so_is_what_follows_from_it() -> None:
     """A meter's NaN: the old value must not stand for it."""
-    profile = load("eastron-sdm120")
+    profile = library.load("eastron-sdm120")
     groups = poll_groups(profile, TcpCost(), max_frame=None)
     decoder = Decoder(profile, scans=groups)
     live = next(group for group in groups if "live" in group.groups)

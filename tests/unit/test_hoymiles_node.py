@@ -15,8 +15,8 @@ from ohmstead.errors import SourceError
 from ohmstead.messages import Message
 from ohmstead.nodes.fleet import Fleet
 from ohmstead.nodes.ingest import Ingest
+from ohmstead.profiles import library
 from ohmstead.profiles.hoymiles import FIRST_RECORD, RECORD_STEP, SERIAL_AT, reads_of
-from ohmstead.profiles.library import load
 from ohmstead.publish.announcement import Discovery
 from ohmstead.publish.hoymiles import HoymilesJson
 from ohmstead.readings import Quality, Snapshot, Stream, Value
@@ -69,7 +69,7 @@ class Cellar:
         self.snapshots: list[Snapshot] = []
         self.broker = Acknowledged()
         self.broker.connected = True
-        profile, pattern = load("hoymiles-dtu"), load("hoymiles-inverter")
+        profile, pattern = library.load("hoymiles-dtu"), library.load("hoymiles-inverter")
         plant = DtuPlant("roof", profile, pattern, self.adopted.append, self.memory, zone=PRAGUE, period_s=60.0)
         self.taker = DtuTaker(plant, ports)
         self.contract = HoymilesJson("roof", profile, pattern, self.broker, Discovery(grace_s=0.0), period_s=60.0)
@@ -160,8 +160,8 @@ async def test_the_contract_says_the_same_as_when_the_gateway_reads_it(images: l
             assert ours == await direct.published(), f"A{seq}"
             assert ours
             house.now += 60.0
-        assert [one._replace(profile=load("hoymiles-dtu")) for one in house.adopted] == [
-            one._replace(profile=load("hoymiles-dtu")) for one in direct.adopted
+        assert [one._replace(profile=library.load("hoymiles-dtu")) for one in house.adopted] == [
+            one._replace(profile=library.load("hoymiles-dtu")) for one in direct.adopted
         ]
         assert house.taker.figures.queries == 5
         assert house.fleet.device_online("roof")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ohmstead.profiles import library
 from ohmstead.profiles.decode import Decoder
-from ohmstead.profiles.library import load
 from ohmstead.sim.hoymiles_plant import NO_RECORD, record
 from ohmstead.sources.hoymiles_models import inverter_fields, inverter_model
 from ohmstead.sources.hoymiles_records import CurrentUnits, Record, by_inverter, doubled, parse, serial_of
@@ -53,7 +53,7 @@ def test_a_port_that_is_listed_twice_the_same_is_one_and_otherwise_nobody_knows(
 
 
 def test_a_model_has_the_points_of_each_port_and_sums_over_all() -> None:
-    model = inverter_model(load("hoymiles-inverter"), {1, 2, 3}, {2: "Left"})
+    model = inverter_model(library.load("hoymiles-inverter"), {1, 2, 3}, {2: "Left"})
     records = [read("116180123456", port, power=1000 * port, voltage=300, current=300, status=3) for port in (1, 2, 3)]
     fields = inverter_fields(records, CurrentUnits(), {1: (1, 10), 2: (2, 20), 3: (3, 30)}, night=False)
     decoder = Decoder(model)
@@ -67,7 +67,7 @@ def test_a_model_has_the_points_of_each_port_and_sums_over_all() -> None:
 
 
 def test_a_sum_lacks_what_one_of_its_ports_lacks() -> None:
-    model = inverter_model(load("hoymiles-inverter"), {1, 2})
+    model = inverter_model(library.load("hoymiles-inverter"), {1, 2})
     decoder = Decoder(model)
     values = decoder.decode_fields(
         inverter_fields([read("116180123456", 1, power=1000, status=3)], CurrentUnits(), {1: (1, 10)}, night=False)

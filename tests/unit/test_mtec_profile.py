@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from ohmstead.profiles import library
 from ohmstead.profiles.decode import Decoder
-from ohmstead.profiles.library import load
 from ohmstead.profiles.model import Profile, RawLimits
 from ohmstead.readings import Value
 
@@ -25,7 +25,7 @@ SIGNED_HERE = {33003, 33009, 33011}
 
 @pytest.fixture(scope="module")
 def profile() -> Profile:
-    return load("mtec-energybutler")
+    return library.load("mtec-energybutler")
 
 
 def image(goldens: Path, **changes: int) -> dict[int, int]:

@@ -8,9 +8,9 @@ import pytest
 from pydantic import BaseModel
 
 from ohmstead.errors import ConfigurationError
+from ohmstead.profiles import library
 from ohmstead.profiles.controls import Word
 from ohmstead.profiles.layout import Free, Request, layout, limit_ends
-from ohmstead.profiles.library import load, load_file
 from ohmstead.profiles.limit import Threshold, thresholds
 from ohmstead.profiles.model import Block, Limit, Profile
 from ohmstead.units import Bounds, UnitError
@@ -35,7 +35,7 @@ CHARGE = "point: rate, effect: charge, range: 0..100 %, step: 1, reversion: 0, b
 def profile(tmp_path: Path, *, charge: str = CHARGE, block: str = "", limit: str = "") -> Profile:
     text = HEAD + "controls:\n  charge: {" + charge + (f", block: {block}" if block else "") + "}\n"
     (tmp_path / "toy.yaml").write_text(text + (f"limits:\n  soc: {{{limit}}}\n" if limit else ""))
-    return load_file(tmp_path / "toy.yaml")
+    return library.load_file(tmp_path / "toy.yaml")
 
 
 def mistakes(tmp_path: Path, *, charge: str = CHARGE, block: str = "", limit: str = "") -> list[tuple[int, str, str]]:
@@ -62,7 +62,7 @@ def test_a_block_writes_the_value_among_constants_ends_of_limits_and_switches(tm
 
 def test_a_word_with_a_range_may_be_commanded_within_it(tmp_path: Path) -> None:
     charge = layout(profile(tmp_path, block='{holding: 10, words: [value, {"on": 5, "off": 0, range: 0..50}]}'), "charge")
-    assert charge.fields(load("growatt-sph").raw_limits("charge"))[1] == Free(1, 1, False, 0, 50, 1, None)
+    assert charge.fields(library.load("growatt-sph").raw_limits("charge"))[1] == Free(1, 1, False, 0, 50, 1, None)
 
 
 def test_a_control_without_a_block_is_its_register(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def of(limit: str) -> Limit:
     return toy.limits[limit]
 
 
-POINTS = load("mtec-energybutler").points
+POINTS = library.load("mtec-energybutler").points
 
 
 def test_an_end_belongs_to_what_is_stopped_and_the_hysteresis_lies_inside() -> None:
@@ -214,7 +214,7 @@ def test_a_limit_stops_only_what_has_a_safe_value(tmp_path: Path) -> None:
 
 def test_a_reading_may_be_three_periods_old_and_a_minute_at_least() -> None:
     assert (of("soc").stale_s(5), of("soc").stale_s(300)) == (60, 900)
-    assert load("growatt-sph").limits["soc"].stale_s(5) == 30
+    assert library.load("growatt-sph").limits["soc"].stale_s(5) == 30
 
 
 @pytest.mark.parametrize("model", [Block, Word, Limit])
@@ -228,7 +228,7 @@ def test_the_handbook_explains_every_key(model: type[BaseModel]) -> None:
 
 
 def test_growatt_slots_go_out_whole_and_stop_at_the_home_s_own_soc() -> None:
-    sph = load("growatt-sph")
+    sph = library.load("growatt-sph")
     ends = limit_ends(sph, {"soc": "15..95 %"})
     charge, discharge = layout(sph, "charge", ends), layout(sph, "discharge", ends)
     assert charge.blocks == (Request(16, 1090, 3), Request(16, 1100, 3))
@@ -240,7 +240,7 @@ def test_growatt_slots_go_out_whole_and_stop_at_the_home_s_own_soc() -> None:
 
 
 def test_growatt_never_reads_more_than_it_answers_and_never_writes_what_is_contested() -> None:
-    sph = load("growatt-sph")
+    sph = library.load("growatt-sph")
     assert (sph.line.max_read, sph.line.gap) == (45, 0.25)
     written = {request.address + n for name in sph.controls for request in layout(sph, name).blocks for n in range(request.words)}
     assert not written & {608, 1044, 122, 3000}

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from ohmstead.errors import ConfigurationError, Mistake
-from ohmstead.profiles.library import available, load, load_file
+from ohmstead.profiles import library
 from ohmstead.profiles.model import Contract, Control, Line, Point, Profile, RawLimits
 
 HEAD = """\
@@ -22,7 +22,7 @@ groups: {live: 5 s, slow: 10 min}
 
 def toy(tmp_path: Path, rest: str, head: str = HEAD) -> Profile:
     (tmp_path / "toy.yaml").write_text(head + rest)
-    return load_file(tmp_path / "toy.yaml")
+    return library.load_file(tmp_path / "toy.yaml")
 
 
 def mistakes(tmp_path: Path, rest: str, head: str = HEAD) -> list[Mistake]:
@@ -393,16 +393,16 @@ def test_a_model_built_without_a_file_is_held_to_the_same_rules() -> None:
 def test_the_owners_folder_comes_before_what_is_shipped(tmp_path: Path) -> None:
     text = HEAD.replace("toy", "mtec-energybutler") + "points: {a: {name: A, holding: 1, as: u16, group: live}}\n"
     (tmp_path / "mtec-energybutler.yaml").write_text(text)
-    assert load("mtec-energybutler", tmp_path).name == "Toy"
-    assert load("mtec-energybutler").name == "M-TEC Energybutler"
-    assert "mtec-energybutler" in available()
+    assert library.load("mtec-energybutler", tmp_path).name == "Toy"
+    assert library.load("mtec-energybutler").name == "M-TEC Energybutler"
+    assert "mtec-energybutler" in library.available()
 
 
 def test_a_profile_that_does_not_exist_is_named_with_what_was_meant() -> None:
     with pytest.raises(ConfigurationError, match="did you mean `mtec-energybutler`"):
-        load("mtec-energybuttler")
+        library.load("mtec-energybuttler")
     with pytest.raises(ConfigurationError, match="none of this name"):
-        load("../profiles/mtec-energybutler")
+        library.load("../profiles/mtec-energybutler")
 
 
 README = Path(__file__).resolve().parents[2] / "shared" / "profiles" / "README.md"
@@ -411,7 +411,7 @@ README = Path(__file__).resolve().parents[2] / "shared" / "profiles" / "README.m
 def test_the_example_of_the_handbook_is_a_sound_profile(tmp_path: Path) -> None:
     example = README.read_text().partition("```yaml\n")[2].partition("```")[0]
     (tmp_path / "acme-hybrid.yaml").write_text(example)
-    assert load("acme-hybrid", tmp_path).raw_limits("export_limit") == RawLimits(0, 1000, 1, None)
+    assert library.load("acme-hybrid", tmp_path).raw_limits("export_limit") == RawLimits(0, 1000, 1, None)
 
 
 @pytest.mark.parametrize("model", [Profile, Line, Point, Control, Contract])

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from ohmstead.nodes.fleet import Event, Fleet
-from ohmstead.profiles.library import load
+from ohmstead.profiles import library
 from ohmstead.publish.announcement import Discovery
 from ohmstead.publish.home_assistant import HomeAssistantDevice
 from ohmstead.publish.node_diagnostics import NodeDiagnostics, Told
@@ -102,7 +102,7 @@ def test_the_buses_of_a_node_are_added_up() -> None:
 
 def test_a_control_shows_what_it_does_and_not_a_rate_without_its_switch() -> None:
     broker = Recorder()
-    outlet = HomeAssistantDevice("home", "growatt", "Growatt", load("growatt-sph"), broker, Discovery())
+    outlet = HomeAssistantDevice("home", "growatt", "Growatt", library.load("growatt-sph"), broker, Discovery())
     outlet.start()
     broker.connect()
     outlet.tick(0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
@@ -140,18 +141,20 @@ class DeviceConfig(AnyDevice):
         return profile.model_copy(update={"controls": allowed, "points": points})
 
 
-class SourceConfig(AnyDevice):
+class SourceConfig(AnyDevice, ABC):
     """A device or a service that is not reached over Modbus; `source` says what it is."""
 
     @property
+    @abstractmethod
     def profile(self) -> str:
         """The model that it is taken for before it has answered."""
-        raise NotImplementedError
+        ...
 
     @property
+    @abstractmethod
     def address(self) -> str:
         """Where it is, for people."""
-        raise NotImplementedError
+        ...
 
     @property
     def identity(self) -> tuple[str, ...] | None:

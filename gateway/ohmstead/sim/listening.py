@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -14,7 +15,7 @@ import structlog
 log = structlog.get_logger(service="sim")
 
 
-class Listening:
+class Listening(ABC):
     """A TCP server; what comes from a client goes to `_converse`, which ends when the connection is to. Port 0 takes a free one.
 
     Use it as an asynchronous context, or `in_thread`.
@@ -80,5 +81,6 @@ class Listening:
             self._clients.discard(task)
             writer.close()
 
+    @abstractmethod
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        raise NotImplementedError
+        """What is said on one connection; it ends with it."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ohmstead.errors import NoAnswer, Refused, Unauthorised, Unreachable, WrongAnswer
 from ohmstead.messages import Message, Messenger
+from ohmstead.sources.http_errors import meant
 
 if TYPE_CHECKING:
     import httpx
@@ -105,18 +106,8 @@ class HttpChannel:
                     octets += piece
                     if len(octets) > _MOST_BYTES:
                         break
-        except httpx.ConnectTimeout as error:
-            raise Unreachable(f"no connection to {self.address} within {self._timeout_s:g} s") from error
-        except (httpx.ConnectError, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
-            raise Unreachable(f"no connection to {self.address}: {str(error) or type(error).__name__}") from error
-        except httpx.TimeoutException as error:
-            raise NoAnswer(f"no answer from {self.address} within {self._timeout_s:g} s") from error
-        except httpx.NetworkError as error:
-            raise NoAnswer(f"{self.address} closed the connection") from error
-        except httpx.RemoteProtocolError as error:
-            raise NoAnswer(f"{self.address} did not answer in full: {error}") from error
-        except httpx.HTTPError as error:
-            raise WrongAnswer(f"{self.address} does not speak HTTP as it should: {error}") from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise meant(error, self.address, self._timeout_s) from error
         except (ValueError, KeyError, NotImplementedError) as error:  # httpx, of a challenge that it does not understand
             raise WrongAnswer(f"{self.address} asks for the password in a way that is not known here: {error!r}") from error
         self._check(response.status_code)

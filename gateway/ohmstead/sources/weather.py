@@ -15,9 +15,10 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from ohmstead.errors import NoAnswer, OhmsteadError, RateLimited, Refused, SourceError, Unauthorised, Unreachable, WrongAnswer
+from ohmstead.errors import OhmsteadError, RateLimited, Refused, SourceError, Unauthorised, WrongAnswer
 from ohmstead.profiles.decode import Decoder
 from ohmstead.readings import Quality, Snapshot
+from ohmstead.sources.http_errors import meant
 from ohmstead.sources.weather_answer import (
     CURRENT,
     DAILY,
@@ -224,16 +225,8 @@ class OpenMeteoReader:
             )
             async with client, client.stream("GET", self._url, params=question | key) as response:
                 body = await _bounded(response)
-        except httpx.ConnectTimeout as error:
-            raise Unreachable(f"{self._host}: nobody took the connection within {_SILENCE_S:g} s") from error
-        except httpx.TimeoutException as error:
-            raise NoAnswer(f"{self._host}: silent for {_SILENCE_S:g} s") from error
-        except httpx.ConnectError as error:
-            raise Unreachable(f"{self._host}: cannot be reached") from error
-        except httpx.TransportError as error:
-            raise NoAnswer(f"{self._host}: broke off in the middle of its answer") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise WrongAnswer(f"{self._host}: {type(error).__name__}") from error
+            raise meant(error, self._host, _SILENCE_S) from error
         if response.status_code != httpx.codes.OK:
             raise _refusal(self._host, response, body)
         return body
