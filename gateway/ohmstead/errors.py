@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple
@@ -118,3 +120,10 @@ class Refused(SourceError):  # noqa: N818 - says what happened
 
 class Unauthorised(Refused):
     """Password, token or key are not taken (any more): a person has to do something, which the text says."""
+
+
+def in_words(error: OSError | UnicodeError) -> str:
+    """Why nobody was reached, as the system says it ("connection refused"), without an address. UnicodeError: of a name that can be none."""
+    if isinstance(error, socket.gaierror | UnicodeError):
+        return "there is no such name"
+    return os.strerror(error.errno).lower() if error.errno else "cannot be reached"

@@ -114,3 +114,8 @@ def test_the_exit_code_is_that_of_the_worst_device(tmp_path: Path, monkeypatch: 
         answers = {"/api/now": now, "/api/stats": {"devices": {}}}
         monkeypatch.setattr("ohmstead.cli.status._asked", lambda _host, _port, path, answers=answers: answers[path])
         assert CliRunner().invoke(status, ["-c", str(path)]).exit_code == code, state
+
+
+def test_trouble_is_told_once_not_of_all_that_is_behind_it() -> None:
+    _, row = lines({"trouble": "connection refused"}, state="offline", parent="roof")
+    assert "connection refused" not in row

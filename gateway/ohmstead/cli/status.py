@@ -90,7 +90,7 @@ def _row(device: Mapping[str, Any], said: Mapping[str, Any]) -> Sequence[str]:
         _percent(flow.get("soc")) if fresh else _NOTHING,
         _kilowatts(flow.get("grid"), signed=True) if fresh else _NOTHING,
         _kilowatts(flow.get("pv")) if fresh else _NOTHING,
-        f"{way}: {said['trouble']}" if said.get("trouble") else way,
+        f"{way}: {said['trouble']}" if said.get("trouble") and not device.get("parent") else way,
     )
 
 

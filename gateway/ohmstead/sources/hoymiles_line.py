@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ohmcore import tcp
 from ohmcore.errors import ModbusError, ModbusException
-from ohmstead.errors import NoAnswer, Refused, SourceError, Unreachable, WrongAnswer
+from ohmstead.errors import NoAnswer, Refused, SourceError, Unreachable, WrongAnswer, in_words
 
 _READ_HOLDING = 3
 _WRITE_COIL = 5
@@ -167,7 +167,7 @@ class DtuLine:
         except TimeoutError:
             raise _nobody(self._where, f"it did not come about within {self._endpoint.timeout_s:g} s") from None
         except OSError as error:
-            raise _nobody(self._where, error.strerror or str(error)) from error
+            raise _nobody(self._where, in_words(error)) from error
         return self._exchange
 
 

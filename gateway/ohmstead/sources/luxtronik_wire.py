@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import socket
 import struct
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
-from ohmstead.errors import NoAnswer, Unreachable, WrongAnswer
+from ohmstead.errors import NoAnswer, Unreachable, WrongAnswer, in_words
 
 PORT = 8889
 WRITE, PARAMETERS, CALCULATIONS, VISIBILITIES = 3002, 3003, 3004, 3005
@@ -107,7 +105,7 @@ class Conversation:
         except asyncio.IncompleteReadError as error:
             raise NoAnswer(f"{what}: it hung up in the middle of its answer") from error
         except OSError as error:
-            raise NoAnswer(f"{what}: {_reason(error)}") from error
+            raise NoAnswer(f"{what}: {in_words(error)}") from error
 
 
 @asynccontextmanager
@@ -119,7 +117,7 @@ async def connected(endpoint: Endpoint) -> AsyncIterator[Conversation]:
     except TimeoutError:
         raise Unreachable(f"{endpoint}: nobody took the connection within {endpoint.silence_s:g} s") from None
     except (OSError, UnicodeError) as error:
-        raise Unreachable(f"{endpoint}: {_reason(error)}") from error
+        raise Unreachable(f"{endpoint}: {in_words(error)}") from error
     try:
         yield Conversation(endpoint, reader, writer)
     except BaseException:
@@ -128,10 +126,3 @@ async def connected(endpoint: Endpoint) -> AsyncIterator[Conversation]:
     writer.close()
     with contextlib.suppress(OSError):  # it hung up first
         await writer.wait_closed()
-
-
-def _reason(error: OSError | UnicodeError) -> str:
-    """The system's word for it."""
-    if isinstance(error, socket.gaierror | UnicodeError):
-        return "there is no such name"
-    return os.strerror(error.errno).lower() if error.errno else "cannot be reached"

@@ -51,7 +51,9 @@ function troubles(now) {
   if (!now.store.healthy) list.push(`The store cannot keep readings: ${now.store.trouble || 'unknown reason'}.`);
   for (const node of now.nodes) if (node.latched) list.push(`Node ${node.name} is stopped (${node.tripped || node.latched}) until it is reset; its controls hold their safe values.`);
   for (const node of now.nodes) if (!node.online) list.push(`Node ${node.name} is offline${node.age === null ? '' : `, last heard ${ago(node.age)} ago`}.`);
+  const away = new Set(now.devices.filter((device) => device.state === 'offline').map((device) => device.name));
   for (const device of now.devices) {
+    if (away.has(device.parent)) continue; // said of what it is behind
     if (device.state === 'offline') list.push(`${device.title} (${device.name}) does not answer.`);
     if (device.state === 'stale') list.push(`${device.title} (${device.name}) is silent for ${ago(device.age)}; its values are old.`);
   }
