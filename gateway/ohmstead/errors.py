@@ -123,7 +123,7 @@ class Unauthorised(Refused):
 
 
 def in_words(error: OSError | UnicodeError) -> str:
-    """Why nobody was reached, as the system says it ("connection refused"), without an address. UnicodeError: of a name that can be none."""
+    """Why nobody was reached, as the system says it ("connection refused"), without an address. UnicodeError: of an impossible name."""
     if isinstance(error, socket.gaierror | UnicodeError):
         return "there is no such name"
     return os.strerror(error.errno).lower() if error.errno else "cannot be reached"
