@@ -107,9 +107,9 @@ def test_names_of_others_stay_and_keywords_fit(link: Link, tmp_path: Path, micro
 def test_what_one_module_puts_into_another_gets_there(link: Link, tmp_path: Path, micropython: list[str]) -> None:
     program = link(
         {
-            "start": "import node_code.library\n\ndef run():\n    setattr(node_code.library, 'socket', 'a door')\n"
-            "    return node_code.library.opened()\n",
-            "library": "import usocket as socket\n\ndef opened():\n    return socket\n",
+            "start": "import node_code.module\n\ndef run():\n    setattr(node_code.module, 'socket', 'a door')\n"
+            "    return node_code.module.opened()\n",
+            "module": "import usocket as socket\n\ndef opened():\n    return socket\n",
         }
     )
     assert "usocket" not in program["node"]
