@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from msgpack import unpackb  # type: ignore[import-untyped] # it comes without types
+from structlog.testing import capture_logs
 
-from ohmstead.errors import SourceError
 from ohmstead.messages import Message
 from ohmstead.nodes.fleet import Fleet
 from ohmstead.nodes.ingest import Ingest
@@ -302,11 +302,27 @@ async def test_what_is_no_record_is_refused_and_acknowledged(ranges: list[list[A
         await house.settled(1)
 
 
-async def test_who_cannot_read_what_was_produced_does_not_begin_anew(tmp_path: Path) -> None:
+async def test_who_cannot_read_what_was_produced_does_not_begin_anew(images: list[dict[int, int]], tmp_path: Path) -> None:
     class Unreadable(Remembered):
-        def read(self, key: str) -> str | None:
-            raise StoreError("disk on fire")
+        broken = True
 
-    with pytest.raises(SourceError, match="what was produced so far cannot be read: disk on fire"):
-        async with cellar(tmp_path, memory=Unreadable()):
-            pass
+        def read(self, key: str) -> str | None:
+            if self.broken:
+                raise StoreError("disk on fire")
+            return super().read(key)
+
+    memory = Unreadable()
+    with capture_logs() as logs:
+        async with cellar(tmp_path, memory=memory) as house:  # which takes nobody down
+            assert house.poll(images[2], 1) == []
+            assert house.taker.partial
+            await house.settled(1)
+            memory.broken = False
+            house.poll(images[2], 2)
+            await until(lambda: any(line["log_level"] == "info" for line in logs))
+            house.now += 60.0
+            house.poll(images[2], 3)
+            assert house.last().values["total_production"] == TOTAL
+            await house.settled(3)
+    (told,) = [line for line in logs if line["log_level"] == "error"]
+    assert (told["device"], told["reason"]) == ("roof", "what was produced so far cannot be read: disk on fire")

@@ -13,7 +13,7 @@ from ohmstead.errors import SourceError
 from ohmstead.messages import Messenger
 from ohmstead.nodeless import Surroundings, source_of
 from ohmstead.profiles.decode import Decoder
-from ohmstead.sources.lasting import LastingMemory
+from ohmstead.sources.lasting import LastingMemory, Remembered
 from ohmstead.sources.polling import PolledSource
 from tests.publishing import Recorder
 from tests.unit.homes import writer
@@ -44,6 +44,20 @@ def test_what_cannot_be_read_is_not_nothing() -> None:
     disk.broken = True
     with pytest.raises(SourceError, match="what is kept of house cannot be read: disk I/O error"):
         LastingMemory(disk, "house").read("a")
+
+
+def test_what_cannot_be_read_at_the_start_is_told_once_and_taken_up_later() -> None:
+    disk = Kept()
+    disk.values["model"] = "3EM"
+    disk.broken = True
+    remembered = Remembered(LastingMemory(disk, "house"), "model", "house")
+    with structlog.testing.capture_logs() as logs:
+        assert [remembered.recall(), remembered.recall(), remembered.known] == [None, None, False]
+        disk.broken = False
+        assert [remembered.recall(), remembered.recall(), remembered.known] == ["3EM", None, True]
+    assert [(line["log_level"], line["device"]) for line in logs] == [("error", "house"), ("info", "house")]
+    assert "disk I/O error" in logs[0]["reason"]
+    assert logs[0]["advice"]
 
 
 def test_each_source_that_keeps_something_has_one(tmp_path: Path) -> None:

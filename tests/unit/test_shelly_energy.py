@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
 
-from ohmstead.sim.shelly import ShellyServer
+from ohmstead.readings import Quality
+from ohmstead.sim.shelly import Shelly, ShellyServer
+from ohmstead.sources.lasting import LastingMemory
+from ohmstead.sources.shelly import ShellyReader
 from ohmstead.sources.shelly_energy import Sums
 from tests.unit.shelly_rig import NOON, Kept, Rig, channel
+from tests.unit.vicare_account import Kept as Disk
 
 
 @pytest.fixture
@@ -55,6 +60,48 @@ async def test_what_was_counted_last_is_kept_at_the_end(rig: Rig) -> None:
         assert "1000100" not in rig.memory["shelly/house/energy"], "not yet"
         await reader.close()
     assert "1000100" in rig.memory["shelly/house/energy"]
+
+
+async def test_a_store_that_cannot_be_read_at_the_start_costs_no_sum_and_no_point(rig: Rig) -> None:
+    disk = Disk()
+    rig.shelly = Shelly("monophase", watts=lambda _: (500.0, 300.0), clock=lambda: rig.now)
+    rig.shelly.counts(1_000_000.0)
+    async with ShellyServer(rig.shelly) as server:
+
+        def started() -> ShellyReader:
+            memory = LastingMemory(disk, "house")
+            reader = ShellyReader("house", channel(server), rig.members.append, rig.emitted.append, memory, wall=lambda: rig.now)
+            reader.start()
+            return reader
+
+        first = started()
+        await first.read()
+        rig.shelly.reset()
+        before = await rig.poll(first)
+        await first.close()
+        points = rig.points
+        disk.broken = True
+        with capture_logs() as logs:
+            reader = started()
+            with pytest.MonkeyPatch.context() as away:
+                whole = rig.shelly.status
+                away.setattr(rig.shelly, "status", lambda: {name: said for name, said in whole().items() if name != "em1:1"})
+                (snapshot,) = await reader.read()
+                assert snapshot.values["power_1"] == 500.0
+                assert not {"energy_import_1", "energy_export_1"} & snapshot.values.keys(), "unknown, not what the counter says"
+                assert "energy_import_1" in snapshot.gone
+                assert snapshot.quality is Quality.PARTIAL
+                await reader.read()
+                await reader.close()
+                disk.broken = False
+                again = await rig.poll(reader)
+        assert again["energy_import_1"] == before["energy_import_1"] == 1000.0
+        assert rig.points == points, "also those that it did not say meanwhile"
+        await reader.close()
+        rig.members.clear()
+        await started().close()
+        assert rig.points == points
+    assert [line["key"] for line in logs if line["log_level"] == "error"] == ["shelly/house/model", "shelly/house/energy"], "each told once"
 
 
 def test_sums_never_fall_and_nothing_is_made_up() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from structlog.testing import capture_logs
 
 from ohmstead.config import load
 from ohmstead.errors import ConfigurationError
@@ -15,8 +16,12 @@ from ohmstead.readings import Quality
 from ohmstead.sim.cli import simulate
 from ohmstead.sim.sunspec import SunSpec, grid_meter, inverter, storage
 from ohmstead.sim.sunspec_cli import KINDS, day
+from ohmstead.sources.lasting import LastingMemory
 from ohmstead.sources.polling import Dumper
+from ohmstead.sources.sunspec import SunSpecReader
+from ohmstead.sources.sunspec_line import Endpoint, RegisterLine
 from tests.unit.sunspec_rig import NOON, rig_of
+from tests.unit.vicare_account import Kept as Disk
 
 HYBRID = (1, 103, 120, 123, 124)
 
@@ -75,6 +80,38 @@ async def test_an_unreadable_memory_is_no_reason_to_stop(kept: str) -> None:
     async with rig_of(SunSpec((1, 103), inverter())) as (rig, _):
         rig.memory["sunspec/roof/chain"] = kept
         assert (await rig.poll(rig.reader()))["inverter_power"] == 2830.0
+
+
+async def test_a_store_that_cannot_be_read_at_the_start_costs_no_point() -> None:
+    disk = Disk()
+    async with rig_of(SunSpec((1, 103), inverter() | {"103.1.DCV": 640.0})) as (rig, _):
+
+        def started() -> SunSpecReader:
+            line = RegisterLine(Endpoint("127.0.0.1", rig.port, 1, 20.0, 0))
+            reader = SunSpecReader("roof", line, rig.base, rig.members.append, LastingMemory(disk, "roof"))
+            reader.start()
+            return reader
+
+        first = started()
+        await first.read()
+        await first.close()
+        points = rig.points
+        rig.device["103.1.DCV"] = None
+        disk.broken = True
+        with capture_logs() as logs:
+            reader = started()
+            assert len(rig.members) == 1
+            for _ in range(2):
+                assert (await rig.poll(reader))["inverter_power"] == 2830.0
+            assert rig.points < points
+            disk.broken = False
+            await reader.read()
+        assert rig.points == points
+        await reader.close()
+        rig.members.clear()
+        started()
+        assert rig.points == points, "and it is kept"
+    assert [line["log_level"] for line in logs if line.get("key")] == ["error", "info"]
 
 
 # Scale factors

@@ -9,12 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import structlog
+
 from ohmcore.errors import FrameError
+from ohmstead.errors import SourceError
 from ohmstead.profiles.hoymiles import FIRST_RECORD, RECORD_STEP, SERIAL_AT, reads_of
 from ohmstead.readings import Quality, Snapshot
 from ohmstead.sources.hoymiles_figures import PollFigures
 from ohmstead.sources.hoymiles_plant import DtuPlant, PortList
 from ohmstead.sources.hoymiles_records import Record, parse, serial_of
+
+log = structlog.get_logger(service="hoymiles")
 
 _SAME_S = 5.0
 """A frame that comes again after a restart may have another time by so much: the node's clock is known better or worse by then."""
@@ -34,10 +39,20 @@ class DtuTaker:
         self._planned = {(read.function, read.address, 2 * read.count) for read in reads_of(ports)}
         self._began = False
         self._news = asyncio.Event()
+        self._told = False
 
     async def start(self) -> None:
-        """Raises SourceError where what was produced so far cannot be read."""
-        await self._plant.restore()
+        """Where what was produced so far cannot be read, frames are worth nothing until it can be."""
+        try:
+            await self._plant.restore()
+        except SourceError as error:
+            if not self._told:
+                advice = "mend what the reason says; it is tried again with each frame"
+                log.error("its readings are left out", device=self._plant.device, reason=str(error), advice=advice)
+            self._told = self.partial = True
+            return
+        if self._told:
+            log.info("its readings are taken again", device=self._plant.device)
 
     async def run(self) -> None:
         """Remembers what was produced, after each frame."""
@@ -45,17 +60,23 @@ class DtuTaker:
             while True:
                 await self._news.wait()
                 self._news.clear()
-                await self._plant.keep()
+                if self._plant.restored:
+                    await self._plant.keep()
+                else:
+                    await self.start()
         finally:
             await self._plant.close()
 
     def take(self, ranges: Sequence[tuple[int, int, bytes]], at: float, *, live: bool, age: float) -> Sequence[Snapshot]:
-        """What the ranges of a frame say that was read at `at` (UTC seconds), the plant first; nothing where not one record came, or of
-        a time before what was known at the start. `live` and `age` as in Snapshot.
+        """What the ranges of a frame say that was read at `at` (UTC seconds), the plant first; nothing where not one record came, of a
+        time before what was known at the start, or while that cannot be read. `live` and `age` as in Snapshot.
 
         Frames have to come in the order of their times. Raises FrameError for ranges that are not the DTU's.
         """
         octets = self._sorted(ranges)
+        if not self._plant.restored:
+            self._news.set()
+            return []
         if not self._began and at + _SAME_S < self._plant.seen <= at + age + _AHEAD_S:
             return []
         faults = []

@@ -46,3 +46,33 @@ class LastingMemory:
             return
         if self._unwritten.pop(key, None) is not None and not self._unwritten:
             log.info("what is known of it is kept again", device=self._device)
+
+
+class Remembered:
+    """What `memory` has under `key`, of `device`: given once, at the start, or later where the store cannot be read before."""
+
+    def __init__(self, memory: Memory, key: str, device: str) -> None:
+        self.known = False
+        """Whether the store has said what was kept. Until it has, nothing is to be written over it."""
+        self._memory = memory
+        self._key = key
+        self._device = device
+        self._told = False
+
+    def recall(self) -> str | None:
+        """What was kept; None where nothing was, where it was given already, and where the store cannot be read, which is told once.
+        Blocks for a moment."""
+        if self.known:
+            return None
+        try:
+            text = self._memory.read(self._key)
+        except SourceError as error:
+            if not self._told:
+                advice = "mend what the reason says; nothing is written over it, and it is taken up as soon as it can be read"
+                log.error("what was known of it is missing", device=self._device, key=self._key, reason=str(error), advice=advice)
+            self._told = True
+            return None
+        self.known = True
+        if self._told:
+            log.info("what was known of it is there again", device=self._device, key=self._key)
+        return text

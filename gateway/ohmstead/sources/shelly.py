@@ -21,6 +21,7 @@ from ohmstead.profiles import library
 from ohmstead.profiles.decode import Decoder
 from ohmstead.profiles.model import Profile
 from ohmstead.readings import Quality, Snapshot
+from ohmstead.sources.lasting import Remembered
 from ohmstead.sources.polling import Adopt, Member, Memory
 from ohmstead.sources.shelly_energy import Sums
 from ohmstead.sources.shelly_rpc import Channel
@@ -87,7 +88,9 @@ class ShellyReader:
         self._sums = Sums(memory, f"shelly/{device}/energy", device, wall=wall)
         self._memory = memory
         self._key = f"shelly/{device}/model"
+        self._remembered = Remembered(memory, self._key, device)
         self._kept = _Kept()
+        self._keep_due = False
         self._decoder: Decoder | None = None
         self._info: Mapping[str, Any] = {}
         self._uptime = math.inf
@@ -99,14 +102,22 @@ class ShellyReader:
         self._log = structlog.get_logger(service="shelly").bind(device=device)
 
     def start(self) -> None:
-        """What it was found to be last time it is until it says otherwise."""
-        text = self._memory.read(self._key)
+        """What it was found to be last time it is until it says otherwise; nothing where the store cannot be read."""
+        self._take_up(self._remembered.recall())
+        self._channel.start(self._notified)
+
+    def _take_up(self, text: str | None) -> None:
+        """What was kept of it, also where it has answered before that could be read."""
+        if text is None:
+            return
         try:
-            if text is not None:
-                self._learn(_Kept.of(text))
+            kept = _Kept.of(text)
+            if self._decoder is None:
+                self._learn(kept)
+            elif (kept.kind, kept.info["mac"]) == (self._kept.kind, self._kept.info["mac"]):
+                self._learn(self._kept._replace(known=self._kept.known | kept.known))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             self._log.warning("what was kept of its model is unreadable; it is asked again", reason=str(error))
-        self._channel.start(self._notified)
 
     async def read(self) -> Sequence[Snapshot]:
         """One poll: its whole status. Raises SourceError."""
@@ -119,8 +130,11 @@ class ShellyReader:
         return [snapshot]
 
     async def _read(self) -> Snapshot:
-        if not self._info:
+        if not self._remembered.known:
+            self._take_up(await asyncio.to_thread(self._remembered.recall))
+        if not self._sums.loaded:
             await asyncio.to_thread(self._sums.load)
+        if not self._info:
             self._info = await self._asked_who_it_is()
         status = await self._channel.call("Shelly.GetStatus")
         if self._is_new(status):
@@ -133,7 +147,7 @@ class ShellyReader:
         values = decoder.decode_fields(fields | self._summed(decoder, fields))
         if self._sums.due:
             await asyncio.to_thread(self._sums.save)
-        quality = Quality.PARTIAL if self._met - values.keys() else Quality.GOOD
+        quality = Quality.PARTIAL if self._met - values.keys() or not self._sums.loaded else Quality.GOOD
         self._met |= values.keys()
         return Snapshot(self.device, GROUP, self._wall(), quality, values, gone=decoder.profile.points.keys() - values.keys())
 
@@ -182,7 +196,10 @@ class ShellyReader:
         kept = _Kept(kind, known, info)
         if self._decoder is None or kept != self._kept:
             self._learn(kept)
-            await asyncio.to_thread(self._memory.write, self._key, kept.text())
+            self._keep_due = True
+        if self._keep_due and self._remembered.known:
+            self._keep_due = False
+            await asyncio.to_thread(self._memory.write, self._key, self._kept.text())
         assert self._decoder is not None  # noqa: S101 - `_learn` has made it
         return self._decoder
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import structlog
 
+from ohmstead.sources.lasting import Remembered
 from ohmstead.sources.polling import Memory
 
 _SAVE_EVERY_S = 300.0
@@ -44,6 +45,7 @@ class Sums:
     def __init__(self, memory: Memory, key: str, device: str, *, wall: Callable[[], float] = time.time) -> None:
         self._memory = memory
         self._key = key
+        self._remembered = Remembered(memory, key, device)
         self._wall = wall
         self._counts: dict[str, Count] | None = None
         self._saved = ""
@@ -51,11 +53,17 @@ class Sums:
         self._urgent = False
         self._log = structlog.get_logger(service="shelly").bind(device=device)
 
+    @property
+    def loaded(self) -> bool:
+        """Whether it is known what was kept."""
+        return self._counts is not None
+
     def load(self) -> None:
-        """What was kept; blocks for a moment. What is not as it was written is left, and the log says so."""
-        if self._counts is not None:
+        """What was kept; blocks for a moment. What is not as it was written is left, and the log says so. Where the store cannot be read
+        no sum is known until it can be."""
+        kept = self._remembered.recall()
+        if self._counts is not None or not self._remembered.known:
             return
-        kept = self._memory.read(self._key)
         counts: dict[str, Count] = {}
         try:
             if kept is not None:
@@ -70,8 +78,10 @@ class Sums:
         self._counts = counts
 
     def add(self, counters: Mapping[str, float], serial: str) -> dict[str, float]:
-        """The sums in Wh after these readings, in Wh, of the device with this serial number."""
-        counts = self._counts if self._counts is not None else {}
+        """The sums in Wh after these readings, in Wh, of the device with this serial number; none before `load`."""
+        counts = self._counts
+        if counts is None:
+            return {}
         now = self._wall()
         former: set[str] = set()
         for name, reading in counters.items():
@@ -89,7 +99,6 @@ class Sums:
                 self._urgent = True
         if former:
             self._log.warning("another device is there; its sums go on", was=", ".join(sorted(former)), now=serial)
-        self._counts = counts
         return {name: counts[name].sum for name in counters}
 
     @property

@@ -24,6 +24,7 @@ from ohmstead.profiles.model import Profile
 from ohmstead.profiles.planner import HOLDING, Span, TcpCost, plan
 from ohmstead.profiles.sunspec import COMMON, HEADER, Model, Row, exponent_of, is_static, profile_of, rows, value
 from ohmstead.readings import Quality, Snapshot
+from ohmstead.sources.lasting import Remembered
 from ohmstead.sources.polling import Adopt, Member, Memory
 from ohmstead.sources.sunspec_limit import FIELD, MODEL, PowerLimit
 from ohmstead.sources.sunspec_line import RegisterLine
@@ -95,6 +96,7 @@ class SunSpecReader:
         self._adopt = adopt
         self._memory = memory
         self._key = f"sunspec/{device}/chain"
+        self._remembered = Remembered(memory, self._key, device)
         self._period_s = period_s
         self._wanted = wanted
         self._wall = wall
@@ -105,6 +107,7 @@ class SunSpecReader:
         self._base_found: tuple[int, ...] = ()
         self._limit = PowerLimit(line, device, mono=mono)
         self._kept = _Kept()
+        self._keep_due = False
         self._answered: set[str] = set()
         self._silent: set[Model] = set()
         self._mute: dict[Model, float] = {}
@@ -113,15 +116,22 @@ class SunSpecReader:
         self._log = structlog.get_logger(service="sunspec").bind(device=device)
 
     def start(self) -> None:
-        """What the device was found to have last time it has until it says otherwise."""
-        text = self._memory.read(self._key)
+        """What the device was found to have last time it has until it says otherwise; nothing where the store cannot be read."""
+        self._take_up(self._remembered.recall())
+
+    def _take_up(self, text: str | None) -> None:
+        """What was kept of it, also where it has answered before that could be read."""
         if text is None:
             return
+        now = self._kept
         try:
-            self._kept = _Kept.of(text)
+            kept = _Kept.of(text)
+            if self._decoder is not None and kept.chain != now.chain:
+                return
+            self._kept = _Kept(kept.chain, {**kept.said, **now.said}, kept.known | now.known)
             self._learn()
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            self._kept = _Kept()
+            self._kept = now
             self._log.warning("what was kept of its models is unreadable; they are read again", reason=str(error))
 
     async def read(self) -> Sequence[Snapshot]:
@@ -134,6 +144,8 @@ class SunSpecReader:
 
     async def _read(self) -> Snapshot:
         self._answered.clear()
+        if not self._remembered.known:
+            self._take_up(await asyncio.to_thread(self._remembered.recall))
         if self._mono() >= self._walk_due:
             self._chain = ()
         await self._found()
@@ -332,7 +344,10 @@ class SunSpecReader:
             if not same:
                 self._met = set()
             self._learn()
-            await asyncio.to_thread(self._memory.write, self._key, kept.text())
+            self._keep_due = True
+        if self._keep_due and self._remembered.known:
+            self._keep_due = False
+            await asyncio.to_thread(self._memory.write, self._key, self._kept.text())
         assert self._decoder is not None  # noqa: S101 - `_learn` has made it
         return self._decoder
 
