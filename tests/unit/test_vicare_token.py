@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-import requests
 from PyViCare import PyViCareAbstractOAuthManager, PyViCareOAuthManager
 from PyViCare.PyViCare import PyViCare
 
-from ohmstead.errors import NoAnswer, Refused, Unauthorised, WrongAnswer
+from ohmstead.errors import Refused, Unauthorised, WrongAnswer
 from ohmstead.sim.vicare import CLIENT_ID, PASSWORD, USER, Kindness, ViessmannCloud
 from ohmstead.sim.vicare_home import home
 from ohmstead.sources.vicare_answers import Answer
@@ -22,17 +21,13 @@ from ohmstead.sources.vicare_cloud import Account
 from ohmstead.sources.vicare_http import Http
 from ohmstead.sources.vicare_login import Endpoints, Flow
 from ohmstead.sources.vicare_token import Token, TokenFile, granted
-from tests.unit.vicare_account import HEATING, NOON, Home, Made, homes
+from tests.unit.vicare_account import HEATING, NOON, Made, homes, log_in, tokens_asked
 
 
 @pytest.fixture
 async def made(tmp_path: Path) -> AsyncIterator[Made]:
     async with homes(tmp_path) as make:
         yield make
-
-
-def tokens_asked(house: Home) -> int:
-    return sum(asked.endswith("/token") for asked in house.cloud.asked)
 
 
 async def test_a_token_lasts_over_restarts_and_the_password_is_sent_once(made: Made) -> None:
@@ -88,19 +83,6 @@ async def test_a_refresh_token_that_stays_is_used_again(made: Made) -> None:
     assert house.cloud.logins == 1
 
 
-async def test_a_new_token_that_was_lost_on_its_way_costs_one_login(made: Made) -> None:
-    """Its predecessor is void by then."""
-    house = made()
-    await house.values()
-    house.clock.now += 3600
-    house.cloud.be(Kindness.HALF)
-    with pytest.raises(NoAnswer):
-        await house.values()
-    house.cloud.be(Kindness.KIND)
-    assert HEATING in await house.values()
-    assert house.cloud.logins == 2
-
-
 async def test_tokens_that_nobody_takes_end_in_advice_and_not_in_a_storm(made: Made) -> None:
     house = made()
     await house.values()
@@ -126,14 +108,6 @@ async def test_a_revoked_token_without_a_password_needs_a_person_and_asks_for_no
     assert len(house.cloud.asked) == asked
     log_in(house)
     assert HEATING in await house.values()
-
-
-def log_in(house: Home) -> None:
-    """As a person does who uses a browser, beside a gateway that is running."""
-    flow = Flow.begin(CLIENT_ID)
-    answer = requests.get(flow.address(Endpoints.of(house.cloud.url)), allow_redirects=False, timeout=30)
-    said = requests.post(f"{house.cloud.url}/idp/v3/token", data=flow.for_code(flow.code(answer.headers["Location"])), timeout=30).json()
-    house.tokens.write(granted(said, house.clock()))
 
 
 async def test_a_revoked_token_with_a_password_costs_one_login(made: Made) -> None:
@@ -267,71 +241,6 @@ def test_the_library_itself_takes_the_simulated_cloud_for_the_real_one(tmp_path:
         assert heating.getPowerSummaryConsumptionHeatingLastYear() > 0
     finally:
         cloud.stop()
-
-
-def log_in_by_hand(endpoints: Endpoints) -> Any:
-    """What the cloud grants somebody else's browser."""
-    flow = Flow.begin(CLIENT_ID)
-    sent_to = requests.get(flow.address(endpoints), allow_redirects=False, timeout=30).headers["Location"]
-    return requests.post(endpoints.token, data=flow.for_code(flow.code(sent_to)), timeout=30).json()
-
-
-async def let_in_by_browser(made: Made) -> Home:
-    """A home whose gateway knows no password."""
-    house = made()
-    await house.values()
-    house.account = Account(CLIENT_ID)
-    house.restart()
-    await house.values()
-    return house
-
-
-async def test_a_token_that_could_not_be_written_is_renewed_and_written_later(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    house = await let_in_by_browser(made)
-    write = house.tokens.write
-
-    def full(_token: Token) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(house.tokens, "write", full)
-    for _ in range(3):  # each renewal voids the refresh token before it; the one in the file is void as well
-        house.clock.now += 3600
-        assert HEATING in await house.values()
-    monkeypatch.setattr(house.tokens, "write", write)
-    await house.values()
-    house.restart()
-    house.clock.now += 3600
-    assert HEATING in await house.values()
-
-
-async def test_a_new_token_in_the_file_outweighs_one_that_could_not_be_written(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    house = await let_in_by_browser(made)
-    write = house.tokens.write
-
-    def full(_token: Token) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(house.tokens, "write", full)
-    house.clock.now += 3600
-    await house.values()
-    asked = tokens_asked(house)
-    other = granted(log_in_by_hand(Endpoints.of(house.cloud.url)), house.clock.now)
-    write(other)
-    await house.values()
-    assert tokens_asked(house) == asked + 1
-    monkeypatch.setattr(house.tokens, "write", write)
-    await house.values()
-    by_hand = house.tokens.read()
-    assert by_hand is not None
-    assert by_hand.access == other.access
-
-
-async def test_a_file_that_was_spoiled_meanwhile_is_written_anew(made: Made) -> None:
-    house = await let_in_by_browser(made)
-    house.tokens.path.write_text("{")
-    house.clock.now += 3600
-    assert HEATING in await house.values()
-    assert house.tokens.read() is not None
 
 
 async def test_a_store_that_is_full_loses_no_token_and_no_refusal(made: Made) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from ohmstead.profiles import library
 from ohmstead.readings import Snapshot, Value
@@ -20,8 +21,8 @@ from ohmstead.sources.polling import Member
 from ohmstead.sources.vicare import VicareReader
 from ohmstead.sources.vicare_budget import Allowance, Budget
 from ohmstead.sources.vicare_cloud import Account, Cloud
-from ohmstead.sources.vicare_login import Endpoints
-from ohmstead.sources.vicare_token import TokenFile
+from ohmstead.sources.vicare_login import Endpoints, Flow
+from ohmstead.sources.vicare_token import TokenFile, granted
 from ohmstead.store.protocol import StoreError
 
 NOON = 1_767_960_000.0
@@ -142,3 +143,32 @@ async def until(condition: Callable[[], object], what: str) -> None:
         if loop.time() > deadline:
             pytest.fail(f"{what} did not come")
         await asyncio.sleep(0.01)
+
+
+def tokens_asked(house: Home) -> int:
+    return sum(asked.endswith("/token") for asked in house.cloud.asked)
+
+
+def log_in_by_hand(endpoints: Endpoints) -> Any:
+    """What the cloud grants somebody else's browser."""
+    flow = Flow.begin(CLIENT_ID)
+    sent_to = requests.get(flow.address(endpoints), allow_redirects=False, timeout=30).headers["Location"]
+    return requests.post(endpoints.token, data=flow.for_code(flow.code(sent_to)), timeout=30).json()
+
+
+def log_in(house: Home) -> None:
+    """As a person does who uses a browser, beside a gateway that is running."""
+    flow = Flow.begin(CLIENT_ID)
+    answer = requests.get(flow.address(Endpoints.of(house.cloud.url)), allow_redirects=False, timeout=30)
+    said = requests.post(f"{house.cloud.url}/idp/v3/token", data=flow.for_code(flow.code(answer.headers["Location"])), timeout=30).json()
+    house.tokens.write(granted(said, house.clock()))
+
+
+async def let_in_by_browser(made: Made) -> Home:
+    """A home whose gateway knows no password."""
+    house = made()
+    await house.values()
+    house.account = Account(CLIENT_ID)
+    house.restart()
+    await house.values()
+    return house

@@ -157,6 +157,8 @@ class VicareReader:
 
     async def close(self) -> None:
         self.cloud.stop()
+        if self._working:  # in a thread of the executor's, which the end of the process waits for whatever is cancelled
+            await asyncio.to_thread(self.cloud.settle)
         if not self._working:
             self.cloud.close()
 

@@ -34,6 +34,11 @@ TIMEOUT_S = 20.0
 _EARLY_S = 60.0
 """A token is renewed so long before its end."""
 
+_LAST_S = 3.0
+"""So long the end waits for a token that is on its way: the cloud may have ended the one before."""
+
+_WHY_REVOKED = "because somebody has ended it, or because the gateway was killed in the moment when it got the next one"
+
 _ROUNDS = 50_000
 
 
@@ -82,6 +87,7 @@ class Cloud:
         self._revoked = ""
         self._http: Http | None = None
         self._stopped = threading.Event()
+        self._renewing = threading.Lock()
 
     def get(self, url: str) -> dict[str, Any]:
         """What the interface says at `url`, which begins with a slash. A token that ran out is renewed once.
@@ -119,6 +125,13 @@ class Cloud:
     def stop(self) -> None:
         """From another thread: no further request goes out; the one that is under way ends by its time-out."""
         self._stopped.set()
+
+    def settle(self) -> None:
+        """From another thread, after `stop`: waits for a token that is on its way until it is on the disk, but not for long."""
+        if self._renewing.acquire(timeout=_LAST_S):
+            self._renewing.release()
+        else:
+            log.warning("ended before the new token came; should the cloud no longer take the one before, somebody has to log in")
 
     def close(self) -> None:
         if self._http is not None:
@@ -160,11 +173,12 @@ class Cloud:
         if before is None or not before.refresh or before.refresh == self._revoked:
             return self._by_password("the token has expired").access
         try:
-            said = self._token_endpoint(for_refresh(self._account.client_id, before.refresh))
+            with self._renewing:
+                said = self._token_endpoint(for_refresh(self._account.client_id, before.refresh))
+                return self._keep(granted(said, self._wall(), before)).access
         except Revoked as error:
             self._revoked = before.refresh
-            return self._by_password(f"the token is no longer taken ({error})").access
-        return self._keep(granted(said, self._wall(), before)).access
+            return self._by_password(f"the token is no longer taken ({error}), {_WHY_REVOKED}").access
 
     def _by_password(self, why: str) -> Token:
         """Logs in by user and password: once. What was refused is not sent again until it is another one."""
