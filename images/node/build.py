@@ -130,17 +130,18 @@ OVERLAYS = {
 LASTING = ("duty",)
 # The simulated machine's hardware layer has no business on a board.
 LEFT_OUT = frozenset({"hal_unix", "hosts"})
-# MicroPython starts a file of exactly this name: that of the image is linked and stays source, that of the root is copied as it is.
+# MicroPython starts a file of exactly this name: that of the image is linked and stays source, the root is copied as it is.
 SOURCE_ONLY = "main.py"
-ROOT = "root/main.py"
+ROOT = ("root/main.py", "root/starter.py")
 
 
 def modules() -> Iterator[tuple[str, Path]]:
     """Each module of ours: its relative file name and where it is."""
     for root, pattern in ((REPOSITORY / "firmware", "**/*.py"), (REPOSITORY / "shared", "ohmcore/**/*.py"), (LIBRARY, "umqtt/*.py")):
         for source in sorted(root.glob(pattern)):
-            if source.name != SOURCE_ONLY:
-                yield source.relative_to(root).as_posix(), source
+            name = source.relative_to(root).as_posix()
+            if name != SOURCE_ONLY and name not in ROOT:
+                yield name, source
 
 
 def compile_module(name: str, text: str, file: Path) -> None:
@@ -161,7 +162,7 @@ def linked() -> tuple[dict[str, str], str]:
     program = Program({name: source.read_text() for name, source in modules()}, (REPOSITORY / "firmware" / "main.py").read_text())
     names = Names(Linked(program, PARTS, FLEETING, OVERLAYS, {"ohmnode:LINKED": True}, LASTING), program.reserved)
     sources = {f"{part}.py": ast.unparse(tree) + "\n" for part, tree in names.apply().items()}
-    return sources | {ROOT: (REPOSITORY / "firmware" / ROOT).read_text()}, names.map()
+    return sources | {name: (REPOSITORY / "firmware" / name).read_text() for name in ROOT}, names.map()
 
 
 def build(target: Path, left_out: Collection[str] = LEFT_OUT) -> str:
@@ -175,7 +176,7 @@ def build(target: Path, left_out: Collection[str] = LEFT_OUT) -> str:
             continue
         file = target / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        if file.name == SOURCE_ONLY:
+        if file.name == SOURCE_ONLY or name in ROOT:
             file.write_text(text)
         else:
             file = file.with_suffix(".mpy")

@@ -302,15 +302,15 @@ class Replace:
         did("installed")
 
     def recover(self) -> None:
-        root = {"__name__": "root", "__file__": "main.py"}
-        exec(given("root.py"), root)  # as below
+        root = {"__name__": "starter", "__file__": "starter.py"}
+        exec(given("starter.py"), root)  # as below
         if root["choose"]("/f/state/boot") == "a":
             self.run()
 
     def look(self) -> None:
-        """Starts as `root/main.py` does, and says what is in the slot it takes."""
-        root = {"__name__": "root", "__file__": "main.py"}
-        exec(given("root.py"), root)  # MicroPython has no other way to load a file as a module of another name
+        """Starts as `firmware/root` does, and says what is in the slot it takes."""
+        root = {"__name__": "starter", "__file__": "starter.py"}
+        exec(given("starter.py"), root)  # MicroPython has no other way to load a file as a module of another name
         slot = root["choose"]("/f/state/boot")
         found("slot", slot, *slots.read(Hal()))
         for name in os.listdir("/f/state"):

@@ -97,7 +97,7 @@ def delivered() -> bytes:
 
 
 def update_files() -> dict[str, bytes]:
-    """A signed package of an image, the key's modulus, and the file that starts images."""
+    """A signed package of an image, the key's modulus, and the file that picks one."""
     from cryptography.hazmat.primitives.asymmetric import rsa
 
     from ohmstead.nodes import package
@@ -107,7 +107,7 @@ def update_files() -> dict[str, bytes]:
     return {
         "package": package.sign(package.pack(image), key),
         "modulus": package.modulus_of(key),
-        "root.py": (REPOSITORY / "firmware/root/main.py").read_bytes(),
+        "starter.py": (REPOSITORY / "firmware/root/starter.py").read_bytes(),
         "b-new": hashlib.sha256(b"".join(b"/" + name.encode() + image[name] for name in sorted(image))).hexdigest().encode(),
     }
 

@@ -15,6 +15,7 @@ import msgpack  # type: ignore[import-untyped] # it comes without types
 
 from ohmstead.config import load
 from ohmstead.config.model import Config
+from ohmstead.nodes.flash import STARTERS
 from tests.conftest import REPOSITORY
 from tests.integration.node_harness import ESP32_HEAP, KEY, NODE, SITE, flashed
 
@@ -26,8 +27,7 @@ def image() -> dict[str, bytes]:
     """The files of the image under test, by name."""
     folder = flashed()
     found = {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.suffix in (".py", ".mpy")}
-    found.pop("root/main.py", None)  # the flash has it beside the slots
-    return found
+    return {name: content for name, content in found.items() if not name.startswith("root/")}  # what the flash has beside the slots
 
 
 def changed(content: bytes, **changes: Any) -> bytes:
@@ -63,7 +63,8 @@ class Board:
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self.state.mkdir(parents=True)
-        shutil.copy(REPOSITORY / "firmware/root/main.py", self.folder)
+        for name in STARTERS:
+            shutil.copy(REPOSITORY / "firmware/root" / name, self.folder)
         self.put("a", image())
         self.put("safe", image())
 

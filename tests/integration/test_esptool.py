@@ -37,7 +37,7 @@ def software(tmp_path: Path) -> Path:
     """The least that is a node image."""
     folder = tmp_path / "image"
     (folder / "root").mkdir(parents=True)
-    names = ("main.py", "root/main.py")
+    names = ("main.py", "root/main.py", "root/starter.py")
     for name in names:
         (folder / name).write_text("")
     (folder / "SHA256SUMS").write_text("".join(f"{hashlib.sha256().hexdigest()}  {name}\n" for name in names))

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from ohmstead.cli import main
 from ohmstead.nodes.chip import CHIPS
 from ohmstead.nodes.compile import read_node_config
+from ohmstead.nodes.flash import STARTERS
 from tests.conftest import REPOSITORY, Broker, free_port, wait_for
 from tests.integration.board_rig import Board
 from tests.integration.node_harness import flashed
@@ -68,7 +69,8 @@ def test_the_board_gets_the_image_twice_its_starter_and_the_configuration(home: 
     image = {name: (flashed() / name).read_bytes() for name in names_of(flashed())}
     assert {name: there[f"a/{name}"] for name in image} == image
     assert {name: there[f"safe/{name}"] for name in image} == image
-    assert there["main.py"] == (REPOSITORY / "firmware/root/main.py").read_bytes()
+    for name in STARTERS:
+        assert there[name] == (REPOSITORY / "firmware/root" / name).read_bytes()
     assert read_node_config(there["state/config.ohm"])["node"] == "cellar"
     assert not [name for name in there if name.endswith(".tmp") and not name.startswith("state/")]
     wait_for(lambda: board.starts == 1, what="the start of main.py")
@@ -207,9 +209,9 @@ def test_a_broker_that_hears_nothing_is_told_with_what_to_do(home: Path, board: 
 
 
 def names_of(image: Path) -> list[str]:
-    """Its files but the one for the board's root."""
+    """Its files but those for the board's root."""
     names = [line.partition("  ")[2] for line in (image / "SHA256SUMS").read_text().splitlines()]
-    return [name for name in names if name != "root/main.py"]
+    return [name for name in names if not name.startswith("root/")]
 
 
 def cable_bytes() -> int:

@@ -1,4 +1,4 @@
-"""Which image starts: the root's main.py, and what the images' own module says of it."""
+"""Which image starts: the root's starter.py, and what the images' own module says of it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.unit.node_modules import FakeHal
 
 @pytest.fixture(scope="module")
 def root() -> ModuleType:
-    """firmware/root/main.py, not started."""
-    specification = importlib.util.spec_from_file_location("node_root", REPOSITORY / "firmware/root/main.py")
+    """firmware/root/starter.py, not started."""
+    specification = importlib.util.spec_from_file_location("node_starter", REPOSITORY / "firmware/root/starter.py")
     assert specification is not None
     assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)

@@ -1,7 +1,7 @@
 """What belongs on a node's board, what of it is there already, and how the rest gets there.
 
-The layout on the board (`firmware/root/main.py`): `main.py` at the root picks one of the slots `a` and `b`, or `safe` (the image as it
-was flashed); `state` holds the configuration and whatever has to outlive a restart. Flashing fills `a` and `safe`.
+The layout on the board (`firmware/root`): `main.py` and `starter.py` at the root pick one of the slots `a` and `b`, or `safe` (the image
+as it was flashed); `state` holds the configuration and whatever has to outlive a restart. Flashing fills `a` and `safe`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from ohmstead.errors import OhmsteadError
 from ohmstead.nodes.board import Board, BoardError
 
 MAIN = "main.py"
-ROOT = "root/main.py"
+ROOT = "root/"
+STARTERS = ("main.py", "starter.py")
+"""What of an image belongs in the root of the flash: it picks the slot."""
+
 SLOT, SAFE, STATE = "a", "safe", "state"
 BOOT = f"{STATE}/boot"
 """Which slot runs; without it the one that was flashed does."""
@@ -62,14 +65,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class Software:
-    """What a node runs: the files of an image, by name, and the `main.py` that picks the image."""
+    """What a node runs, by name: the files of an image, and those of the root (`STARTERS`), which pick the image."""
 
     image: dict[str, bytes]
-    main: bytes
+    root: dict[str, bytes]
 
 
 def read_software(folder: Path, checkout: Path) -> Software:
-    """An image as `just node-image` built it, each file as its SHA256SUMS says; `main.py` of the root with it or from the checkout.
+    """An image as `just node-image` built it, each file as its SHA256SUMS says; those of the root with it or from the checkout.
 
     Raises ImageError.
     """
@@ -88,12 +91,12 @@ def read_software(folder: Path, checkout: Path) -> Software:
         files[name] = content
     if MAIN not in files:
         raise ImageError(f"{folder}: a node image without {MAIN}; build it again")
-    root = files.pop(ROOT, None)
-    if root is None:
+    root = {}
+    for name in STARTERS:
         try:
-            root = (checkout / "firmware" / ROOT).read_bytes()
+            root[name] = files.pop(ROOT + name) if ROOT + name in files else (checkout / "firmware" / ROOT / name).read_bytes()
         except OSError:
-            raise ImageError(f"{folder}: neither in it nor in a checkout there is {ROOT}, which starts it; build it again") from None
+            raise ImageError(f"{folder}: neither in it nor in a checkout there is {ROOT}{name}, which starts it; build it again") from None
     return Software(files, root)
 
 
@@ -109,7 +112,8 @@ def pieces(software: Software, configuration: bytes, now: float, authority: byte
     if authority is not None:
         wanted.append(Piece(f"{STATE}/ca.der", authority))
     wanted.append(Piece(COUNTER, str(int(now)).encode(), first=True))
-    wanted += [Piece(CONFIG, configuration), Piece(MAIN, software.main)]
+    wanted.append(Piece(CONFIG, configuration))
+    wanted += [Piece(name, content) for name, content in sorted(software.root.items(), key=lambda piece: piece[0] == MAIN)]
     return wanted
 
 
