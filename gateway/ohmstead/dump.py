@@ -38,6 +38,7 @@ from ohmstead.readings import Snapshot
 from ohmstead.sources.growatt_mqtt import GrowattMqtt
 from ohmstead.sources.modbus import Away, ModbusSource
 from ohmstead.sources.polling import Dumper, Member, PolledSource, Subscriber
+from ohmstead.store.protocol import OF_SOURCES
 
 _LIBRARIES = ("pydantic", "pymodbus", "paho-mqtt", "httpx", "luxtronik", "PyViCare", "fastapi", "uvicorn", "structlog")
 _EVENTS, _FRAMES, _LINES = 50, 20, 300
@@ -184,7 +185,7 @@ class _Lent:
     """What sources keep, to be read; what they would keep anew is forgotten."""
 
     def __init__(self, kept: Sequence[tuple[str, str]]) -> None:
-        self._kept = {key.removeprefix("source/"): value for key, value in kept}
+        self._kept = {key.removeprefix(OF_SOURCES): value for key, value in kept}
 
     def read(self, key: str) -> str | None:
         return self._kept.get(key)

@@ -29,7 +29,7 @@ from ohmstead.sources.growatt_mqtt import GrowattMqtt, Timing
 from ohmstead.sources.lasting import LastingMemory
 from ohmstead.sources.modbus import Endpoint, ModbusSource
 from ohmstead.sources.polling import Adopt, Memory, PolledSource, Reader
-from ohmstead.store.protocol import Store
+from ohmstead.store.protocol import OF_SOURCES, Store
 
 if TYPE_CHECKING:
     from ohmstead.weather import WeatherForecast
@@ -52,10 +52,10 @@ class StoreMemory:
         self._store = store
 
     def read(self, key: str) -> str | None:
-        return self._store.read_meta(f"source/{key}")
+        return self._store.read_meta(OF_SOURCES + key)
 
     def write(self, key: str, value: str) -> None:
-        self._store.write_meta(f"source/{key}", value)
+        self._store.write_meta(OF_SOURCES + key, value)
 
 
 class Surroundings(NamedTuple):

@@ -38,7 +38,8 @@ class Snapshot(NamedTuple):
     `values` maps a point's id to its value in the point's unit. `live` is False for a frame that arrives so late from a spool that
     a newer one is due: it belongs into the store, not onto a state topic. `age` is how many seconds it was under way. `gone` are the points
     that had a value until now, or before a restart, and have none any more, because the device says so: nothing has to be said of what is
-    just not in `values`.
+    just not in `values`. `kept` is what its source has to know after a restart as of this reading, by the keys of its memory: it is stored
+    together with the values.
     """
 
     device: str
@@ -49,6 +50,7 @@ class Snapshot(NamedTuple):
     live: bool = True
     age: float = 0.0
     gone: Collection[str] = ()
+    kept: Mapping[str, str] = {}
 
     def readings(self, units: Mapping[str, str]) -> Iterator[Reading]:
         """Each value as a `Reading`; `units` maps a point's id to its unit (absent: no unit)."""

@@ -28,7 +28,7 @@ class Kept(dict[str, str]):
 
 
 class Rig:
-    """A reader and what came of it; `now` is everybody's clock."""
+    """A reader and what came of it; `now` is everybody's clock. What is to be kept with a reading is in `memory` with it."""
 
     def __init__(self, shelly: Shelly | None = None) -> None:
         self.now = NOON
@@ -38,13 +38,18 @@ class Rig:
         self.emitted: list[Snapshot] = []
 
     def reader(self, channel: Channel) -> ShellyReader:
-        reader = ShellyReader("house", channel, self.members.append, self.emitted.append, self.memory, wall=lambda: self.now)
+        reader = ShellyReader("house", channel, self.members.append, self._emit, self.memory, wall=lambda: self.now)
         reader.start()
         return reader
 
     async def poll(self, reader: ShellyReader) -> dict[str, Value]:
         (snapshot,) = await reader.read()
+        self.memory.update(snapshot.kept)
         return dict(snapshot.values)
+
+    def _emit(self, snapshot: Snapshot) -> None:
+        self.memory.update(snapshot.kept)
+        self.emitted.append(snapshot)
 
     @property
     def points(self) -> set[str]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from structlog.testing import capture_logs
 
-from ohmstead.readings import Quality
+from ohmstead.nodeless import StoreMemory
+from ohmstead.readings import Quality, Snapshot
 from ohmstead.sim.shelly import Shelly, ShellyServer
 from ohmstead.sources.lasting import LastingMemory
 from ohmstead.sources.shelly import ShellyReader
 from ohmstead.sources.shelly_energy import Sums
+from ohmstead.sources.shelly_rpc import Notified
+from ohmstead.store.protocol import Batch, StoreError
+from ohmstead.store.sqlite import SqliteStore
 from tests.unit.shelly_rig import NOON, Kept, Rig, channel
 from tests.unit.vicare_account import Kept as Disk
 
@@ -37,9 +43,9 @@ async def test_a_sum_survives_the_gateway_and_a_reset_meanwhile(rig: Rig) -> Non
     rig.shelly.counts(1_000_000.0)
     async with ShellyServer(rig.shelly) as server:
         reader = rig.reader(channel(server))
-        await reader.read()
+        await rig.poll(reader)
         rig.shelly.reset()
-        await reader.read()
+        await rig.poll(reader)
         await reader.close()
         rig.now += 7200
         again = rig.reader(channel(server))
@@ -49,17 +55,32 @@ async def test_a_sum_survives_the_gateway_and_a_reset_meanwhile(rig: Rig) -> Non
         assert (await rig.poll(rig.reader(channel(server))))["energy_import"] == 3001.0
 
 
-async def test_what_was_counted_last_is_kept_at_the_end(rig: Rig) -> None:
+async def test_a_sum_goes_on_from_the_last_reading_of_a_gateway_that_was_killed(rig: Rig) -> None:
     rig.shelly.counts(1_000_000.0)
     async with ShellyServer(rig.shelly) as server:
         reader = rig.reader(channel(server))
-        await reader.read()
+        await rig.poll(reader)
         rig.now += 200.0
         rig.shelly.counts(1_000_100.0)
-        await reader.read()
-        assert "1000100" not in rig.memory["shelly/house/energy"], "not yet"
+        await rig.poll(reader)
+        rig.shelly.reset()  # and nobody has closed the reader
+        assert (await rig.poll(rig.reader(channel(server))))["energy_import"] == pytest.approx(3000.328, abs=0.001)
         await reader.close()
-    assert "1000100" in rig.memory["shelly/house/energy"]
+
+
+async def test_what_it_counts_and_tells_by_itself_is_kept_as_well(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Notified] = []
+    rig.shelly.counts(1_000_000.0)
+    async with ShellyServer(rig.shelly) as server:
+        at_it = channel(server)
+        monkeypatch.setattr(at_it, "start", told.append)
+        reader = rig.reader(at_it)
+        await rig.poll(reader)
+        told[0]({"emdata:0": {"total_act": 3_000_050.0}})
+        told[0]({"em:0": {"total_act_power": 1.0}})
+        assert [list(snapshot.kept) for snapshot in rig.emitted] == [["shelly/house/energy"], []], "only with what was counted"
+        await reader.close()
+    assert "3000050" in rig.memory["shelly/house/energy"]
 
 
 async def test_a_store_that_cannot_be_read_at_the_start_costs_no_sum_and_no_point(rig: Rig) -> None:
@@ -78,6 +99,7 @@ async def test_a_store_that_cannot_be_read_at_the_start_costs_no_sum_and_no_poin
         await first.read()
         rig.shelly.reset()
         before = await rig.poll(first)
+        disk.values.update(rig.memory)
         await first.close()
         points = rig.points
         disk.broken = True
@@ -137,7 +159,7 @@ def test_a_counter_of_another_device_that_is_said_later_is_not_taken_for_the_fir
     sums.load()
     sums.add({"a": 5000.0, "b": 700.0}, "AA")
     sums.add({"a": 5100.0}, "BB")
-    sums.save()
+    memory.update(sums.news())
     now += 10.0
     for one in (sums, Sums(memory, "key", "house", wall=lambda: now)):
         one.load()
@@ -150,7 +172,7 @@ def test_a_clock_that_was_ahead_takes_no_energy_away() -> None:
     sums = Sums(memory, "key", "house", wall=lambda: now)
     sums.load()
     sums.add({"a": 5000.0}, "AA")
-    sums.save()
+    memory.update(sums.news())
     now = NOON  # the gateway is started again two days later, and its clock is right this time
     again = Sums(memory, "key", "house", wall=lambda: now)
     again.load()
@@ -159,25 +181,29 @@ def test_a_clock_that_was_ahead_takes_no_energy_away() -> None:
     assert again.add({"a": 900_000.0}, "AA") == {"a": 35_000.0}, "more than anybody can use in that time"
 
 
-def test_sums_are_kept_now_and_then_and_a_reset_at_once() -> None:
-    now, memory = NOON, Kept()
-    sums = Sums(memory, "key", "house", wall=lambda: now)
+def test_a_sum_is_stored_with_its_reading_or_not_at_all(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "ohm.db")
+    memory = StoreMemory(store)
+    sums = Sums(memory, "shelly/house/energy", "house", wall=lambda: NOON)
     sums.load()
-    for reading in range(60):
-        sums.add({"a": float(reading)}, "AA")
-        if sums.due:
-            sums.save()
-        now += 10.0
-    assert memory.writes == 2, "600 s"
-    sums.save()
-    now += 10.0
-    assert not sums.due
-    sums.add({"a": 3.0}, "AA")
-    assert sums.due
-    sums.save()
-    again = Sums(memory, "key", "house", wall=lambda: now)
+    sums.add({"a": 5000.0}, "AA")
+    store.commit(Batch(snapshots=[Snapshot("house", "live", NOON, Quality.GOOD, {"energy": 5.0}, kept=sums.news())]))
+    sums.add({"a": 6000.0}, "AA")
+    with pytest.raises(StoreError):
+        store.commit(Batch(snapshots=[Snapshot("house", "live", NOON, Quality.GOOD, {}, kept={**sums.news(), "unfit": "\ud800"})]))
+    again = Sums(memory, "shelly/house/energy", "house", wall=lambda: NOON)
     again.load()
-    assert again.add({"a": 4.0}, "AA") == {"a": 60.0}
+    assert again.add({"a": 0.0}, "AA") == {"a": 5000.0}
+    store.close()
+
+
+def test_there_is_news_when_something_was_counted() -> None:
+    sums = Sums(Kept(), "key", "house", wall=lambda: NOON)
+    sums.load()
+    assert sums.news() == {}
+    sums.add({"a": 1.0}, "AA")
+    assert list(sums.news()) == ["key"]
+    assert sums.news() == {}
 
 
 @pytest.mark.parametrize("kept", ["", "[]", "{}", '{"counts":{"a":[1]}}', '{"counts":{"a":["x",1,1,"A"]}}', '{"counts":[]}', "\0"])

@@ -145,15 +145,13 @@ class ShellyReader:
         decoder = await self._learned(fields)
         fields |= {f"info.{key}": value for key, value in self._info.items()}
         values = decoder.decode_fields(fields | self._summed(decoder, fields))
-        if self._sums.due:
-            await asyncio.to_thread(self._sums.save)
         quality = Quality.PARTIAL if self._met - values.keys() or not self._sums.loaded else Quality.GOOD
         self._met |= values.keys()
-        return Snapshot(self.device, GROUP, self._wall(), quality, values, gone=decoder.profile.points.keys() - values.keys())
+        gone = decoder.profile.points.keys() - values.keys()
+        return Snapshot(self.device, GROUP, self._wall(), quality, values, gone=gone, kept=self._sums.news())
 
     async def close(self) -> None:
         await self._channel.close()
-        await asyncio.to_thread(self._sums.save)
 
     async def dump(self) -> object:
         """Who it is, and its whole status, as it says them. Raises SourceError."""
@@ -234,7 +232,8 @@ class ShellyReader:
         values = self._decoder.decode_fields(fields | self._summed(self._decoder, fields))
         told = {point.id for point in self._decoder.profile.points.values() if point.field in fields}
         if values or told:
-            self._emit(Snapshot(self.device, GROUP, self._wall(), Quality.GOOD, values, gone=told - values.keys()))
+            kept = self._sums.news()
+            self._emit(Snapshot(self.device, GROUP, self._wall(), Quality.GOOD, values, gone=told - values.keys(), kept=kept))
 
 
 def _of_this_device(profile: Profile, known: frozenset[str], info: Mapping[str, str]) -> Profile:

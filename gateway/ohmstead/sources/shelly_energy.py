@@ -16,9 +16,6 @@ import structlog
 from ohmstead.sources.lasting import Remembered
 from ohmstead.sources.polling import Memory
 
-_SAVE_EVERY_S = 300.0
-"""A sum is its counter plus an offset. The offset is kept at once; the counter, only needed to see a reset, so often: flash wears out."""
-
 _MOST_W = 300_000.0
 _SLACK_WH = 1000.0
 _SET_BACK_S = 60.0
@@ -40,17 +37,18 @@ class Count(NamedTuple):
 
 
 class Sums:
-    """The sums of one device's counters, kept in `memory` under `key`. `wall` gives seconds since 1970."""
+    """The sums of one device's counters, known from `memory` under `key`. `wall` gives seconds since 1970.
+
+    `news` is to be kept together with the reading that it comes from: a sum that is older than its reading lacks what was counted between,
+    should the counter be reset before the next start.
+    """
 
     def __init__(self, memory: Memory, key: str, device: str, *, wall: Callable[[], float] = time.time) -> None:
-        self._memory = memory
         self._key = key
         self._remembered = Remembered(memory, key, device)
         self._wall = wall
         self._counts: dict[str, Count] | None = None
-        self._saved = ""
-        self._saved_at = 0.0
-        self._urgent = False
+        self._changed = False
         self._log = structlog.get_logger(service="shelly").bind(device=device)
 
     @property
@@ -96,26 +94,17 @@ class Sums:
                 else:
                     former.add(known.serial)
                 counts[name] = Count(reading, now, known.sum - reading, serial)
-                self._urgent = True
         if former:
             self._log.warning("another device is there; its sums go on", was=", ".join(sorted(former)), now=serial)
+        self._changed = True
         return {name: counts[name].sum for name in counters}
 
-    @property
-    def due(self) -> bool:
-        """Whether it is time to `save`."""
-        return bool(self._counts) and (self._urgent or abs(self._wall() - self._saved_at) >= _SAVE_EVERY_S)
-
-    def save(self) -> None:
-        """Keeps what is not kept yet; blocks for a moment."""
-        if not self._counts:
-            return
-        text = json.dumps({"counts": self._counts}, separators=(",", ":"))
-        self._urgent = False
-        self._saved_at = self._wall()
-        if text != self._saved:
-            self._memory.write(self._key, text)
-            self._saved = text
+    def news(self) -> Mapping[str, str]:
+        """What has to be kept since this was asked last, by its key."""
+        if not self._changed:
+            return {}
+        self._changed = False
+        return {self._key: json.dumps({"counts": self._counts}, separators=(",", ":"))}
 
 
 def _most(seconds: float) -> float:

@@ -33,6 +33,9 @@ class UnfitError(StoreError):
         super().__init__(text, try_again=False)
 
 
+OF_SOURCES = "source/"
+"""What the keys begin with under which a store has what sources keep."""
+
 BootKey = tuple[str, int]
 """A node's name and the random number it drew when it booted."""
 

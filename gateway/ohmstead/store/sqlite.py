@@ -23,6 +23,7 @@ from ohmstead.readings import Value
 from ohmstead.store.changes import Standing, steps
 from ohmstead.store.plans import SqlitePlans
 from ohmstead.store.protocol import (
+    OF_SOURCES,
     Acknowledgements,
     Anchor,
     AuditEntry,
@@ -52,6 +53,7 @@ _OFTEN = ("bus",)  # kinds of events that come every minute: forgotten with the 
 
 _INSERT_SAMPLE = "INSERT INTO samples (series_id, ts, value) VALUES (?, ?, ?)"
 _INSERT_SAMPLE_IF_FREE = _INSERT_SAMPLE.replace("INSERT", "INSERT OR IGNORE")
+_WRITE_META = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
 _INSERT_FRAME = "INSERT OR IGNORE INTO frames (boot_id, seq, received, time, body) VALUES (?, ?, ?, ?, ?)"
 
 Row = tuple[int, int, Value]
@@ -176,6 +178,8 @@ class SqliteStore:
             for snapshot in batch.snapshots:
                 rows.extend(self._rows(connection, snapshot.device, round(snapshot.time * 1000), snapshot.values))
             _add_samples(connection, rows)
+            kept = {key: text for snapshot in batch.snapshots for key, text in snapshot.kept.items()}
+            connection.executemany(_WRITE_META, [(OF_SOURCES + key, text) for key, text in kept.items()])
             for key, first_seq in batch.first_seqs.items():
                 boot = touched[key] = self._boot(connection, key, round(batch.anchors[key].at * 1000) if key in batch.anchors else 0)
                 boot.contiguous = max(boot.contiguous, first_seq - 1)
@@ -287,7 +291,7 @@ class SqliteStore:
 
     def write_meta(self, key: str, value: str) -> None:
         with self._transaction() as connection:
-            connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
+            connection.execute(_WRITE_META, (key, value))
 
     def append_event(self, event: StoredEvent) -> None:
         with self._transaction() as connection:
