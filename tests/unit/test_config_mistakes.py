@@ -218,3 +218,43 @@ def test_mistakes_of_an_own_profile_are_told_with_its_own_lines(write: Write, tm
     assert told
     assert all(line.startswith("profiles/my-meter.yaml:6: ") for line in told)
     assert len(told) == len(set(told))
+
+
+def test_a_device_or_a_node_of_which_nothing_is_said_is_not_passed_over(write: Write) -> None:
+    path = write("""
+        nodes:
+          cellar:
+        devices:
+          mtec: {profile: mtec-energybutler, via: tcp://192.0.2.10}
+          roof:
+          shed:
+    """)
+    text = "nothing is said of it; say what it is, indented below, or take the line out"
+    assert mistakes(path, {"OHM_DEVICES__SHED__PROFILE": "mtec-energybutler", "OHM_DEVICES__SHED__VIA": "tcp://192.0.2.11"}) == [
+        f"ohmstead.yaml:2: nodes.cellar — {text}",
+        f"ohmstead.yaml:5: devices.roof — {text}",
+    ]
+
+
+@pytest.mark.parametrize("address", ["192.0.2.10", "192.0.2.10:502", "inverter.lan", "inverter:502"])
+def test_an_address_without_its_way_is_told_how_to_be_written(write: Write, address: str) -> None:
+    path = write(f"devices: {{mtec: {{profile: mtec-energybutler, via: '{address}'}}}}")
+    assert mistakes(path) == [
+        f"ohmstead.yaml:1: devices.mtec.via: {address} — no node is called like that; for Modbus TCP write tcp://{address}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tx", "said"),
+    [("16", " — tx, rx and de each need a GPIO of their own"), ("99", ".tx: 99 — must be at most 48"), ("", ".tx — is missing")],
+)
+def test_pins_that_cannot_be_are_told_and_the_bus_is_not_blamed(write: Write, tx: str, said: str) -> None:
+    path = write(WITH_NODE.replace("tx: 17", f"tx: {tx}"))
+    assert mistakes(path) == [f"ohmstead.yaml:3: nodes.cellar.bus.pins{said}"]
+
+
+def test_an_unknown_setting_of_the_environment_is_told_by_its_variable(write: Write) -> None:
+    assert mistakes(write(WITH_NODE), {"OHM_MQTTT__URL": "mqtt://nas", "OHM_LOG__LEVL": "info"}) == [
+        "OHM_LOG__LEVL: log.levl — unknown; did you mean `level`?",
+        "OHM_MQTTT__URL: mqttt — unknown; did you mean `mqtt`?",
+    ]

@@ -33,6 +33,7 @@ def load(path: Path | str, environ: Mapping[str, str] = MappingProxyType({})) ->
     draft = _Draft(document, path.resolve().parent, mistakes=list(document.mistakes))
     draft.read(as_written(path.read_text(encoding="utf-8")))
     draft.override(environ)
+    draft.refuse_empty()
     draft.refuse_sources()
     draft.read_secrets()
     config = draft.validated()
@@ -67,6 +68,7 @@ class _Draft:
     tree: dict[str, Any] = field(default_factory=dict)
     mistakes: list[Mistake] = field(default_factory=list)
     left_out: set[Keys] = field(default_factory=set)
+    sections: set[Keys] = field(default_factory=set)  # of what was left out, whole sections: nothing follows from their absence
     variables: dict[Keys, str] = field(default_factory=dict)
     stands_at: dict[Keys, Keys] = field(default_factory=dict)
 
@@ -82,6 +84,15 @@ class _Draft:
         for override in found:
             self.tree = laid_over(self.tree, override)
             self.variables[override.keys] = override.variable
+
+    def refuse_empty(self) -> None:
+        """A device or a node of which nothing is said is not passed over in silence."""
+        whole = self.document.value if isinstance(self.document.value, dict) else {}
+        for section in ("devices", "nodes"):
+            entries, said = whole.get(section), self.tree.get(section)
+            for name, below in entries.items() if isinstance(entries, dict) else ():
+                if below is None and not (isinstance(said, dict) and str(name) in said):
+                    self.mistake((section, str(name)), "nothing is said of it; say what it is, indented below, or take the line out")
 
     def refuse_sources(self) -> None:
         for name, device in self._items(("devices", "*")):
@@ -133,8 +144,11 @@ class _Draft:
     def _note(self, keys: Keys, item: ErrorDetails, mistake: Mistake) -> None:
         missing = item["type"] == "missing"
         wanted = (*keys, str(item["loc"][-1])) if missing else keys
-        if wanted not in self.left_out:
+        follows = item["type"] == "value_error" and any(place[: len(keys)] == keys != place for place in self.sections)
+        if wanted not in self.left_out and not follows:
             self.mistakes.append(self.placed(mistake, wanted))
+        if missing or _holds_a_section(self.tree, keys):
+            self.sections.add(keys)
         self.leave_out(wanted)
         if missing:
             self.leave_out(keys)
@@ -168,10 +182,11 @@ class _Draft:
         for length in range(len(keys), 0, -1):
             if variable := self.variables.get(keys[:length]):
                 return mistake._replace(file=variable, line=0)
-        if not _holds(self.document.value, keys[:-1]):
-            for place, variable in self.variables.items():
-                if place[: len(keys) - 1] == keys[:-1]:
-                    return mistake._replace(file=variable, line=0)
+        for missing in (keys, keys[:-1]):
+            if not _holds(self.document.value, missing):
+                for place, variable in self.variables.items():
+                    if place[: len(missing)] == missing:
+                        return mistake._replace(file=variable, line=0)
         return mistake._replace(line=self.document.line(keys))
 
     def _items(self, place: Keys) -> Iterator[tuple[Keys, dict[str, Any]]]:
@@ -194,3 +209,9 @@ def _holds(value: Any, keys: Iterable[str]) -> bool:
             return False
         value = value[key]
     return True
+
+
+def _holds_a_section(value: Any, keys: Iterable[str]) -> bool:
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return isinstance(value, dict)

@@ -49,6 +49,13 @@ class Pins(Section):
     rx: Annotated[int, Field(ge=0, le=48)]
     de: Annotated[int, Field(ge=0, le=48)] | None = None
 
+    @model_validator(mode="after")
+    def _are_different(self) -> Self:
+        used = [pin for pin in (self.tx, self.rx, self.de) if pin is not None]
+        if len(set(used)) < len(used):
+            raise ValueError("tx, rx and de each need a GPIO of their own")
+        return self
+
 
 class Bus(Section):
     """An RS485 line at a node. Speed and format are those of the profile unless said here."""

@@ -30,6 +30,8 @@ EVERY_GROUP = "*"
 """The key under which `every` keeps a duration that was given for the whole device."""
 
 _ID = re.compile(r"[a-z0-9_-]+")
+_ADDRESS = re.compile(r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+(?::[0-9]+)?|[A-Za-z0-9-]+:[0-9]+")
+"""A host that is an IPv4 address or has a domain, or has a port."""
 _TOPIC = re.compile(r"[^\s/+#\0$][^\s/+#\0]*(?:/[^\s/+#\0]+)*")
 DURATION_SCHEMA = {
     "type": "string",
@@ -124,6 +126,8 @@ def way(written: object) -> Via:
     if "://" in rest:
         _, host, port = _address(rest, {"tcp": None}, f"{node}{slash}tcp://192.0.2.10 or {node}{slash}tcp://192.0.2.10:502")
         return Via(_id(node) if slash else None, host, port)
+    if not slash and _ADDRESS.fullmatch(node):
+        raise ValueError(f"no node is called like that; for Modbus TCP write tcp://{node}")
     return Via(_id(node), bus=_id(rest) if slash else None)
 
 
