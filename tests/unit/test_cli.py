@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 import ohmstead
 from ohmstead.cli import main
+from ohmstead.cli.common import write_private
 from ohmstead.nodes.compile import read_node_config
 
 HOME = """\
@@ -133,7 +134,7 @@ def test_every_command_for_nodes_explains_itself_with_examples() -> None:
 
 
 def test_version() -> None:
-    assert call("version").output == f"ohmstead {ohmstead.__version__}\n"
+    assert call("version").output == call("--version").output == f"ohmstead {ohmstead.__version__}\n"
 
 
 def test_asking_for_help_loads_neither_the_web_nor_the_simulation() -> None:
@@ -145,3 +146,32 @@ print([name for name in ("fastapi", "pymodbus", "pydantic", "ohmstead.sim") if n
 """
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said.splitlines()[-1] == "[]"
+
+
+def test_check_takes_its_file_as_the_other_commands_do_too(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert call("check", "-c", file).exit_code == 0
+    monkeypatch.setenv("OHMSTEAD_CONFIG", str(file))
+    assert str(file) in call("check").stdout
+
+
+@pytest.mark.parametrize("command", ["check", "run", "status"])
+def test_a_folder_is_no_configuration(tmp_path: Path, command: str) -> None:
+    result = call(command, "-c", tmp_path)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"{tmp_path}: is a folder. ")
+
+
+def test_the_configuration_of_a_node_that_cannot_be_written_leaves_no_copy(file: Path, tmp_path: Path) -> None:
+    result = call("compile", "cellar", "-c", file, "-o", tmp_path / "nowhere" / "x")
+    assert result.exit_code == 1
+    assert "nowhere/x: cannot be written: no such file or directory; name another file with -o" in result.stderr
+    assert call("compile", "cellar", "-c", file, "-o", tmp_path).exit_code == 2
+    with pytest.raises(OSError, match="directory"):
+        write_private(tmp_path, b"key")
+    assert [path.name for path in (*tmp_path.iterdir(), *tmp_path.parent.glob(f"{tmp_path.name}.*"))] == [file.name]
+
+
+def test_keys_without_a_folder_say_so(file: Path) -> None:
+    result = call("keys", "cellar", "--folder", file)
+    assert result.exit_code == 1
+    assert result.stderr == f"{file}: file exists; name another folder with --folder\n"

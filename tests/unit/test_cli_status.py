@@ -108,7 +108,7 @@ def test_whatever_answers_there_has_a_word_and_an_exit_code(tmp_path: Path, answ
 
 def test_the_exit_code_is_that_of_the_worst_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "ohmstead.yaml"
-    path.write_text("devices: {m: {profile: mtec-energybutler, via: tcp://192.0.2.1}}\n")
+    path.write_text("devices: {mtec: {profile: mtec-energybutler, via: tcp://192.0.2.1}}\n")
     for state, healthy, code in (("ok", True, 0), ("waiting", True, 0), ("stale", True, 1), ("offline", True, 1), ("ok", False, 1)):
         now = {**NOW, "devices": [{**DEVICE, "state": state}], "store": {"healthy": healthy, "trouble": "full"}}
         answers = {"/api/now": now, "/api/stats": {"devices": {}}}
@@ -119,3 +119,26 @@ def test_the_exit_code_is_that_of_the_worst_device(tmp_path: Path, monkeypatch: 
 def test_trouble_is_told_once_not_of_all_that_is_behind_it() -> None:
     _, row = lines({"trouble": "connection refused"}, state="offline", parent="roof")
     assert "connection refused" not in row
+
+
+@pytest.mark.parametrize(
+    ("site", "running", "said"),
+    [
+        ("chalet", ["mtec"], "is another one (site chalet, mtec), not that of"),
+        ("home", ["roof", "mains"], "is another one (site home, mains, roof), not that of"),
+        ("home", ["mtec", "roof"], "has changed since it was started (roof): start it anew"),
+        ("home", ["mtec", "roof behind"], ""),
+    ],
+)
+def test_what_is_asked_is_the_gateway_of_this_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, site: str, running: list[str], said: str
+) -> None:
+    path = tmp_path / "ohmstead.yaml"
+    path.write_text("devices: {mtec: {profile: mtec-energybutler, via: tcp://192.0.2.1}}\n")
+    devices = [{**DEVICE, "name": name, "parent": "mtec" if "behind" in name else None} for name in running]
+    answers = {"/api/now": {**NOW, "site": site, "devices": devices}, "/api/stats": {"devices": {}}}
+    monkeypatch.setattr("ohmstead.cli.status._asked", lambda _host, _port, path: answers[path])
+    result = CliRunner().invoke(status, ["-c", str(path)])
+    assert result.exit_code == (1 if said else 0)
+    assert said in result.stderr
+    assert ("way" in result.stdout) is ("another one" not in said)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, ClassVar
 import click
 
 import ohmstead
-from ohmstead.cli.common import CONFIGURATION, FILE, LazyGroup, configured, many, must_have_a_device, must_know, write_private
+from ohmstead.cli.common import CONFIGURATION, LazyGroup, configured, many, must_have_a_device, must_know, write_private
+from ohmstead.errors import in_words
 
 if TYPE_CHECKING:
     from ohmstead.config.model import Config
@@ -53,6 +54,7 @@ Examples:
   ohmstead demo                         all of it with simulated devices
 """,
 )
+@click.version_option(ohmstead.__version__, message="ohmstead %(version)s", help="Print the version.")
 def main() -> None:
     """One appliance for a home's energy: reads inverters and meters, keeps and shows what they say, and decides who may command."""
 
@@ -92,9 +94,11 @@ def run(file: Path, dry: bool) -> None:
 
 
 @main.command(epilog="\b\nExample:\n  ohmstead check ohmstead.yaml")
-@click.argument("file", default=FILE, type=click.Path(path_type=Path))
-def check(file: Path) -> None:
+@click.argument("named", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
+@CONFIGURATION
+def check(named: Path | None, file: Path) -> None:
     """Reads a configuration, its environment and its profiles, and names every mistake with its line. Changes nothing."""
+    file = named or file
 
     def say(config: Config) -> None:
         must_have_a_device(config, file)
@@ -111,7 +115,14 @@ def check(file: Path) -> None:
 @main.command(name="compile", epilog="\b\nExample:\n  ohmstead compile cellar -c ohmstead.yaml -o config.ohm")
 @click.argument("node")
 @CONFIGURATION
-@click.option("-o", "--output", default=Path("config.ohm"), show_default=True, type=click.Path(path_type=Path), help="The file to write.")
+@click.option(
+    "-o",
+    "--output",
+    default=Path("config.ohm"),
+    show_default=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file to write.",
+)
 def compile_(node: str, file: Path, output: Path) -> None:
     """Writes the configuration file of the node NODE: polls planned, limits in raw values, the key with it. Keep it to yourself."""
 
@@ -120,7 +131,11 @@ def compile_(node: str, file: Path, output: Path) -> None:
 
         must_know(config, node, file)
         compiled = node_config(config, node)
-        write_private(output, compiled)
+        try:
+            write_private(output, compiled)
+        except OSError as error:
+            click.echo(f"{output}: cannot be written: {in_words(error)}; name another file with -o", err=True)
+            sys.exit(1)
         click.echo(f"{output}: {len(compiled)} bytes for node {node} ({', '.join(config.devices_of(node)) or 'no device'}).")
 
     configured(write, file)

@@ -52,7 +52,8 @@ def configured(run: Callable[[Config], None], file: Path) -> None:
     from ohmstead.errors import ConfigurationError
 
     if not file.is_file():
-        click.echo(f"{file}: there is no such file. Write one (the README has an example), or name yours with -c FILE.", err=True)
+        what = "is a folder" if file.is_dir() else "is no file" if file.exists() else "there is no such file"
+        click.echo(f"{file}: {what}. Write a configuration (the README has an example), or name yours with -c FILE.", err=True)
         sys.exit(2)
     try:
         config = load(file, os.environ)
@@ -111,13 +112,16 @@ def must_know(config: Config, node: str, file: Path) -> None:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Writes a file that only its owner can read, whole or not at all."""
+    """Writes a file that only its owner can read, whole or not at all. Raises OSError."""
     partial = path.with_name(path.name + ".tmp")
-    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:  # noqa: PTH123 - created with its mode
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:  # noqa: PTH123 - created with its mode
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def many(count: int, what: str) -> str:

@@ -37,7 +37,9 @@ Examples:
 @click.option("--http", default=80, show_default=True, type=_PORT, help="Port of Shellys.")
 @click.option("--patience", default=1.0, show_default=True, type=click.FloatRange(0.1, 30), help="Seconds that an answer is waited for.")
 @click.option("--listen/--no-listen", default=True, help="Listen to Shellys that call by themselves (mDNS), wherever they are.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="A new file for the proposal, instead of the terminal.")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A new file for the proposal, instead of the terminal."
+)
 def detect(
     where: tuple[str, ...],
     yes: bool,

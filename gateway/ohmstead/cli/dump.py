@@ -24,7 +24,9 @@ Examples:
 )
 @click.argument("device")
 @CONFIGURATION
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write, for its owner only; else it is printed.")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="The file to write, for its owner only; else it is printed."
+)
 @click.option("--force", is_flag=True, help="Overwrite the file if it is there.")
 @click.option("--stored", is_flag=True, help="Do not ask the device. Some take only one connection, which a running gateway has.")
 def dump(device: str, file: Path, output: Path | None, force: bool, stored: bool) -> None:

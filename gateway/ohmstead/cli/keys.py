@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from ohmstead.errors import in_words
+
 KEY_BYTES = 32
 PRIVATE, PUBLIC = "update.pem", "update.pub"
 
@@ -48,7 +50,10 @@ def keys(nodes: tuple[str, ...], folder: Path) -> None:
                 _make(folder / PRIVATE, private)
             else:
                 raise PackageError(f"{folder / PUBLIC} has lost its {PRIVATE}; move it away if a new pair is to be made")
-    except (OSError, PackageError) as error:
+    except OSError as error:
+        click.echo(f"{error.filename or folder}: {in_words(error)}; name another folder with --folder", err=True)
+        sys.exit(1)
+    except PackageError as error:
         click.echo(str(error), err=True)
         sys.exit(1)
     click.echo("\nIn ohmstead.yaml:\n  nodes:")

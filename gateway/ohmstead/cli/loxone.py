@@ -34,8 +34,12 @@ Examples:
 )
 @click.argument("device", required=False)
 @CONFIGURATION
-@click.option("--template", metavar="FILE", type=click.Path(path_type=Path), help="Write a template of virtual UDP inputs for DEVICE.")
-@click.option("--commands", metavar="FILE", type=click.Path(path_type=Path), help="Write a template of virtual outputs for DEVICE.")
+@click.option(
+    "--template", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write a template of virtual UDP inputs for DEVICE."
+)
+@click.option(
+    "--commands", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write a template of virtual outputs for DEVICE."
+)
 @click.option("--loxberry", metavar="HOST[:PORT]", help="The LoxBerry whose MQTT gateway publishes them (port 11884 unless given).")
 def loxone(device: str | None, file: Path, template: Path | None, commands: Path | None, loxberry: str | None) -> None:
     """Prints what to enter in Loxone Config for the batteries of this home, or for DEVICE: topics to subscribe and to publish within the

@@ -27,7 +27,7 @@ Examples:
 )
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
 @click.option("--from", "source", type=click.Choice(NAMES), help="Whose configuration it is; seen from its keys unless given.")
-@click.option("-o", "--output", default=FILE, show_default=True, type=click.Path(path_type=Path), help="The file to write.")
+@click.option("-o", "--output", default=FILE, show_default=True, type=click.Path(dir_okay=False, path_type=Path), help="The file to write.")
 @click.option("--force", is_flag=True, help="Overwrite the file, and the files of secrets beside it, if they are there.")
 @click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing. Secrets are not shown.")
 def migrate(files: tuple[Path, ...], source: str | None, output: Path, force: bool, dry_run: bool) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ohmstead.cli.common import CONFIGURATION, configured
+from ohmstead.errors import in_words
 
 if TYPE_CHECKING:
     from ohmstead.config.model import Config
@@ -39,14 +40,24 @@ def status(file: Path) -> None:
             now, stats = (_asked(host, config.web.port, path) for path in ("/api/now", "/api/stats"))
         except (OSError, ValueError, HTTPException) as error:
             reason = getattr(error, "reason", None) or error
-            click.echo(f"no gateway answers at {host}:{config.web.port}: {reason}", err=True)
+            said = in_words(reason) if isinstance(reason, OSError) and not isinstance(reason, urllib.error.HTTPError) else reason
+            click.echo(f"no gateway answers at {host}:{config.web.port}: {said}. Does it run (`ohmstead run -c {file}`)?", err=True)
             sys.exit(1)
         if not _is_of_a_gateway(now, _OF_NOW) or not _is_of_a_gateway(stats, ("devices",)):
             click.echo(f"what answers at {host}:{config.web.port} is no gateway of this version", err=True)
             sys.exit(1)
+        runs = {device["name"] for device in now["devices"] if not device.get("parent")}
+        if now.get("site", config.site) != config.site or runs.isdisjoint(config.devices):
+            of = f"site {now.get('site')}, {', '.join(sorted(runs)) or 'no device'}"
+            click.echo(f"the gateway at {host}:{config.web.port} is another one ({of}), not that of {file}; see web.port", err=True)
+            sys.exit(1)
         for line in table(now, stats):
             click.echo(line)
-        sys.exit(0 if all(device["state"] in _OK for device in now["devices"]) and now["store"]["healthy"] else 1)
+        changed = sorted(runs.symmetric_difference(config.devices))
+        if changed:
+            click.echo(f"{file} has changed since it was started ({', '.join(changed)}): start it anew", err=True)
+        well = all(device["state"] in _OK for device in now["devices"]) and now["store"]["healthy"]
+        sys.exit(0 if well and not changed else 1)
 
     configured(show, file)
 

@@ -253,7 +253,7 @@ def demo(what: str | None, port: int, host: str, speed: float | None, seed: int,
 @_AMQTT
 @_NO_NODE
 def smoke(seed: int, amqtt: bool, no_node: bool) -> None:
-    """The demo without a face: verifies the whole chain in half a minute, says what it verified; exit code 0 or 1."""
+    """The demo without a face: verifies the whole chain in less than a minute, says what it verified; exit code 0 or 1."""
     from .appliance import Plan
     from .smoke import run
 
