@@ -23,7 +23,7 @@ from ohmstead.assembly import Assembly
 from ohmstead.clock import Clock
 from ohmstead.config.model import Config
 from ohmstead.control.dispatch import outcome_of
-from ohmstead.errors import OhmsteadError
+from ohmstead.errors import OhmsteadError, in_words
 from ohmstead.lookup import Loop
 from ohmstead.nodes.fleet import Event, ends_ownership
 from ohmstead.sources.growatt_mqtt import GrowattMqtt
@@ -119,7 +119,11 @@ class Gateway(Assembly):
 
         control = Control(self.batteries.arbiter, self.entrance, self.store.trail, settings.token)
         web = WebServer(self.overview, settings.host, settings.port, control)
-        web.listen()
+        try:
+            web.listen()
+        except OSError as error:
+            advice = "end what listens there, or give another web.port or web.host"
+            raise OSError(f"the page cannot have {settings.host}:{settings.port}: {in_words(error)}; {advice}") from error
         self._spawn("web", web.run())
         return web
 

@@ -38,6 +38,7 @@ _BATCH_MESSAGES = 256
 _BATCH_BYTES = 65_536
 _CACHED_NAMES = 10_000
 _GOODBYE_S = 1.0
+_NOT_LET_IN = ("Bad user name or password", "Not authorized")
 
 
 class BrokerAddress(NamedTuple):
@@ -202,7 +203,8 @@ class MqttClient:
             if not self._up.is_set():
                 self._client.disconnect()
         if self._refusal:
-            raise ConnectionRefusedError(f"the broker refused us: {self._refusal}")
+            advice = "; are mqtt.user and mqtt.password right?" if self._refusal in _NOT_LET_IN else ""
+            raise ConnectionRefusedError(f"the broker refused us: {self._refusal}{advice}")
         if not self._up.is_set():
             raise ConnectionError("the broker did not answer the connection")
 
