@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import re
 import shutil
 import subprocess
+import sys
 import threading
 import tomllib
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import paho.mqtt.client as paho
 import pytest
 import yaml
+from click.testing import CliRunner
 from paho.mqtt.enums import CallbackAPIVersion
 
+from ohmstead.cli import main
 from ohmstead.config import load
 from tests.conftest import REPOSITORY, free_port, wait_for
 
@@ -86,6 +93,77 @@ def test_what_compose_sets_are_settings_that_the_gateway_knows(tmp_path: Path) -
     assert (config.mqtt.host, config.mqtt.user, config.mqtt.password) == ("broker", "ohmstead", "a secret")
     assert (config.web.host, config.web.port, config.log.format) == ("0.0.0.0", 8080, "json")
     assert str(config.store.path) == "/var/lib/ohmstead/ohmstead.db"
+
+
+def compose() -> dict[str, Any]:
+    """The compose file as it is without any variable."""
+    written = (REPOSITORY / "images/compose.yaml").read_text()
+    services: dict[str, Any] = yaml.safe_load(re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", written))["services"]
+    return services
+
+
+def test_without_variables_the_timezone_is_that_of_the_file(tmp_path: Path) -> None:
+    environment = dict(compose()["gateway"]["environment"])
+    del environment["OHM_MQTT__PASSWORD_FILE"]
+    file = tmp_path / "ohmstead.yaml"
+    file.write_text("timezone: Europe/Lisbon\ndevices: {mtec: {profile: mtec-energybutler, via: tcp://192.0.2.10}}\n")
+    assert load(file, {name: value or "" for name, value in environment.items()}).timezone == "Europe/Lisbon"
+
+
+def test_a_missing_configuration_is_an_error_and_does_not_become_a_folder() -> None:
+    (mounted,) = [volume for volume in compose()["gateway"]["volumes"] if isinstance(volume, dict)]
+    assert (mounted["source"], mounted["target"]) == ("./ohmstead.yaml", "/etc/ohmstead/ohmstead.yaml")
+    assert mounted["bind"] == {"create_host_path": False}
+
+
+def test_the_image_hears_what_detect_listens_to() -> None:
+    """Calls in the network need a library that the gateway itself does not; no container hears them but in the home's own network."""
+    syncs = [line for line in (REPOSITORY / "images/Dockerfile").read_text().splitlines() if "uv sync" in line]
+    assert syncs
+    assert all("--extra detect" in line for line in syncs)
+    service = compose()["detect"]
+    assert (service["network_mode"], service["profiles"]) == ("host", ["tools"])
+    program, *command = service["entrypoint"]
+    assert program == "ohmstead"
+    assert "Looks for inverters" in CliRunner().invoke(main, [*command, "--help"]).output
+
+
+def test_the_images_commands_find_its_configuration_and_its_process_is_no_root(tmp_path: Path) -> None:
+    written = (REPOSITORY / "images/Dockerfile").read_text()
+    _, _, last = written.rpartition("\nFROM ")
+    assert "\nUSER ohmstead\n" in last
+    assert 'ENTRYPOINT ["ohmstead"]\nCMD ["run"]' in last
+    named = re.search(r"(OHMSTEAD_CONFIG)=(\S+)", last)
+    assert named is not None
+    assert named[2] == "/etc/ohmstead/ohmstead.yaml"
+    (tmp_path / "home.yaml").write_text("devices: {mtec: {profile: mtec-energybutler, via: tcp://192.0.2.10}}\n")
+    checked = CliRunner().invoke(main, ["check"], env={named[1]: str(tmp_path / "home.yaml")})
+    assert "home.yaml: no mistakes (1 device" in checked.output
+
+
+class Unwell(BaseHTTPRequestHandler):
+    """A gateway at which one path answers 200."""
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == self.server.well else 503)  # type: ignore[attr-defined] # set by the test
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@pytest.mark.parametrize(("well", "code"), [("/api/health", 0), ("", 1)])
+def test_the_images_health_is_that_of_the_gateway(well: str, code: int) -> None:
+    found = re.search(r"HEALTHCHECK .*\\\n +CMD (\[.*\])\n", (REPOSITORY / "images/Dockerfile").read_text())
+    assert found is not None
+    _, *asks = json.loads(found[1])
+    with HTTPServer(("127.0.0.1", 0), Unwell) as server:
+        server.well = well  # type: ignore[attr-defined] # read by its handler
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        environment = {"OHM_WEB__PORT": str(server.server_port), "no_proxy": "127.0.0.1"}
+        done = subprocess.run([sys.executable, *asks], env=environment, capture_output=True, timeout=60, check=False)
+        server.shutdown()
+    assert done.returncode == code, done.stderr
 
 
 class Visitor:
