@@ -104,6 +104,12 @@ def test_names_of_others_stay_and_keywords_fit(link: Link, tmp_path: Path, micro
     assert output(program, tmp_path, micropython).strip() == "([1, 'box'], b'\\x01\\x02', 5, \"WrongError('no',)\", False, 2)"
 
 
+def test_a_library_that_is_imported_in_a_function_is_found_there(link: Link, tmp_path: Path, micropython: list[str]) -> None:
+    start = "def run():\n    import struct, sys as system\n    from struct import pack as put\n    return struct.calcsize('>I') + "
+    program = link({"start": start + "len(put('>H', 1)) + len(system.byteorder)\n"})
+    assert output(program, tmp_path, micropython).strip() == "12"
+
+
 def test_what_one_module_puts_into_another_gets_there(link: Link, tmp_path: Path, micropython: list[str]) -> None:
     program = link(
         {

@@ -119,8 +119,9 @@ class _Rename(ast.NodeTransformer):
         self._depth = 0
 
     def _local(self, name: str, argument: bool = False) -> str:
+        name = name.removeprefix("!")  # an import binds it without, a use has it
         if name not in self._locals:
-            old = name.split("@")[0].removeprefix("!")
+            old = name.split("@")[0]
             if self._source or (argument and old in self._names.keywords):
                 new = old
             elif argument:
