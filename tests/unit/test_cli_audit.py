@@ -12,6 +12,9 @@ from click.testing import CliRunner, Result
 
 from ohmcore import events
 from ohmstead.cli import main
+from ohmstead.control import audit
+from ohmstead.control.replay import replay
+from ohmstead.store.sqlite import SqliteStore
 from tests.unit.battery_house import House
 
 STORE = "store: {path: ohm.db}\n"
@@ -55,8 +58,6 @@ def test_a_replay_says_that_it_is_the_same_or_where_it_is_not(file: Path) -> Non
     said = ohmstead("replay", "-c", file, "--day", "2026-01-10")
     assert said.exit_code == 0, said.output
     assert re.search(r"growatt: \d+ events, \d+ decisions: the same\.", said.output)
-    from ohmstead.store.sqlite import SqliteStore
-
     store = SqliteStore(file.parent / "ohm.db")
     with store._transaction() as connection:
         connection.execute("DROP TRIGGER decided_no_update")
@@ -66,6 +67,54 @@ def test_a_replay_says_that_it_is_the_same_or_where_it_is_not(file: Path) -> Non
     assert said.exit_code == 1
     assert "then not: number" in said.output
     assert "told: loxone wishes charge = 60 for 10 min" in said.output
+    assert re.search(
+        r"decided by this very version, ohmstead \S+ \(core [0-9a-f]{12}\): the record was changed since, or it is a fault", said.output
+    )
+
+
+@pytest.mark.parametrize(
+    ("program", "says"),
+    [
+        (
+            "ohmstead 0.0.1 (core 0123456789ab)",
+            r"decided by ohmstead 0\.0\.1 \(core 0123456789ab\), another version than this, ohmstead \S+ \(",
+        ),
+        ("", "Which version decided it is not on record"),
+    ],
+)
+def test_a_replay_of_what_another_version_decided_says_so(file: Path, program: str, says: str) -> None:
+    """What is decided otherwise here is a record that was changed: as if the core had been another one then."""
+    store = SqliteStore(file.parent / "ohm.db")
+    with store._transaction() as connection:
+        connection.execute("DROP TRIGGER decided_no_update")
+        connection.execute("UPDATE decided SET decisions = replace(decisions, '\"charge\",60', '\"charge\",61')")
+        connection.execute("UPDATE checkpoints SET program = ?", (program,))
+    store.close()
+    said = ohmstead("replay", "-c", file, "--day", "2026-01-10")
+    assert said.exit_code == 1
+    assert re.search(says, said.output)
+    assert "without any fault" in said.output
+
+
+async def test_after_an_update_the_audit_says_who_decides_from_then_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with House(tmp_path) as house:
+        house.read()
+        await house.wish("loxone", "charge", 60, 600)
+    monkeypatch.setattr(audit, "program", lambda: "the next one")
+    async with House(tmp_path) as house:
+        house.read()
+        await house.wish("loxone", "charge", 50, 600)
+    store = SqliteStore(tmp_path / "ohm.db")
+    programs = [checkpoint.program for checkpoint in store.trail.checkpoints("growatt", -1)]
+    assert programs[0].startswith("ohmstead ")
+    assert programs[-1] == "the next one"
+    with store._transaction() as connection:
+        connection.execute("DROP TRIGGER decided_no_update")
+        connection.execute("UPDATE decided SET decisions = replace(decisions, '\"charge\",50', '\"charge\",51')")
+    difference = replay(store.trail, "growatt").difference
+    store.close()
+    assert difference is not None
+    assert difference.program == "the next one"
 
 
 def test_why_is_a_paragraph(file: Path) -> None:

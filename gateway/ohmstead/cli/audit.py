@@ -97,6 +97,7 @@ def replay(file: Path, day: datetime | None, device: str) -> None:
             click.echo(f"  told: {words.event(json.loads(record.record.event))}")
             click.echo(f"  then: {json.dumps(said.difference.then, ensure_ascii=False)}")
             click.echo(f"  now:  {json.dumps(said.difference.now, ensure_ascii=False)}")
+            click.echo(f"  {_why_otherwise(said.difference.program)}")
         sys.exit(1 if failed else 0)
 
     configured(again, file)
@@ -144,6 +145,18 @@ def why(what: str, file: Path) -> None:
             click.echo(account.why(batteries[device], state, now, name, until=until))
 
     configured(say, file)
+
+
+def _why_otherwise(then: str) -> str:
+    """What it means that something is decided otherwise than `then` did."""
+    from ohmstead.control.audit import program
+
+    now = program()
+    if not then:
+        return f"Which version decided it is not on record; this is {now}. Another one may decide otherwise, without any fault."
+    if then != now:
+        return f"It was decided by {then}, another version than this, {now}: versions may differ, without any fault."
+    return f"It was decided by this very version, {now}: the record was changed since, or it is a fault: please report it."
 
 
 def _batteries(config: Config) -> dict[str, Battery]:

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 from collections.abc import Callable, Sequence
+from functools import cache
+from importlib import resources
 from typing import NamedTuple
 
 import structlog
 
+import ohmstead
 from ohmcore.decide import packed
 from ohmcore.records import Decision, Event, State
 from ohmstead.control.setup import written
@@ -24,6 +28,8 @@ from ohmstead.store.trail import Checkpoint, Record, Standing, Trail
 log = structlog.get_logger(service="control")
 
 _PAUSE_S = 1.0
+_CORE = ("actuation", "clamps", "decide", "limits", "records", "standing", "wishes")
+"""What a decision comes of, of `ohmcore`."""
 
 
 class Entry(NamedTuple):
@@ -153,8 +159,16 @@ class Audit:
 
 
 def checkpoint(device: str, state: State, time: float) -> Checkpoint:
-    """One of a state, at a UTC second."""
-    return Checkpoint(device, round(time * 1000), _json(written(state[0])), _json(packed(state)))
+    """One of a state, at a UTC second, from which on this program decides."""
+    return Checkpoint(device, round(time * 1000), _json(written(state[0])), _json(packed(state)), program=program())
+
+
+@cache
+def program() -> str:
+    """Who decides: the version, and a digest of the core's files, which tells two apart that have the same version."""
+    core = resources.files("ohmcore")
+    digest = hashlib.sha256(b"\0".join(core.joinpath(f"{module}.py").read_bytes() for module in _CORE))
+    return f"ohmstead {ohmstead.__version__} (core {digest.hexdigest()[:12]})"
 
 
 def _json(plain: object) -> str:

@@ -17,11 +17,12 @@ from ohmstead.store.trail import Checkpoint, StoredRecord, Trail
 
 
 class Difference(NamedTuple):
-    """The first record that is decided otherwise now."""
+    """The first record that is decided otherwise now. `program` decided it then; empty where that is not on record."""
 
     record: StoredRecord
     then: list[list[Any]]
     now: list[list[Any]]
+    program: str = ""
 
 
 class Replayed(NamedTuple):
@@ -45,18 +46,19 @@ def replay(trail: Trail, device: str, since: int = 0, until: int = 1 << 62) -> R
     if begin is None:
         return Replayed(device, 0, 0)
     later = trail.checkpoints(device, begin.after)
-    setup, state = begin.setup, _state(begin)
+    setup, state, program = begin.setup, _state(begin), begin.program
     records = decisions = 0
     for stored in trail.records(device, begin.after, until):
         while later and later[0].after < stored.id:
             checkpoint = later.pop(0)
+            program = checkpoint.program
             if checkpoint.setup != setup:
                 setup, state = checkpoint.setup, _state(checkpoint)
         record = stored.record
         state, now = decide(state, events.from_plain(json.loads(record.event)), record.at)
         said, then = _plain(now), json.loads(record.decisions)
         if said != then:
-            return Replayed(device, records, decisions, Difference(stored, then, said), state)
+            return Replayed(device, records, decisions, Difference(stored, then, said, program), state)
         if record.time >= since:
             records += 1
             decisions += len(now)

@@ -9,7 +9,8 @@
 - `dropped` are ranges of numbers that a node gave up itself.
 - `audit` and `audit_outcome` are append-only; triggers refuse anything else.
 - `prices` is a day's prices (a JSON list, EUR/MWh), `plans` a published plan (compressed JSON) with the ms it was made at.
-- `decided`, `standing` and `checkpoints` are the arbiter's: events with their decisions, the state after the last, where replays begin.
+- `decided`, `standing` and `checkpoints` are the arbiter's: events with their decisions, the state after the last, where replays begin
+  and which program decided from there on.
 """
 
 from __future__ import annotations
@@ -98,7 +99,11 @@ def _decisions(db: Database) -> None:
     db.execute("CREATE INDEX checkpoints_by_device ON checkpoints (device, id)")
 
 
-STEPS: tuple[Step, ...] = (_first, _prices_and_plans, _decisions)
+def _who_decided(db: Database) -> None:
+    db.execute("ALTER TABLE checkpoints ADD COLUMN program TEXT NOT NULL DEFAULT ''")
+
+
+STEPS: tuple[Step, ...] = (_first, _prices_and_plans, _decisions, _who_decided)
 VERSION = len(STEPS)
 
 

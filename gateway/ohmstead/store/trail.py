@@ -18,6 +18,7 @@ Transaction = Callable[[], AbstractContextManager[sqlite3.Connection]]
 _PAGE = 2000
 _PRUNE_ROWS = 20_000
 _ALL = 1 << 62
+_CHECKPOINTS = "SELECT device, time, setup, state, after, program FROM checkpoints WHERE device = ?"
 
 
 class Record(NamedTuple):
@@ -47,13 +48,15 @@ class Standing(NamedTuple):
 
 
 class Checkpoint(NamedTuple):
-    """A device's setup and its state after the record `after`, both as JSON."""
+    """A device's setup and its state after the record `after`, both as JSON. `program` is who decided what follows, until the next one;
+    empty where an older version did, which kept no such thing."""
 
     device: str
     time: int
     setup: str
     state: str
     after: int = 0
+    program: str = ""
 
 
 class Trail(Protocol):
@@ -104,8 +107,8 @@ class SqliteTrail:
             found = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'decided'").fetchone()
             last = int(found[0]) if found else 0
             connection.executemany(
-                "INSERT INTO checkpoints (device, time, setup, state, after) VALUES (?, ?, ?, ?, ?)",
-                [(*checkpoint[:4], last) for checkpoint in checkpoints],
+                "INSERT INTO checkpoints (device, time, setup, state, after, program) VALUES (?, ?, ?, ?, ?, ?)",
+                [checkpoint._replace(after=last) for checkpoint in checkpoints],
             )
             connection.executemany("INSERT INTO decided (device, at, time, event, decisions) VALUES (?, ?, ?, ?, ?)", records)
             connection.executemany("INSERT OR REPLACE INTO standing (device, boot, time, state) VALUES (?, ?, ?, ?)", standing)
@@ -116,15 +119,12 @@ class SqliteTrail:
         return Standing._make(found[0]) if found else None
 
     def checkpoint(self, device: str, before: int) -> Checkpoint | None:
-        columns = "SELECT device, time, setup, state, after FROM checkpoints WHERE device = ?"
-        found = self._read(f"{columns} AND time <= ? ORDER BY id DESC LIMIT 1", (device, before))
-        found = found or self._read(f"{columns} ORDER BY id LIMIT 1", (device,))
+        found = self._read(f"{_CHECKPOINTS} AND time <= ? ORDER BY id DESC LIMIT 1", (device, before))
+        found = found or self._read(f"{_CHECKPOINTS} ORDER BY id LIMIT 1", (device,))
         return Checkpoint._make(found[0]) if found else None
 
     def checkpoints(self, device: str, after: int) -> list[Checkpoint]:
-        found = self._read(
-            "SELECT device, time, setup, state, after FROM checkpoints WHERE device = ? AND after > ? ORDER BY id", (device, after)
-        )
+        found = self._read(f"{_CHECKPOINTS} AND after > ? ORDER BY id", (device, after))
         return [Checkpoint._make(row) for row in found]
 
     def records(self, device: str, after: int, until: int) -> Iterator[StoredRecord]:
