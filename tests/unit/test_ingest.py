@@ -271,9 +271,11 @@ async def test_dropped_ranges_are_settled_and_counted(gateway: Gateway) -> None:
 
 async def test_the_fleet_knows_who_is_there(gateway: Gateway) -> None:
     assert gateway.fleet.device_online("mtec") is None
+    assert gateway.fleet.nodes["cellar"].started is None
     gateway.send(b"online", kind="online", retain=True)
     gateway.send(data(1))
     assert gateway.fleet.device_online("mtec") is True
+    assert gateway.fleet.nodes["cellar"].started == pytest.approx(ORIGIN + gateway.now - 100, abs=1)
     gateway.now += 10
     gateway.send(
         event(3, "offline", 110, "mtec"), event(4, "bus", 110, "mtec", requests=9, crc=1), event(2, "online", 105, "mtec"), kind="event"

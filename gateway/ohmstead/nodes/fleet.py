@@ -65,7 +65,8 @@ class DeviceState:
 
 @dataclass(slots=True)
 class NodeState:
-    """A node. `heard` is the UTC second of its last message; `late` is the delay of its last frame in seconds.
+    """A node. `heard` is the UTC second of its last message, `started` that of its start as its newest frame tells it (None before one);
+    `late` is the delay of its last frame in seconds.
 
     `latched` is the cause of its latch, empty where it is not latched, None while that is not known; `tripped` the limit that last
     tripped. `link` is what it last told of itself, `buses` the counters of each of its buses, `bus` those of all together.
@@ -76,6 +77,7 @@ class NodeState:
     online: bool | None = None
     hello: Hello | None = None
     heard: float | None = None
+    started: float | None = None
     late: float = 0.0
     boot: int = 0
     seq: int = 0
@@ -119,6 +121,7 @@ class Fleet:
         for node in self.nodes.values():
             node.latched_at += seconds
             node.heard = None if node.heard is None else node.heard + seconds
+            node.started = None if node.started is None else node.started + seconds
             for device in node.devices.values():
                 device.since += seconds
                 device.last_frame = None if device.last_frame is None else device.last_frame + seconds

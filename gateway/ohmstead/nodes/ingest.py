@@ -254,7 +254,7 @@ class Ingest:
                 anchor = anchors[key] = self._anchors.anchor(key, mono, wall)
             at = anchor.offset + uptime_ms * 0.001
             if not _is_earlier(node, key[1]):
-                node.boot, node.seq, node.late = key[1], seq, wall - at
+                node.boot, node.seq, node.late, node.started = key[1], seq, wall - at, anchor.offset
             values: Mapping[str, Value] = {}
             behind: Mapping[str, Mapping[str, Value]] = {}
             if event is None:
