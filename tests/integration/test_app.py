@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import httpx
 import pytest
+import structlog
 
 from ohmstead import config
 from ohmstead.app import Gateway
 from ohmstead.readings import Quality, Snapshot
 from ohmstead.sim.hoymiles import Dtu
 from ohmstead.web.api import MOST_STREAMS, PAGE, Live, make_app
+from ohmstead.web.control import Control
 from tests.conftest import free_port
 from tests.publishing import read_image
 
@@ -109,6 +112,25 @@ async def test_before_anything_was_read_every_value_is_unknown_and_none_is_zero(
     assert now["nodes"][0]["online"] is False
 
 
+async def test_a_node_runs_for_as_long_as_its_frames_say_and_not_since_its_hello(gateway: Gateway) -> None:
+    node = gateway.fleet.nodes["cellar"]
+    node.started = gateway.clock.wall() - 7200
+    assert (await asked(gateway, "/api/now")).json()["nodes"][0]["uptime"] is None, "nobody knows whether it runs"
+    node.online = True
+    assert (await asked(gateway, "/api/now")).json()["nodes"][0]["uptime"] == pytest.approx(7200, abs=60)
+
+
+async def test_the_live_document_says_who_commands_a_battery_and_why(tmp_path: Path) -> None:
+    file = tmp_path / "ohmstead.yaml"
+    file.write_text('store: {path: test.db}\ndevices: {growatt: {profile: growatt-sph, via: "growatt-mqtt:energy/solar", rated: 5 kW}}\n')
+    gateway = Gateway(config.load(file))
+    control = Control(gateway.batteries.arbiter, gateway.entrance, gateway.store.trail, None)
+    said = json.loads(Live(gateway.overview, control).text())["control"]["growatt"]
+    assert (said["mode"], said["controls"]["charge"]["title"], said["controls"]["charge"]["read_back"]) == ("auto", "Charge", None)
+    assert said["controls"]["charge"]["reason"]
+    assert (await asked(gateway, "/api/now")).json()["control"] == {}
+
+
 async def test_the_metrics_name_every_part(gateway: Gateway) -> None:
     gateway.ingest.refused["garbage"] += 1
     text = (await asked(gateway, "/metrics")).text
@@ -144,8 +166,13 @@ async def test_a_part_that_fails_ends_the_whole_in_order_with_exit_code_1(gatewa
 
 async def test_a_page_whose_port_is_taken_ends_it_with_a_word(gateway: Gateway) -> None:
     server = await asyncio.start_server(lambda *_: None, "127.0.0.1", gateway.config.web.port)
-    assert await asyncio.wait_for(gateway.run(asyncio.Event()), 10) == 1
+    with structlog.testing.capture_logs() as said:
+        assert await asyncio.wait_for(gateway.run(asyncio.Event()), 10) == 1
     server.close()
+    assert [line["reason"] for line in said if line["event"] == "cannot start"] == [
+        f"the page cannot have 127.0.0.1:{gateway.config.web.port}: address already in use;"
+        " end what listens there, or give another web.port or web.host"
+    ]
 
 
 async def test_asked_to_end_it_ends_within_five_seconds_though_nothing_answers(gateway: Gateway) -> None:

@@ -172,19 +172,6 @@ def test_a_store_that_cannot_be_opened_ends_it_with_a_word(gateway: Gateway) -> 
     assert "move it away together with its -wal and -shm files" in gateway.lines()[-1]["reason"]
 
 
-def test_an_address_that_is_taken_is_told_with_the_setting(gateway: Gateway) -> None:
-    with socket.create_server(("127.0.0.1", gateway.web)):
-        gateway.start(ready=False)
-        assert gateway.process is not None
-        assert gateway.process.wait(30) == 1
-        gateway.process = None
-    said = next(line["reason"] for line in gateway.lines() if line["event"] == "cannot start")
-    assert said == (
-        f"the page cannot have 127.0.0.1:{gateway.web}: address already in use;"
-        " end what listens there, or give another web.port or web.host"
-    )
-
-
 def test_a_second_gateway_on_the_same_store_is_refused_and_the_first_goes_on(gateway: Gateway) -> None:
     gateway.start()
     second = subprocess.run([*OHMSTEAD, "run", "-c", str(gateway.file)], capture_output=True, text=True, timeout=20)

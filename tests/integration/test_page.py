@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -167,6 +169,8 @@ def test_a_lost_gateway_is_said_and_the_page_comes_back_by_itself(page: Page, ga
     gateway.end()
     expect(page.locator("h1")).to_have_text("The gateway cannot be reached")
     expect(page.locator("#link")).to_contain_text("no connection")
+    expect(page.locator("#subline")).to_contain_text("What you see is as it was at ")
+    expect(page.locator("#devices .chip")).to_have_text("old")
     gateway.start()
     expect(page.locator("#link")).to_have_text("live")
     expect(page.locator("h1")).to_have_text("The sun covers everything")
@@ -177,6 +181,104 @@ def test_a_broker_that_is_away_is_said(page: Page, broker: Broker) -> None:
     expect(page.locator("#trouble")).to_contain_text("broker")
     broker.start()
     expect(page.locator("#trouble")).to_be_hidden()
+
+
+def test_what_somebody_reads_or_selects_stays_where_it_is_while_the_page_lives(page: Page, inverter: Inverter) -> None:
+    page.evaluate(
+        """() => {
+            const name = [...document.querySelectorAll('#devices dt')].find((node) => node.textContent === 'Serial number');
+            getSelection().selectAllChildren(name.nextSibling);
+        }"""
+    )
+    inverter.image[GRID] = 778
+    expect(page.locator("#subline")).to_have_text("778 W left over for the grid")
+    assert page.evaluate("getSelection().toString()") == SERIAL
+
+
+FED = """
+window.EventSource = class extends EventTarget {
+  constructor() { super(); setTimeout(() => this.onmessage({ data: JSON.stringify(window.told) })); }
+  close() {}
+};
+"""
+"""In place of the gateway's stream: what the test tells."""
+
+
+@pytest.fixture
+def told(browser: Browser, gateway: Gateway) -> Iterator[Callable[[dict[str, Any]], Page]]:
+    """The page as it shows a document that the test made up."""
+    context = browser.new_context(viewport={"width": 390, "height": 844}, locale="en-GB", timezone_id="America/New_York")
+
+    def shown(document: dict[str, Any]) -> Page:
+        opened = context.new_page()
+        opened.add_init_script(f"window.told = {json.dumps(document)}; {FED}")
+        opened.goto(f"http://127.0.0.1:{gateway.web}/")
+        expect(opened.locator("#link")).to_have_text("live")
+        return opened
+
+    yield shown
+    context.close()
+
+
+def made_up(gateway: Gateway, **changed: Any) -> dict[str, Any]:
+    document: dict[str, Any] = gateway.get("/api/now")[1]
+    return {**document, "zone": "Europe/Prague", "time": 1768395720.0, **changed}  # 14 January 2026, 14:02 there
+
+
+def test_who_commands_a_battery_until_when_and_why_is_on_its_card(told: Callable[[dict[str, Any]], Page], gateway: Gateway) -> None:
+    control = {"title": "Charge", "unit": "%", "author": "loxone", "left_s": 2580, "read_back": 40.0, "pending": False, "clamp": ""}
+    idle = {**control, "title": "Discharge", "author": "", "left_s": 0, "read_back": None, "reason": "Discharge is off."}
+    refused = {"detail": "the limit “soc floor” does not allow more now", "time": 1768395000.0}
+    standing = {"mode": "manual", "latched": "", "trouble": "", "failsafe": False, "grid_limit_w": 4200, "rejected": refused}
+    standing["controls"] = {"charge": {**control, "reason": "Charge is 40 % (2 kW); Loxone wants that."}, "discharge": idle}
+    page = told(made_up(gateway, control={"mtec": standing}))
+    card = page.get_by_role("article", name="Control of M-TEC Energybutler")
+    expect(card.locator(".chip")).to_have_text("by hand")
+    expect(card.locator("dd")).to_have_text(["40 %", "–"])
+    expect(card.locator(".why")).to_have_text(
+        [
+            "Charge is 40 % (2 kW); Loxone wants that. Until 14:45.",
+            "The network operator lets the house take 4.20 kW.",
+            "Last refused, at 13:50: the limit “soc floor” does not allow more now.",
+        ]
+    )
+    stopped = {**standing, "mode": "stopped", "latched": "stopped", "grid_limit_w": None, "rejected": None, "controls": {"discharge": idle}}
+    card = told(made_up(gateway, control={"mtec": stopped})).get_by_role("article", name="Control of")
+    expect(card.locator(".chip.offline")).to_have_text("stopped")
+    expect(card.locator(".why")).to_have_text("It is stopped until somebody resets it.")
+
+
+def test_a_small_card_begins_with_what_tells_most_and_twins_are_told_apart(
+    told: Callable[[dict[str, Any]], Page], gateway: Gateway
+) -> None:
+    points: list[tuple[str, str | None, str]] = [
+        ("Voltage", "231", "V"),
+        ("Status", "3", ""),
+        ("Alarm", "0", ""),
+        ("Frequency", "50", "Hz"),
+        ("Produced", "7033024", "Wh"),
+    ]
+    points += [("Heard of", "2026-01-14T12:30:00+00:00", ""), ("PV power", "61.7", "W"), ("Serial", "1161", ""), ("Missing", None, "W")]
+    listed = [{"id": name.lower(), "name": name, "text": text, "unit": unit, "sign": ""} for name, text, unit in points]
+    device: dict[str, Any] = {
+        "name": "roof",
+        "title": "Twin",
+        "parent": None,
+        "state": "stale",
+        "age": 250,
+        "via": "tcp://192.0.2.11",
+        "serial": "1161",
+    }
+    device |= {"flow": None, "groups": [{"name": "now", "age": 250, "points": listed}]}
+    page = told(made_up(gateway, devices=[device, {**device, "name": "shed", "state": "ok"}]))
+    card = page.get_by_role("article", name="Twin").first
+    expect(card.get_by_role("heading")).to_have_text("Twin roof")
+    expect(card.locator(".chip")).to_have_text("old, 4 min")
+    expect(card.locator("> dl dt")).to_have_text(["PV power", "Produced", "Voltage", "Status", "Alarm", "Frequency"])
+    expect(card.locator("> dl dd").nth(1)).to_have_text("7\u202f033\u202f024 Wh")
+    card.locator("summary").click()
+    expect(card.locator("details dt", has_text="Heard of").locator("xpath=following-sibling::dd[1]")).to_have_text("14 Jan 2026, 13:30")
+    expect(card.locator("details dt", has_text="Missing").locator("xpath=following-sibling::dd[1]")).to_have_text("–")
 
 
 @pytest.mark.parametrize("width", [320, 390, 760, 1280])

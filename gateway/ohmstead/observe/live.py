@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ohmstead.control.arbiter import Arbiter
+from ohmstead.observe.batteries import document
 from ohmstead.observe.latest import LatestValue
 from ohmstead.observe.overview import Overview, Standing
 from ohmstead.profiles.formula import Formula
@@ -18,8 +20,10 @@ from ohmstead.roster import Listed
 class LiveDocument:
     """Composes the document; texts are formatted as on the plain topics."""
 
-    def __init__(self, overview: Overview) -> None:
+    def __init__(self, overview: Overview, arbiter: Arbiter | None = None) -> None:
+        """Without an arbiter nothing is said of who commands."""
         self._overview = overview
+        self._arbiter = arbiter
         self._flows: dict[str, dict[str, Formula | None] | None] = {}
         self._texts: dict[str, dict[str, Callable[[Value], str]]] = {}
         for listed in overview.roster:
@@ -47,7 +51,21 @@ class LiveDocument:
             "nodes": [self._node(name, now) for name in overview.fleet.nodes],
             "devices": [self._device(listed, now) for listed in overview.roster],
             "alerts": [self._alert(one) for one in overview.alerts() if one.on],
+            "control": self._control(),
         }
+
+    def _control(self) -> dict[str, Any]:
+        """How each battery that can be commanded stands, as under `/api/control`; the titles of its controls with it."""
+        arbiter = self._arbiter
+        if arbiter is None:
+            return {}
+        standing = {}
+        for device, view in arbiter.devices.items():
+            said = document(view, arbiter.status(device))
+            for name, control in said["controls"].items():
+                control["title"] = view.controls[name].title
+            standing[device] = said
+        return standing
 
     def _alert(self, alert: Standing) -> str:
         """An alert in words, e.g. "Roof: PV power is above 9800 W"."""
@@ -63,7 +81,7 @@ class LiveDocument:
             "online": bool(node.online),
             "age": None if node.heard is None else max(0.0, now - node.heard),
             "firmware": hello.firmware if hello else None,
-            "uptime": hello.uptime_ms / 1000 if hello else None,
+            "uptime": max(0.0, now - node.started) if node.online and node.started is not None else None,
             "latched": node.latched,
             "tripped": node.tripped,
             "bus": dict(bus),

@@ -60,11 +60,11 @@ _SECURITY = {
 class Live:
     """The live document as text, composed once for all clients that ask at the same moment."""
 
-    def __init__(self, overview: Overview) -> None:
+    def __init__(self, overview: Overview, control: Control | None = None) -> None:
         self.closing = asyncio.Event()
         self.streams = 0
         self._overview = overview
-        self._document = LiveDocument(overview)
+        self._document = LiveDocument(overview, None if control is None else control.arbiter)
         self._text = ""
         self._composed = float("-inf")
 
@@ -197,7 +197,7 @@ class WebServer:
     """uvicorn in the gateway's own loop. `start` listens (OSError where the address is taken), `run` until cancelled, then `close`."""
 
     def __init__(self, overview: Overview, host: str, port: int, control: Control | None = None) -> None:
-        self._live = Live(overview)
+        self._live = Live(overview, control)
         self._host = host
         self._port = port
         config = uvicorn.Config(

@@ -66,8 +66,8 @@ function stack(items, scale) {
   });
 }
 
-/** Draws one device's flow into `svg` (made anew each time: a dozen elements). */
-export function draw(svg, flow) {
+/** Draws one device's flow into `svg` (made anew each time: a dozen elements); `name` tells its colours from another picture's. */
+export function draw(svg, flow, name) {
   const { sources, sinks } = sides(flow);
   const sum = (side) => side.reduce((total, item) => total + (item.watts ?? 0), 0);
   const scale = HEIGHT / Math.max(sum(sources), sum(sinks), 1000);
@@ -85,7 +85,7 @@ export function draw(svg, flow) {
     const y1 = a.y + a.used, y2 = b.y + b.used, x1 = LEFT + BAR, x2 = RIGHT, middle = (x1 + x2) / 2;
     a.used += ribbon.watts * scale;
     b.used += ribbon.watts * scale;
-    const id = `ribbon-${a.key}-${b.key}`;
+    const id = `ribbon-${name}-${a.key}-${b.key}`;
     const gradient = element('linearGradient', { id });
     gradient.append(element('stop', { offset: '0', 'stop-color': `var(--${a.key})`, 'stop-opacity': '0.4' }), element('stop', { offset: '1', 'stop-color': `var(--${b.key})`, 'stop-opacity': '0.4' }));
     definitions.append(gradient);

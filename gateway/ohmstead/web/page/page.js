@@ -26,7 +26,43 @@ export function ago(seconds) {
   if (seconds === null || seconds === undefined) return 'never';
   if (seconds < 90) return `${Math.max(0, Math.round(seconds))} s`;
   if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
-  return `${Math.round(seconds / 3600)} h`;
+  if (seconds < 172800) return `${Math.round(seconds / 3600)} h`;
+  return `${Math.round(seconds / 86400)} days`;
+}
+
+/** A moment (ms of UTC) in the home's time. */
+function moment(ms, options) {
+  return new Intl.DateTimeFormat('en-GB', { timeZone: latest?.zone, ...options }).format(ms);
+}
+
+const MOMENT = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)$/;
+
+/** A value as people write it: long numbers in groups of three, moments in the home's time. */
+function written(point) {
+  if (MOMENT.test(point.text)) return moment(Date.parse(point.text), { dateStyle: 'medium', timeStyle: 'short' });
+  return point.unit ? point.text.replace(/^-?\d{5,}(?=\.|$)/, (digits) => digits.replace(/\B(?=(\d{3})+$)/g, '\u202f')) : point.text;
+}
+
+/** Makes the children of `old` those of `fresh` and changes only what differs: a selection, the focus and a reader's place stay. */
+function renew(old, fresh) {
+  const wanted = [...fresh.childNodes]; // who moves over leaves `fresh`
+  wanted.forEach((child, index) => {
+    const there = old.childNodes[index];
+    if (!there) old.append(child);
+    else if (there.nodeName !== child.nodeName || there.dataset?.device !== child.dataset?.device) there.replaceWith(child);
+    else if (there.nodeType === Node.TEXT_NODE) {
+      if (there.data !== child.data) there.data = child.data;
+    } else {
+      for (const { name, value } of child.attributes) {
+        if (there.getAttribute(name) === value || name === 'open') continue; // a fold is its reader's
+        if (name === 'style') there.style.cssText = child.style.cssText; // as an attribute the content policy forbids it
+        else there.setAttribute(name, value);
+      }
+      for (const { name } of [...there.attributes]) if (!child.hasAttribute(name) && name !== 'open') there.removeAttribute(name);
+      renew(there, child);
+    }
+  });
+  while (old.childNodes.length > wanted.length) old.lastChild.remove();
 }
 
 function headline(now) {
@@ -65,7 +101,7 @@ function pointList(points) {
   const list = make('dl');
   for (const point of points) {
     const known = point.text !== null && point.text !== undefined;
-    const value = make('dd', { class: known ? '' : 'unknown', text: known ? point.text : '–' });
+    const value = make('dd', { class: known ? '' : 'unknown', text: known ? written(point) : '–' });
     if (known && point.unit) value.append(' ', make('small', { text: point.unit }));
     const name = make('dt', { text: point.name });
     if (point.sign) name.title = point.sign;
@@ -75,11 +111,20 @@ function pointList(points) {
 }
 
 function stateChip(device) {
-  return make('span', { class: `chip ${device.state}`, text: { ok: 'live', stale: 'old', offline: 'offline', waiting: 'waiting' }[device.state] ?? device.state });
+  const words = { ok: 'live', stale: 'old', offline: 'offline', waiting: 'waiting' }[device.state] ?? device.state;
+  const since = device.state === 'ok' || device.age === null || device.age === undefined ? '' : `, ${ago(device.age)}`;
+  return make('span', { class: `chip ${device.state}`, text: words + since });
+}
+
+/** What a device is called; with its name in the configuration where another is called the same. */
+function heading(device) {
+  const twins = latest.devices.filter((other) => other.title === device.title).length > 1;
+  return make('h2', { text: device.title }, ...(twins ? [' ', make('small', { text: device.name })] : []));
 }
 
 function factList(device) {
-  const facts = [['Source', device.via], ['Serial number', device.serial ?? '–'], ['Last answer', device.age === null ? 'never' : `${ago(device.age)} ago`]];
+  const serial = device.serial ? [['Serial number', device.serial]] : [];
+  const facts = [['Source', device.via], ...serial, ['Last answer', device.age === null ? 'never' : `${ago(device.age)} ago`]];
   const list = make('dl');
   list.style.marginTop = '16px';
   for (const [name, text] of facts) list.append(make('dt', { text: name }), make('dd', { text }));
@@ -88,6 +133,7 @@ function factList(device) {
 
 const MOST_UNFOLDED = 2; // devices whose values are all shown at first
 const FIRST = 6; // values of a small card; the rest is folded away
+const TELLING = ['W', 'kW', '°C', 'Wh', 'kWh', '%']; // units of what people look for first, in this order
 
 /** Whether the device knows the house's part of the picture, and so can be drawn. */
 function hasPicture(device) {
@@ -101,30 +147,64 @@ function inFamilies(devices) {
   return [...families, ...children.filter((child) => !families.includes(child))];
 }
 
+/** The values of a small card: what is known and tells most, in the order of the device. */
+function mostTelling(points) {
+  const known = points.filter((point) => point.text !== null && point.text !== undefined);
+  const rank = (point) => (TELLING.includes(point.unit) ? TELLING.indexOf(point.unit) : TELLING.length);
+  return [...(known.length ? known : points)].sort((a, b) => rank(a) - rank(b)).slice(0, FIRST);
+}
+
 /** A device that has no part in the picture of the power: its first values, the rest folded away. */
 function deviceCard(device, open) {
-  const points = device.groups.flatMap((group) => group.points);
-  const known = points.filter((point) => point.text !== null && point.text !== undefined);
-  const first = (known.length ? known : points).slice(0, FIRST);
-  const card = make('article', { class: `card${device.state === 'ok' ? '' : ' stale'}`, 'aria-label': device.title }, make('div', { class: 'top' }, make('h2', { text: device.title }), stateChip(device)), pointList(first), factList(device));
+  const points = device.groups.flatMap((group) => group.points).filter((point) => !device.serial || point.text !== device.serial); // told below
+  const first = mostTelling(points);
+  const card = make('article', { class: `card${device.state === 'ok' ? '' : ' stale'}`, 'aria-label': device.title, 'data-device': device.name });
+  card.append(make('div', { class: 'top' }, heading(device), stateChip(device)), pointList(first));
   if (points.length > first.length) {
-    const fold = make('details', { 'data-device': device.name }, make('summary', {}, 'All values ', make('span', { class: 'muted', text: `${points.length} points` })), pointList(points));
+    const fold = make('details', { 'data-device': device.name }, make('summary', {}, 'All values ', make('span', { class: 'muted', text: `${points.length} points` })), pointList(points), factList(device));
     fold.open = open;
     card.append(fold);
+  } else card.append(factList(device));
+  return card;
+}
+
+const MODES = { auto: 'automatic', manual: 'by hand', stopped: 'stopped' };
+
+/** Who commands a battery, what it was told, until when and why. */
+function controlCard(device) {
+  const said = latest.control?.[device.name];
+  if (!said) return null;
+  const list = make('dl');
+  const reasons = [];
+  for (const control of Object.values(said.controls)) {
+    const known = control.read_back !== null;
+    const value = make('dd', { class: known ? '' : 'unknown', text: known ? String(control.read_back) : '–' });
+    if (known) value.append(' ', make('small', { text: control.unit }));
+    list.append(make('dt', { text: control.title }), value);
+    const until = control.left_s > 0 ? ` Until ${moment((latest.time + control.left_s) * 1000, { timeStyle: 'short' })}.` : '';
+    if (control.author || control.clamp || control.pending) reasons.push(control.reason + until);
   }
+  if (said.trouble) reasons.unshift(`Nothing is commanded: ${said.trouble}.`);
+  if (said.latched) reasons.unshift('It is stopped until somebody resets it.');
+  if (said.failsafe) reasons.push('The network operator’s box is silent: the house keeps to its failsafe limit.');
+  if (said.grid_limit_w !== null) reasons.push(`The network operator lets the house take ${kilowatts(said.grid_limit_w).join(' ')}.`);
+  if (said.rejected) reasons.push(`Last refused, at ${moment(said.rejected.time * 1000, { timeStyle: 'short' })}: ${said.rejected.detail}.`);
+  const chip = make('span', { class: `chip${said.latched ? ' offline' : ''}`, text: MODES[said.mode] ?? said.mode });
+  const card = make('article', { class: 'card control', 'aria-label': `Control of ${device.title}` }, make('div', { class: 'top' }, make('h2', { text: 'Control' }), chip), list);
+  for (const text of reasons.length ? reasons : ['Nobody commands it; it does as it is set.']) card.append(make('p', { class: 'why', text }));
   return card;
 }
 
 function deviceSection(device, open) {
   const stale = device.state !== 'ok';
   const chip = stateChip(device);
-  const section = make('section', { class: stale ? 'stale' : '', 'aria-label': device.title });
+  const section = make('section', { class: stale ? 'stale' : '', 'aria-label': device.title, 'data-device': device.name });
   const overview = make('div', { class: 'grid' });
-  const flow = make('article', { class: 'card' }, make('div', { class: 'top' }, make('h2', { text: device.title }), chip));
+  const flow = make('article', { class: 'card' }, make('div', { class: 'top' }, heading(device), chip));
   const picture = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
   picture.setAttribute('class', 'flow');
   picture.setAttribute('role', 'img');
-  if (device.flow) draw(picture, stale ? { pv: null, battery: null, grid: null, house: null } : device.flow);
+  if (device.flow) draw(picture, stale ? { pv: null, battery: null, grid: null, house: null } : device.flow, device.name);
   flow.append(picture, make('p', { class: 'note', text: 'From left to right. Which source feeds which use is a model: sun to the house first, then battery, then grid.' }));
   overview.append(flow);
   if (device.flow) {
@@ -136,7 +216,8 @@ function deviceSection(device, open) {
     fill.style.width = known ? `${Math.min(100, Math.max(0, soc))}%` : '0';
     battery.append(make('div', { class: 'bar', role: 'meter', 'aria-label': 'State of charge', 'aria-valuemin': '0', 'aria-valuemax': '100', ...(known ? { 'aria-valuenow': String(Math.round(soc)) } : {}) }, fill));
     battery.append(factList(device));
-    overview.append(battery);
+    const control = controlCard(device);
+    overview.append(control ? make('div', {}, battery, control) : battery);
   }
   const values = make('div', { class: 'columns' });
   for (const group of device.groups) {
@@ -176,13 +257,12 @@ function gatewayCard(now) {
   row('MQTT broker', now.broker ? 'connected' : 'away');
   row('Store', now.store.healthy ? 'healthy' : 'in trouble');
   row('Snapshots kept', now.store.kept.toLocaleString('en'));
-  row('Time', new Intl.DateTimeFormat('en-GB', { timeZone: now.zone, dateStyle: 'medium', timeStyle: 'medium' }).format(now.time * 1000));
+  row('Time', moment(now.time * 1000, { dateStyle: 'medium', timeStyle: 'medium' }));
   return make('article', { class: 'card' }, make('div', { class: 'top' }, make('h2', { text: 'Gateway' }), make('span', { text: now.site })), list);
 }
 
 function show(now) {
   const opened = new Set([...document.querySelectorAll('details[open]')].map((fold) => fold.dataset.device));
-  const focused = document.activeElement?.closest?.('details')?.dataset.device;
   const first = !byId('devices').childElementCount;
   const [title, subtitle] = headline(now);
   byId('headline').textContent = title;
@@ -199,9 +279,8 @@ function show(now) {
   const large = pictured.map((device) => deviceSection(device, first ? unfolded : opened.has(device.name)));
   const small = inFamilies(now.devices.filter((device) => !hasPicture(device))).map((device) => deviceCard(device, opened.has(device.name)));
   if (small.length) large.push(make('section', { 'aria-label': 'Other devices' }, make('div', { class: 'columns' }, ...small)));
-  byId('devices').replaceChildren(...large);
-  byId('health').replaceChildren(...now.nodes.map(nodeCard), gatewayCard(now));
-  if (focused) document.querySelector(`details[data-device="${CSS.escape(focused)}"] summary`)?.focus({ preventScroll: true });
+  renew(byId('devices'), make('div', {}, ...large));
+  renew(byId('health'), make('div', {}, ...now.nodes.map(nodeCard), gatewayCard(now)));
 }
 
 function link(state, words) {
@@ -211,14 +290,15 @@ function link(state, words) {
 }
 
 function lost() {
-  if (!latest) {
-    link('lost', 'no connection');
-    return;
-  }
-  link('lost', `no connection, values of ${ago((Date.now() - received) / 1000)} ago`);
+  link('lost', 'no connection');
   byId('headline').textContent = 'The gateway cannot be reached';
-  byId('subline').textContent = 'What you see is old.';
+  if (!latest) return;
+  byId('subline').textContent = `What you see is as it was at ${moment(latest.time * 1000, { timeStyle: 'medium' })}.`;
   for (const section of document.querySelectorAll('#devices > section')) section.classList.add('stale');
+  for (const chip of document.querySelectorAll('.chip.ok')) {
+    chip.className = 'chip stale';
+    chip.textContent = 'old';
+  }
 }
 
 function open() {
