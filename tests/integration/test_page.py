@@ -242,7 +242,7 @@ def test_who_commands_a_battery_until_when_and_why_is_on_its_card(told: Callable
             "Last refused, at 13:50: the limit “soc floor” does not allow more now.",
         ]
     )
-    stopped = {**standing, "mode": "stopped", "latched": "stopped", "grid_limit_w": None, "rejected": None, "controls": {"discharge": idle}}
+    stopped = {**standing, "mode": "stopped", "latched": "stopped", "grid_limit_w": None, "rejected": None}
     card = told(made_up(gateway, control={"mtec": stopped})).get_by_role("article", name="Control of")
     expect(card.locator(".chip.offline")).to_have_text("stopped")
     expect(card.locator(".why")).to_have_text("It is stopped until somebody resets it.")

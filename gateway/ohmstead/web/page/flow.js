@@ -75,7 +75,8 @@ export function draw(svg, flow, name) {
   const bottom = Math.max(...[...from, ...to].map((place) => place.y + Math.max(place.height, 40)), 120);
   svg.setAttribute('viewBox', `0 0 ${WIDTH} ${Math.ceil(bottom + 4)}`);
   svg.replaceChildren();
-  const spoken = [...from.map((s) => `${s.name} gives ${kilowatts(s.watts).join(' ')}`), ...to.map((s) => `${s.name} takes ${kilowatts(s.watts).join(' ')}`)];
+  const said = (watts) => (watts === null ? 'an unknown power' : kilowatts(watts).join(' '));
+  const spoken = [...from.map((s) => `${s.name} gives ${said(s.watts)}`), ...to.map((s) => `${s.name} takes ${said(s.watts)}`)];
   svg.append(element('title', {}, spoken.join(', ')));
   const definitions = element('defs', {});
   svg.append(definitions);

@@ -182,7 +182,7 @@ function controlCard(device) {
     if (known) value.append(' ', make('small', { text: control.unit }));
     list.append(make('dt', { text: control.title }), value);
     const until = control.left_s > 0 ? ` Until ${moment((latest.time + control.left_s) * 1000, { timeStyle: 'short' })}.` : '';
-    if (control.author || control.clamp || control.pending) reasons.push(control.reason + until);
+    if (control.pending || (!said.latched && (control.author || control.clamp))) reasons.push(control.reason + until);
   }
   if (said.trouble) reasons.unshift(`Nothing is commanded: ${said.trouble}.`);
   if (said.latched) reasons.unshift('It is stopped until somebody resets it.');
@@ -200,7 +200,7 @@ function deviceSection(device, open) {
   const chip = stateChip(device);
   const section = make('section', { class: stale ? 'stale' : '', 'aria-label': device.title, 'data-device': device.name });
   const overview = make('div', { class: 'grid' });
-  const flow = make('article', { class: 'card' }, make('div', { class: 'top' }, heading(device), chip));
+  const flow = make('article', { class: 'card', 'aria-label': `Power of ${device.title}` }, make('div', { class: 'top' }, heading(device), chip));
   const picture = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
   picture.setAttribute('class', 'flow');
   picture.setAttribute('role', 'img');
@@ -210,7 +210,7 @@ function deviceSection(device, open) {
   if (device.flow) {
     const soc = device.flow.soc;
     const known = soc !== null && soc !== undefined;
-    const battery = make('article', { class: 'card' }, make('div', { class: 'top' }, make('h2', { text: 'Battery' }), make('span', { text: batteryWords(stale ? null : device.flow.battery) })));
+    const battery = make('article', { class: 'card', 'aria-label': `Battery of ${device.title}` }, make('div', { class: 'top' }, make('h2', { text: 'Battery' }), make('span', { text: batteryWords(stale ? null : device.flow.battery) })));
     battery.append(make('p', { class: 'soc' }, known ? String(Math.round(soc)) : '–', make('small', { text: ' %' })));
     const fill = make('div');
     fill.style.width = known ? `${Math.min(100, Math.max(0, soc))}%` : '0';
