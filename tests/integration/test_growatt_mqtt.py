@@ -280,6 +280,23 @@ async def test_one_command_at_a_time(broker: Broker) -> None:
         assert under_way == [1] * 5
 
 
+async def test_what_ends_a_mode_at_once_waits_for_nobody_s_answer(broker: Broker) -> None:
+    async with rig_of(broker, timing=QUICK._replace(timeout_s=60.0, tries=1)) as rig:
+        rig.stick.start()
+        await rig.online()
+        await rig.source.put(CHARGE)
+        rig.stick.mood.silent = 1
+        asked = asyncio.create_task(rig.source.ask(Command("power/set/activerate", {"value": 50})))
+        await until(lambda: not rig.stick.mood.silent, "a command whose answer is lost")
+        wrong = rig.source.counters["wrong"]
+        rig.source.let_go(REST, CHARGE)
+        await until(lambda: rig.inverter[1102] == 0, "the end of the charge")
+        assert not asked.done()
+        asked.cancel()
+        await rig.source.ask(Command("batteryfirst/get", {}))
+        assert rig.source.counters["wrong"] == wrong, "its answers are known for what they are"
+
+
 async def test_while_the_broker_is_away_nothing_is_sent_then_or_later(broker: Broker) -> None:
     async with rig_of(broker, timing=QUICK._replace(tries=1)) as rig:
         rig.stick.start()
@@ -289,10 +306,11 @@ async def test_while_the_broker_is_away_nothing_is_sent_then_or_later(broker: Br
         await until(lambda: not rig.mqtt.connected, "the broker's end")
         with pytest.raises(NoAnswer, match="the broker is away, nothing was sent"):
             await rig.source.ask(Command("export/disable", {}))
+        rig.source.let_go(REST, CHARGE)
         broker.start()
         await until(lambda: rig.mqtt.connected, "the broker")
         await until(lambda: len(rig.of("telemetry")) > 0, "telemetry")
-        assert "export/disable" not in [name for name, _ in rig.stick.commands[before:]]
+        assert not {"export/disable", "batteryfirst/set/timeslot"} & {name for name, _ in rig.stick.commands[before:]}
 
 
 def test_pauses_grow_by_half_and_end_at_30_s() -> None:

@@ -48,9 +48,14 @@ class Inverter:
         self.writes = 0
         self.ends: list[bool] = []
         self.sent: list[Mapping[int, int]] = []
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self.asked = 0
 
     async def put(self, wanted: Mapping[int, int], *, ends: bool = False) -> Put:
+        self.asked += 1
         await asyncio.sleep(0)
+        await self.answers.wait()
         if self.lost:
             self.lost -= 1
             raise LostError("no result")
@@ -142,6 +147,90 @@ async def test_a_stop_takes_back_at_once_whoever_holds_it(house: House) -> None:
     await house.actuator.step()
     assert not house.charging
     assert house.ended == [("charge", "stop")]
+
+
+async def waiting(house: House, target: Target, raw: int) -> asyncio.Task[Outcome]:
+    """A command whose answer does not come."""
+    house.inverter.answers.clear()
+    asked = house.inverter.asked
+    task = asyncio.create_task(house.command(target, raw))
+    async with asyncio.timeout(20):
+        while house.inverter.asked == asked:  # noqa: ASYNC110 - any condition can be waited for
+            await asyncio.sleep(0)
+    return task
+
+
+async def test_a_stop_goes_out_at_once_whoever_s_answer_is_waited_for(house: House) -> None:
+    await house.command(CHARGE, 60)
+    other = await waiting(house, EXPORT, 500)
+    house.actuator.stop()
+    (sent,) = house.inverter.sent
+    assert (sent[1102], sent[1092]) == (0, 0)
+    assert house.ended == [("charge", "stop")]
+    house.inverter.answers.set()
+    assert (await other).kind == "done", "what a stop is not about goes on"
+    assert house.charging, "as far as anybody knows: nothing was heard of it"
+    await house.passes(1)
+    assert not house.charging
+    house.actuator.stop()
+    assert len(house.inverter.sent) == 1, "nothing is in force"
+
+
+async def test_a_stop_that_is_said_again_and_again_is_sent_once(house: House) -> None:
+    await house.command(CHARGE, 60)
+    house.inverter.lost = 1000
+    for _ in range(5):
+        house.actuator.stop()
+        await house.passes(1)
+    assert len(house.inverter.sent) == 1
+    assert house.actuator.homeward == ["charge"]
+
+
+async def test_what_is_about_to_begin_when_a_stop_comes_does_not(house: House) -> None:
+    first = await waiting(house, CHARGE, 60)
+    second = asyncio.create_task(house.command(DISCHARGE, 40))
+    await asyncio.sleep(0)
+    house.actuator.stop()
+    assert [next(iter(sent)) in range(1070, 1083) for sent in house.inverter.sent].count(False) == 1
+    assert len(house.inverter.sent) == 2
+    house.inverter.answers.set()
+    for task in (first, second):
+        outcome = await task
+        assert (outcome.kind, outcome.detail) == ("failed", "an emergency stop came before it was through")
+    await house.passes(1)
+    assert (house.charging, house.inverter.registers[1082], house.actuator.homeward) == (False, 0, [])
+
+
+async def test_what_is_in_force_and_just_looked_at_when_a_stop_comes_does_not_begin_anew(house: House) -> None:
+    await house.command(CHARGE, 60, lease_s=600)
+    house.now += LOOK_S + 1
+    house.told()
+    house.inverter.answers.clear()
+    asked = house.inverter.asked
+    looking = asyncio.create_task(house.actuator.step())
+    async with asyncio.timeout(20):
+        while house.inverter.asked == asked:  # noqa: ASYNC110 - any condition can be waited for
+            await asyncio.sleep(0)
+    house.inverter.registers[1102] = 0  # the stop has got there
+    house.actuator.stop()
+    house.inverter.answers.set()
+    await looking
+    assert not house.charging
+
+
+async def test_a_command_that_is_given_up_may_be_in_force(house: House) -> None:
+    assert (await house.command(CHARGE, 40)).kind == "done"
+    given_up = await waiting(house, CHARGE, 60)
+    given_up.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await given_up
+    house.actuator.let_go()
+    assert [sent[1102] for sent in house.inverter.sent] == [0], "by the end of the gateway, too"
+    house.inverter.answers.set()
+    house.inverter.registers[1090] = 60
+    assert (await house.command(CHARGE, 40)).kind == "done", "nobody knows that it is so already"
+    await house.passes(2)
+    assert (house.charging, house.inverter.registers[1090]) == (True, 40)
 
 
 async def test_the_way_back_is_tried_until_it_reads_back_with_pauses_up_to_30_s(house: House) -> None:

@@ -97,10 +97,18 @@ class _Held:
 
 @dataclass
 class _Homeward:
-    """A control that is to be taken back: from `due` (monotonic) on, after so many failures."""
+    """A control that is to be taken back: from `due` (monotonic) on, after so many failures. `sent`: a stop has sent what does it."""
 
     due: float = 0.0
     failures: int = field(default=0)
+    sent: bool = False
+
+
+class StoppedError(OhmsteadError):
+    """An emergency stop came before a command was through."""
+
+    def __init__(self) -> None:
+        super().__init__("an emergency stop came before it was through")
 
 
 class GuardedActuator:
@@ -138,6 +146,9 @@ class GuardedActuator:
             for name, target in targets.items()
             if target.lease_required and not target.read_only and _home(target) is not None
         }
+        self._stops = 0
+        self._writing: dict[str, object] = {}
+        self._beginning: asyncio.Future[Standing] | None = None
         self._woken = asyncio.Event()
         self._log = structlog.get_logger(service="control").bind(device=device)
 
@@ -156,27 +167,40 @@ class GuardedActuator:
         return all(found.get(at) == word for at, word in wanted.items())
 
     async def write(self, target: Target, raw: int, entry: int | str, lease_s: float = 0.0) -> Outcome:
-        """As `Actuator.write`. The lease begins when it is asked for, not when it has got through."""
-        name, until = target.control, self._mono() + lease_s
+        """As `Actuator.write`. The lease begins when it is asked for, not when it has got through. An emergency stop comes before
+        whatever was asked for until then."""
+        name, until, stops = target.control, self._mono() + lease_s, self._stops
         held = self._held.get(name)
         forced = lease_s > 0 and raw != _home(target)
         if forced:
             self._judge(name)
-        if held is not None and held.raw == raw and forced:
+        if held is not None and held.raw == raw and forced and name not in self._homeward:
             held.until = until
             return Outcome("unchanged", "it is so already", raw)
-        async with self._turn:
-            self._homeward.pop(name, None)
-            try:
-                put = await self._settings.put(_registers(target, raw), ends=forced and target.lease_required)
-            except OhmsteadError as error:
-                self._held.pop(name, None)
-                if target.lease_required or forced:
-                    self._take_home(name)
-                return Outcome("failed", str(error))
+        stoppable = forced and target.lease_required
+        self._writing[name] = this = object()
+        try:
+            async with self._turn:
+                if stoppable and stops != self._stops:
+                    raise StoppedError
+                self._homeward.pop(name, None)
+                put = await self._put(target, raw, stoppable=stoppable)
+        except OhmsteadError as error:
             self._held.pop(name, None)
-            if forced:
-                self._held[name] = _Held(target, raw, until, put.stands, self._mono() + self._look_s)
+            if target.lease_required or forced:
+                self._take_home(name)
+            return Outcome("failed", str(error))
+        except asyncio.CancelledError:
+            if target.lease_required:  # it may have got through; a newer command goes before that
+                self._held.pop(name, None)
+                self._take_home(name)
+            raise
+        finally:
+            if self._writing.get(name) is this:
+                del self._writing[name]
+        self._held.pop(name, None)
+        if forced:
+            self._held[name] = _Held(target, raw, until, put.stands, self._mono() + self._look_s)
         if put.commands:
             return Outcome("done", "written and read back", raw)
         return Outcome("unchanged", "it is so already", raw)
@@ -193,18 +217,40 @@ class GuardedActuator:
         self._interlock()
 
     def stop(self) -> None:
-        """The emergency stop, as a node would obey it: what must end is taken back now, whoever holds it."""
-        for name in [name for name, held in self._held.items() if held.target.lease_required]:
-            self._end(name, "stop")
+        """The emergency stop, as a node would obey it: what must end is taken back now, whoever holds it. What does that is sent at once,
+        whoever's answer is waited for; then it is brought home as always, which is to see that it got there."""
+        self._stops += 1
+        if self._beginning is not None:
+            self._beginning.cancel()
+        for name in self._unsettled():
+            way = self._homeward.get(name)
+            if way is None or not way.sent:
+                self._send_home(name)
+            if name in self._held:
+                self._end(name, "stop")
+            elif way is None:
+                self._take_home(name)
+            self._homeward[name].sent = True
 
     def let_go(self) -> None:
         """The gateway ends: sends what takes back everything that must end and is or may be in force, as far as it gets out."""
-        known = {name: held.stands for name, held in self._held.items()}
-        for name, target in self._targets.items():
-            home = _home(target)
-            if home is not None and target.lease_required and (name in known or name in self._homeward):
-                wanted = _registers(target, home)
-                self._settings.let_go(wanted, known.get(name, dict.fromkeys(wanted, _UNKNOWN)))
+        for name in self._unsettled():
+            self._send_home(name)
+
+    def _unsettled(self) -> list[str]:
+        """The controls that must end and are or may be in force."""
+        return [
+            name
+            for name, target in self._targets.items()
+            if _home(target) is not None
+            and target.lease_required
+            and (name in self._held or name in self._homeward or name in self._writing)
+        ]
+
+    def _send_home(self, name: str) -> None:
+        target, held = self._targets[name], self._held.get(name)
+        wanted = _registers(target, _home(target) or 0)
+        self._settings.let_go(wanted, dict.fromkeys(wanted, _UNKNOWN) if held is None or name in self._writing else held.stands)
 
     async def run(self) -> None:
         """Time passes, until cancelled."""
@@ -224,6 +270,25 @@ class GuardedActuator:
             self._end(name, "nobody renewed it")
         await self._bring_home()
         await self._look()
+
+    async def _put(self, target: Target, raw: int, *, stoppable: bool) -> Standing:
+        """Puts a value; `stoppable` is what begins something that an emergency stop is about. Raises OhmsteadError, StoppedError too."""
+        registers, stops = _registers(target, raw), self._stops
+        if not stoppable:
+            return await self._settings.put(registers)
+        self._beginning = asyncio.ensure_future(self._settings.put(registers, ends=True))
+        try:
+            put = await self._beginning
+        except asyncio.CancelledError:
+            this = asyncio.current_task()
+            if stops == self._stops or (this is not None and this.cancelling()):
+                raise
+            raise StoppedError from None
+        finally:
+            self._beginning = None
+        if stops != self._stops:
+            raise StoppedError
+        return put
 
     def _judge(self, name: str) -> None:
         """Raises Rejected where a control may hold nothing but its safe value now."""
@@ -292,7 +357,7 @@ class GuardedActuator:
                 if self._held.get(name) is not held:
                     continue
                 try:
-                    put = await self._settings.put(_registers(held.target, held.raw), ends=held.target.lease_required)
+                    put = await self._put(held.target, held.raw, stoppable=held.target.lease_required)
                 except OhmsteadError as error:
                     self._log.warning("not looked at", control=name, reason=str(error))
                     continue

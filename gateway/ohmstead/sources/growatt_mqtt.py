@@ -13,6 +13,7 @@ import json
 import math
 import secrets
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -31,6 +32,8 @@ from ohmstead.sources.resilience import Health
 _MOST_BYTES = 16_384
 _PAUSE_GROWS, _LONGEST_PAUSE_S = 1.5, 30.0
 _PERIODS, _LEAST_PATIENCE_S = 3, 30.0
+_MOST_LET_GO = 32
+"""So many commands that nobody waits for are remembered, to know their answers."""
 _LAST_MINUTE = 23 * 60 + 59
 _TRANSIENT = ("Failed to", "failed to")
 """How the messages begin that say that the inverter did not answer its stick; any other refusal will be the same next time."""
@@ -138,6 +141,7 @@ class GrowattMqtt:
         self._waiting: tuple[str, Command, asyncio.Future[Mapping[str, Any]]] | None = None
         self._identity = f"ohm-{secrets.token_hex(4)}"
         self._number = 0
+        self._let_go: deque[str] = deque(maxlen=_MOST_LET_GO)
         self._read_now = asyncio.Event()
         self._log = structlog.get_logger(service="growatt-mqtt").bind(device=device)
 
@@ -218,11 +222,15 @@ class GrowattMqtt:
         return found
 
     def let_go(self, wanted: Mapping[int, int], there: Mapping[int, int]) -> None:
-        """Sends what ends a mode without waiting for anything: for the moment in which the gateway itself ends."""
+        """Sends what ends a mode without waiting for anything, an answer to another command neither: for an emergency stop, and for the
+        moment in which the gateway itself ends."""
+        if not self._messenger.connected:
+            return  # nothing may be delivered late
         for command in writing(wanted, there):
-            self._messenger.publish(
-                f"{self.base}/command/{command.name}", json.dumps({**command.payload, "correlationId": self._next_id()})
-            )
+            identity = self._next_id()
+            self._let_go.append(identity)
+            self._messenger.publish(f"{self.base}/command/{command.name}", json.dumps({**command.payload, "correlationId": identity}))
+            self._sent_at = asyncio.get_running_loop().time()
 
     async def ask(self, command: Command) -> Mapping[str, Any]:
         """The answer to a command; tried again, with a growing pause, where that may help. Raises NoAnswer, Refused."""
@@ -327,6 +335,10 @@ class GrowattMqtt:
                 continue
             answer = _object(message.payload)
             waiting = self._waiting
+            if answer is not None and answer.get("correlationId") in self._let_go:
+                if answer.get("success") is not True:
+                    self._log.warning("what was to end at once was refused", command=answer.get("command"), reason=answer.get("message"))
+                continue
             if answer is None or waiting is None or answer.get("correlationId") != waiting[0] or waiting[2].done():
                 if answer is None or str(answer.get("correlationId", "")).startswith(self._identity):
                     self.counters["wrong"] += 1
