@@ -142,7 +142,12 @@ class Outbox:
             if self.spool.crowded():
                 self._dropped_s = now_s + _DROPPED_S
             self.log("spool", f"full: {self.spool.dropped_count} frames given up so far")
-            self.event("", "dropped", {"ranges": runs})
+            try:
+                self.event("", "dropped", {"ranges": runs})
+            except MemoryError:  # without it the gateway would wait for them for ever
+                for first, last in runs:
+                    self.spool.gap(first, last)
+                raise
 
     def tend(self) -> None:
         """Now and then: what has waited for long goes to flash."""

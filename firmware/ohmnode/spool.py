@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     Frame = tuple["Ring", int]
 
 _RANGES = const(24)  # runs of dropped numbers that are kept apart before events between them are given up as well
+_TOLD = const(8)  # of them in one event
 _RESEND_MOST_S = const(120)
 NEVER = 0
 _EVENT_BYTES = const(1600)  # a quarter is the events', but in a small spool up to a half, as much as this
@@ -115,8 +116,8 @@ class Spool:
         self.events = Ring(few, octets)
         self.next_seq = 1
         self.highest_sent = 0
-        self.dropped: "list[list[int]]" = []
-        self.dropped_count = 0
+        self._gaps = array("I", bytes(8 * (_RANGES + 1)))  # first and last number of each run that is gone, the lowest first
+        self._runs = self.dropped_count = 0
         self.away = True
         self.linked = True  # False: the connection has gone, and there is no new one
         self.flash: "Flash | None" = None
@@ -268,29 +269,40 @@ class Spool:
         self.highest_sent = max(self.highest_sent, ring.seq(position))
 
     def take_dropped(self) -> "list[list[int]]":
-        """The runs [first, last] of numbers that were given up since the last call."""
-        runs = self.dropped
-        self.dropped = []
+        """The lowest runs [first, last] of numbers that were given up and not taken yet."""
+        runs = [[self._gaps[i], self._gaps[i + 1]] for i in range(0, 2 * min(self._runs, _TOLD), 2)]
+        for _ in runs:
+            self._cut(0)
         return runs
+
+    def gap(self, first: int, last: int) -> None:
+        """These numbers are to be told."""
+        gaps = self._gaps
+        i = 2 * self._runs
+        while i and gaps[i - 2] > first:
+            gaps[i], gaps[i + 1] = gaps[i - 2], gaps[i - 1]
+            i -= 2
+        if i and gaps[i - 1] + 1 == first:
+            gaps[i - 1] = last
+            self._runs += 1
+            self._cut(i)
+            return
+        gaps[i], gaps[i + 1] = first, last
+        self._runs += 1
+        if self._runs > _RANGES:
+            # One run of the two oldest. The events between them go with it, else a run would name what is still held.
+            while self.events.count and self.events.seq(0) <= gaps[3]:
+                self.events.drop_oldest()
+                self.dropped_count += 1
+            gaps[1] = gaps[3]
+            self._cut(2)
+
+    def _cut(self, at: int) -> None:
+        """Takes out one run."""
+        self._runs -= 1
+        for i in range(at, 2 * self._runs):
+            self._gaps[i] = self._gaps[i + 2]
 
     def _lost(self, seq: int) -> None:
         self.dropped_count += 1
-        runs = self.dropped
-        for run in runs:
-            if seq == run[1] + 1:
-                run[1] = seq
-                break
-        else:
-            runs.append([seq, seq])
-            runs.sort()
-        if len(runs) > _RANGES:
-            self._join()
-
-    def _join(self) -> None:
-        """Makes one run of the two oldest. The events between them go with it, else a run would name what is still held."""
-        last = self.dropped[1][1]
-        while self.events.count and self.events.seq(0) <= last:
-            self.events.drop_oldest()
-            self.dropped_count += 1
-        self.dropped[0][1] = last
-        del self.dropped[1]
+        self.gap(seq, seq)

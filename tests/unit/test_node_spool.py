@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import random
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from tests.unit.node_modules import spool
 
 Spool, Ring = spool.Spool, spool.Ring
@@ -97,12 +100,40 @@ def test_a_frame_larger_than_the_ring_is_reported_and_harms_nothing() -> None:
     assert kept.first_seq() == 3
 
 
+def test_what_could_not_be_told_is_told_later() -> None:
+    kept = Spool(40, 4000)
+    for seq in (*range(1, 4), 7, 9, 10):
+        kept.gap(seq, seq)
+    runs = kept.take_dropped()
+    assert runs == [[1, 3], [7, 7], [9, 10]]
+    kept.gap(8, 8)
+    kept.gap(12, 12)
+    for first, last in runs:
+        kept.gap(first, last)
+    assert {seq for first, last in kept.take_dropped() for seq in range(first, last + 1)} == {1, 2, 3, 7, 8, 9, 10, 12}
+
+
+@given(st.permutations(range(1, 60)).flatmap(lambda all_: st.integers(0, 24).map(lambda n: all_[:n])))
+def test_gaps_in_any_order_are_told_each_once(numbers: list[int]) -> None:
+    kept = Spool(40, 4000)
+    for seq in numbers:
+        kept.gap(seq, seq)
+    told: list[int] = []
+    while runs := kept.take_dropped():
+        told += [seq for first, last in runs for seq in range(first, last + 1)]
+    assert told == sorted(numbers)
+
+
 def test_the_list_of_gaps_stays_short_at_the_cost_of_the_oldest_events() -> None:
     kept = Spool(400, 200_000)
     for seq in range(1, 2001):
         kept.add(frame(seq), seq % 4 == 0 and seq < 400)
-    dropped = kept.take_dropped()
+    dropped = []
+    while runs := kept.take_dropped():
+        assert len(runs) <= 8, "an event has room for no more"
+        dropped += runs
     assert len(dropped) <= 24
+    assert dropped == sorted(dropped)
     gone = {seq for first, last in dropped for seq in range(first, last + 1)}
     held = {ring.seq(i) for ring in (kept.data, kept.events) for i in range(ring.count)}
     assert not gone & held
