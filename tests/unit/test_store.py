@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ohmstead.readings import Quality, Snapshot, Value
+from ohmstead.store.batches import settled
 from ohmstead.store.protocol import Acknowledgements, Anchor, Batch, Frame, NodeEvent, StoreError
 from ohmstead.store.schema import VERSION
-from ohmstead.store.sqlite import SqliteStore, settled
+from ohmstead.store.sqlite import SqliteStore
 from ohmstead.store.writer import Writer
 from tests.conftest import wait_for
 
