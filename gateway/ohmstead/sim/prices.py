@@ -6,15 +6,16 @@ The prices are made up from the day alone: cheap at night and at noon, dear in t
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import NamedTuple
 from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
 from ohmstead.prices import QUARTER_S, local_day, midnight, quarters
+
+from .service import HttpService, answered
 
 CZK_EUR = 24.315
 
@@ -43,50 +44,18 @@ def price_of(day: date, number: int, count: int) -> float:
     return round(shape + (day.toordinal() * 7 + number * 13) % 29 / 10 - 5 * (number % 4), 2)
 
 
-class PriceServices:
+class PriceServices(HttpService):
     """`start` listens on a port of its own; `kindness` may be changed at any time (empty: kind). `asked` has the path of each question.
 
     `published` says up to which day there are prices; None: of every day.
     """
 
     def __init__(self, zone: ZoneInfo, published: date | None = None) -> None:
+        super().__init__()
         self.kindness = ""
         self.published = published
         self.asked: list[str] = []
         self._zone = zone
-        self._kind_again = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="prices", daemon=True)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def start(self) -> PriceServices:
-        self._thread.start()
-        return self
-
-    def stop(self) -> None:
-        self._kind_again.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(10)
-
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        services = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                services._serve(self, b"")
-
-            def do_POST(self) -> None:
-                services._serve(self, self.rfile.read(int(self.headers.get("Content-Length", 0))))
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the library's
-                """Nobody reads it."""
-
-        return Handler
 
     def _serve(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
         self.asked.append(request.path)
@@ -95,14 +64,7 @@ class PriceServices:
         status, answer = (
             (503, b"no") if self.kindness == DOWN else (200, _PAGE) if self.kindness == HTML else self._answer(request.path, body)
         )
-        try:
-            request.send_response(status)
-            request.send_header("Content-Length", str(len(answer)))
-            request.end_headers()
-            request.wfile.write(answer[: len(answer) // 2] if self.kindness == HALF else answer)
-        except OSError:
-            pass  # who asked has gone meanwhile
-        request.close_connection = True
+        answered(request, status, {}, answer, len(answer) // 2 if self.kindness == HALF else None)
 
     def _answer(self, path: str, body: bytes) -> tuple[int, bytes]:
         url = urlsplit(path)

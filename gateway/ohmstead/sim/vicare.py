@@ -14,12 +14,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from ohmstead.sim.vicare_home import Equipment, home
+from .service import HttpService, answered
+from .vicare_home import Equipment, home
 
 USER, PASSWORD, CLIENT_ID = "owner@example.org", "quiet-heat", "simulated-client"
 _LATEST_S = 60.0
@@ -64,7 +64,7 @@ class _Answer(NamedTuple):
     headers: Mapping[str, str] = {}
 
 
-class ViessmannCloud:
+class ViessmannCloud(HttpService):
     """`start` listens on `port` (0: one of its own), after a `stop` on the same one. `asked` has method and path of each request, `logins`
     counts passwords that came.
 
@@ -82,6 +82,7 @@ class ViessmannCloud:
         short_limit: int = 120,
         token_s: float = 3600.0,
     ) -> None:
+        super().__init__(port=port)
         self.equipment = list(equipment if equipment is not None else home())
         self.kindness = Kindness.KIND
         self.only: str | None = None
@@ -101,36 +102,6 @@ class ViessmannCloud:
         self._refresh: set[str] = set()
         self._issued = 0
         self._lock = threading.Lock()
-        self._kind_again = threading.Event()
-        self._listen(port)
-
-    def _listen(self, port: int) -> None:
-        self.port = port
-        self._server: ThreadingHTTPServer | None = None
-        self._thread: threading.Thread | None = None
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> ViessmannCloud:
-        """Raises OSError where its port is not to be had."""
-        self._kind_again.clear()
-        self._server = server = ThreadingHTTPServer(("127.0.0.1", self.port), self._handler())
-        server.daemon_threads = True
-        self.port = server.server_address[1]
-        self._thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, name="vicare-cloud", daemon=True)
-        self._thread.start()
-        return self
-
-    def stop(self) -> None:
-        """Nobody answers any more; tokens stay good."""
-        self._kind_again.set()
-        if self._server is not None and self._thread is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._thread.join(10)
-            self._server = self._thread = None
 
     def be(self, kindness: str) -> None:
         """Unkind in this way from now on, or kind again."""
@@ -155,31 +126,15 @@ class ViessmannCloud:
         """What was asked of the interface itself."""
         return [asked for asked in self.asked if "/iot/" in asked]
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        cloud = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                cloud._serve(self, "GET", {})
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
-                cloud._serve(self, "POST", {key: values[0] for key, values in parse_qs(body).items()})
-
-            def date_time_string(self, timestamp: float | None = None) -> str:
-                return formatdate(timestamp if timestamp is not None else cloud._now(), usegmt=True)
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the library's
-                """Nobody reads it."""
-
-        return Handler
-
     def _now(self) -> float:
         return self._wall() + self.skew
 
-    def _serve(self, request: BaseHTTPRequestHandler, method: str, form: Mapping[str, str]) -> None:
+    def _date(self) -> float:
+        return self._now()
+
+    def _serve(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
         url = urlsplit(request.path)
-        self.asked.append(f"{method} {url.path}")
+        self.asked.append(f"{request.command} {url.path}")
         unkind = self.kindness if self.only is None or self.only in url.path else Kindness.KIND
         if unkind == Kindness.LATE:
             self._kind_again.wait(_LATEST_S)
@@ -189,8 +144,8 @@ class ViessmannCloud:
             query = {key: values[0] for key, values in parse_qs(url.query).items()}
             if url.path == "/idp/v3/authorize":
                 answer = self._authorise(query, request.headers.get("Authorization", ""))
-            elif url.path == "/idp/v3/token" and method == "POST":
-                answer = self._token(form)
+            elif url.path == "/idp/v3/token" and request.command == "POST":
+                answer = self._token({key: values[0] for key, values in parse_qs(body.decode()).items()})
             elif url.path.startswith("/iot/v2/"):
                 answer = self._interface(url.path.removeprefix("/iot/v2"), query, request.headers.get("Authorization", ""), unkind)
             else:
@@ -198,24 +153,11 @@ class ViessmannCloud:
         self._send(request, answer, unkind)
 
     def _send(self, request: BaseHTTPRequestHandler, answer: _Answer, unkind: str) -> None:
-        body = answer.body
-        if unkind == Kindness.HALF:
-            body = body[: len(body) // 2 if self.cut is None else self.cut]
-        try:
-            request.send_response(answer.status)
-            for key, value in {"Content-Type": "application/json", **answer.headers}.items():
-                request.send_header(key, value)
-            request.send_header("Content-Length", str(len(answer.body)))
-            request.end_headers()
-            for at in range(len(body)) if unkind == Kindness.DRIP else ():
-                request.wfile.write(body[at : at + 1])
-                if self._kind_again.wait(_DRIP_S):
-                    return
-            if unkind != Kindness.DRIP:
-                request.wfile.write(body)
-        except OSError:
-            pass  # who asked has gone meanwhile
-        request.close_connection = True
+        headers = {"Content-Type": "application/json", **answer.headers}
+        half = len(answer.body) // 2 if self.cut is None else self.cut
+        cut = half if unkind == Kindness.HALF else None
+        drip = (lambda: self._kind_again.wait(_DRIP_S)) if unkind == Kindness.DRIP else None
+        answered(request, answer.status, headers, answer.body, cut, drip)
 
     def _everywhere(self, unkind: str) -> _Answer | None:
         web_page = {"Content-Type": "text/html"}

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from .service import HttpService, answered
 
 DOWN, HTML, HALF, LATE, LIMITED, DENIED, REDIRECTED = "down", "html", "half", "late", "limited", "denied", "redirected"
 ELSEWHERE, YESTERDAY, GAP, SHORT, NULLS, ABSURD, HUGE = "elsewhere", "yesterday", "gap", "short", "nulls", "absurd", "huge"
@@ -24,74 +25,26 @@ _LATEST_S = 30.0
 _NORTH_OF_SOUTH = 172
 
 
-class OpenMeteo:
+class OpenMeteo(HttpService):
     """`start` listens on `port` (0: a free one); `kindness` may be changed at any time (empty: kind). `asked` are the questions."""
 
     def __init__(self, *, host: str = "127.0.0.1", port: int = 0, wall: Callable[[], float] = time.time) -> None:
+        super().__init__(host, port)
         self.kindness = ""
         self.asked: list[dict[str, str]] = []
         self._wall = wall
-        self._kind_again = threading.Event()
-        self._host = host
-        self._listen(port)
-
-    def _listen(self, port: int) -> None:
-        self._server = ThreadingHTTPServer((self._host, port), self._handler())
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="weather", daemon=True)
-        self.port = int(self._server.server_address[1])
 
     @property
     def url(self) -> str:
-        return f"http://{self._host}:{self.port}/v1/forecast"
+        return f"{super().url}/v1/forecast"
 
-    def start(self) -> OpenMeteo:
-        """Serves; on the same port as before after a `stop`."""
-        if self._thread.ident is not None:
-            self._listen(self.port)
-        self._thread.start()
-        return self
-
-    def stop(self) -> None:
-        self._kind_again.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(10)
-
-    def __enter__(self) -> OpenMeteo:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        service = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                service._serve(self)
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the library's
-                """Nobody reads it."""
-
-        return Handler
-
-    def _serve(self, request: BaseHTTPRequestHandler) -> None:
+    def _serve(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
         asked = {key: values[0] for key, values in parse_qs(urlsplit(request.path).query).items()}
         self.asked.append(asked)
         if self.kindness == LATE:
             self._kind_again.wait(_LATEST_S)
         status, headers, answer = self._answer(asked)
-        try:
-            request.send_response(status)
-            request.send_header("Content-Length", str(len(answer)))
-            for name, value in headers.items():
-                request.send_header(name, value)
-            request.end_headers()
-            request.wfile.write(answer[: len(answer) // 2] if self.kindness == HALF else answer)
-        except OSError:
-            pass  # who asked has gone meanwhile
-        request.close_connection = True
+        answered(request, status, headers, answer, len(answer) // 2 if self.kindness == HALF else None)
 
     def _answer(self, asked: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
         refused = {

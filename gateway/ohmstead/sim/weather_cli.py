@@ -7,6 +7,8 @@ import threading
 
 import click
 
+from ohmstead.errors import in_words
+
 from .weather import UNKIND, OpenMeteo
 
 
@@ -28,13 +30,14 @@ def weather(port: int, host: str, unkind: str | None) -> None:
     ended = threading.Event()
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, lambda *_: ended.set())
-    try:
-        service = OpenMeteo(host=host, port=port)
-    except OSError as error:
-        raise click.ClickException(f"{host}:{port}: {(error.strerror or str(error)).lower()}") from None
+    service = OpenMeteo(host=host, port=port)
     service.kindness = unkind or ""
-    with service:
-        click.echo(f"Weather: {service.url}")
-        click.echo("Ctrl-C ends it.")
-        ended.wait()
+    try:
+        service.start()
+    except OSError as error:
+        raise click.ClickException(f"{host}:{port}: {in_words(error)}") from None
+    click.echo(f"Weather: {service.url}")
+    click.echo("Ctrl-C ends it.")
+    ended.wait()
+    service.stop()
     click.echo(f"Asked {len(service.asked)} times.")
