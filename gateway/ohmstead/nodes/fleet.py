@@ -96,6 +96,10 @@ class NodeState:
     tripped: str = ""
     recent: deque[Event] = field(default_factory=lambda: deque(maxlen=_RECENT))
 
+    def is_earlier(self, boot: int) -> bool:
+        """Whether this is a former life of the node: what it says comes from its flash."""
+        return self.hello is not None and self.hello.boot != boot
+
     def latch(self, cause: str, time: float) -> None:
         """It is latched since `time` (UTC seconds), or not any more (an empty cause). An older message changes nothing."""
         if time >= self.latched_at:

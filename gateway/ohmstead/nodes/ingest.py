@@ -19,12 +19,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import structlog
-from msgpack import packb  # type: ignore[import-untyped] # it comes without types
 
 from ohmcore.errors import FrameError
-from ohmcore.frames import PROTOCOL
 from ohmstead.messages import Message, Messenger
 from ohmstead.nodes import inbox
+from ohmstead.nodes.acknowledger import Acknowledger
 from ohmstead.nodes.anchor import Anchors
 from ohmstead.nodes.decoding import Decoding, Newest, Taker
 from ohmstead.nodes.fleet import DeviceState, Event, Fleet, NodeState
@@ -40,7 +39,6 @@ LATE_S = 30.0
 """A frame that was under way for longer than this, and longer than until its group's next one, is history: stored, and published as
 not live. What is read once an hour is still the newest there is after half an hour."""
 
-_ACK_PAUSE_S = 0.25
 _LOG_PAUSE_S = 60.0
 _HELLO_S = 300.0
 _SET_S = 1.0  # a wall clock that moves by more than this against the monotonic one was set
@@ -95,17 +93,15 @@ class Ingest:
         self._newest = Newest()  # of what was published
         self._shift = wall() - mono()
         self._subscribers: list[Callable[[Event], None]] = []
-        self._ack_due: set[BootKey] = set()
-        self._ack_timer: asyncio.TimerHandle | None = None
-        self._ack_sent = float("-inf")
+        self._acknowledger = Acknowledger(self._root, fleet, messenger, self._boots, mono=mono, wall=wall)
         self._first_seqs: dict[BootKey, int] = {}
         self._logged: dict[tuple[str, str], float] = {}
         self._since_logged: Counter[tuple[str, str]] = Counter()
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
         """Subscribes to the nodes' topics and to the store's commits."""
-        self._loop = loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        self._acknowledger.start(loop)
 
         def committed(settled: Acknowledgements) -> None:
             loop.call_soon_threadsafe(self.settled, settled)
@@ -148,8 +144,8 @@ class Ingest:
                 self._refuse(refusal.reason, node, refusal.detail)
         if sound or self._first_seqs:
             self._take(sound, mono, wall)
-        if self._ack_due:
-            self._acknowledge()
+        if self._acknowledger.due:
+            self._acknowledger.send()
 
     def _clock_was_set(self, seconds: float) -> None:
         """The wall clock jumped by so much: what is known by its time is from now on as long ago as it was before."""
@@ -205,9 +201,9 @@ class Ingest:
         if seq <= known.settled:
             self.replayed += 1
             node.replayed += 1
-            self._ack_due.add(key)
+            self._acknowledger.due.add(key)
             return None
-        if not _is_earlier(node, key[1]):
+        if not node.is_earlier(key[1]):
             self._anchors.heard(key, uptime_ms * 0.001, mono)
         elif key not in self._anchors:
             known.waits = min(known.waits, mono)
@@ -238,7 +234,7 @@ class Ingest:
             self._anchors.heard(key, hello.uptime_ms * 0.001, mono)
         self._first_seqs[key] = max(hello.first_seq, self._first_seqs.get(key, 0))
         if retain or known.settled:  # a copy says that the node was there before us: it waits
-            self._ack_due.add(key)
+            self._acknowledger.due.add(key)
 
     # What is sound
 
@@ -253,7 +249,7 @@ class Ingest:
             if anchor is None:
                 anchor = anchors[key] = self._anchors.anchor(key, mono, wall)
             at = anchor.offset + uptime_ms * 0.001
-            if not _is_earlier(node, key[1]):
+            if not node.is_earlier(key[1]):
                 node.boot, node.seq, node.late, node.started = key[1], seq, wall - at, anchor.offset
             values: Mapping[str, Value] = {}
             behind: Mapping[str, Mapping[str, Value]] = {}
@@ -369,8 +365,8 @@ class Ingest:
         sent to nobody before."""
         for node in self.fleet.nodes.values():
             boots = {node.hello.boot if node.hello else 0, node.boot, self._before.get(node.name, 0)}
-            self._ack_due.update((node.name, boot) for boot in boots if boot)
-        self._acknowledge()
+            self._acknowledger.due.update((node.name, boot) for boot in boots if boot)
+        self._acknowledger.send()
 
     def settled(self, settled: Acknowledgements) -> None:
         """The store has committed: tell the nodes, a few times a second at most."""
@@ -379,36 +375,9 @@ class Ingest:
             known.settled = max(known.settled, seq)
             if known.events:
                 known.events = {number for number in known.events if number > seq}
-            self._ack_due.add(key)
-        self._acknowledge()
-
-    def _acknowledge(self) -> None:
-        if self._ack_timer is not None:
-            return
-        pause = self._ack_sent + _ACK_PAUSE_S - self._mono()
-        if pause > 0 and self._loop is not None:
-            self._ack_timer = self._loop.call_later(pause, self.flush_acknowledgements)
-        else:
-            self.flush_acknowledgements()
+            self._acknowledger.due.add(key)
+        self._acknowledger.send()
 
     def flush_acknowledgements(self) -> None:
-        """Sends what is due now; also the last thing to do before the broker is left.
-
-        A number lower than the node has heard before, such as 0, tells it that this store has not seen the beginning: time for a hello.
-        """
-        if self._ack_timer is not None:
-            self._ack_timer.cancel()
-            self._ack_timer = None
-        self._ack_sent = self._mono()
-        due, self._ack_due = self._ack_due, set()
-        for key in due:
-            node, boot = key
-            seq = self._boots[key].settled if key in self._boots else 0
-            self._messenger.publish(f"{self._root}/{node}/down/ack", packb((PROTOCOL, boot, seq, round(self._wall() * 1000))))
-            if node in self.fleet.nodes and not _is_earlier(self.fleet.nodes[node], boot):
-                self.fleet.nodes[node].acknowledged = seq
-
-
-def _is_earlier(node: NodeState, boot: int) -> bool:
-    """Whether this is a former life of the node: what it says comes from its flash."""
-    return node.hello is not None and node.hello.boot != boot
+        """Sends what is due now; also the last thing to do before the broker is left."""
+        self._acknowledger.flush()
