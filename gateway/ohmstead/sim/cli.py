@@ -25,7 +25,7 @@ from .luxtronik_cli import luxtronik
 from .meter_cli import meter
 from .mtec import UNIT_RTU, UNIT_TCP, WRITABLE
 from .registers import RegisterImage, Registers, read_image
-from .serve import serve
+from .serve import read_with, serve
 from .shelly_cli import shelly
 from .station import Station
 from .sunspec_cli import sunspec
@@ -54,15 +54,6 @@ simulate.add_command(weather)
 def _quiet() -> None:
     """Each lost client and damaged request is worth a line to whoever debugs, not to whoever watches."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
-
-
-def _image(_context: click.Context, _option: click.Parameter, path: Path | None) -> dict[int, int] | None:
-    if path is None:
-        return None
-    try:
-        return read_image(path)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
 
 
 def _rivals(_context: click.Context, _option: click.Parameter, texts: Sequence[str]) -> list[tuple[int, int, float]]:
@@ -99,7 +90,11 @@ exception=4, wrong-unit, wrong-function, noise=3, refused-write=4, ignored-write
 @click.option("--latency", default=0.0, show_default=True, type=click.FloatRange(0), help="Seconds before each TCP answer.")
 @click.option("--turnaround", default=0.020, show_default=True, type=click.FloatRange(0), help="Seconds before each RTU answer.")
 @click.option(
-    "--image", metavar="FILE", type=click.Path(exists=True, dir_okay=False, path_type=Path), callback=_image, help="Fixed registers, JSON."
+    "--image",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    callback=read_with(read_image),
+    help="Fixed registers, JSON.",
 )
 @click.option("--day", type=click.DateTime(["%Y-%m-%d"]), help="A physical day: this one [default: today].")
 @click.option("--hour", default=11.0, show_default=True, type=click.FloatRange(0, 23.99), help="Local hour at which it starts.")

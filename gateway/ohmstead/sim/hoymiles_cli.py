@@ -16,6 +16,7 @@ import click
 from .hoymiles import Dtu, Mood
 from .hoymiles_plant import Plant, Roof, moment, record
 from .registers import read_image
+from .serve import read_with
 
 _INVERTER = re.compile(r"([0-9a-f]{12}):([1-9])(?:x(\d+)W?)?")
 _KINDS = (
@@ -91,13 +92,6 @@ def _port(text: str) -> tuple[str, int]:
     return _serial(serial), int(port)
 
 
-def _image(_context: click.Context, _option: click.Parameter, path: Path | None) -> dict[int, int] | None:
-    try:
-        return None if path is None else read_image(path)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
 @click.command(
     "hoymiles",
     epilog="""\b
@@ -122,7 +116,11 @@ Examples:
     "--inverter", "inverters", multiple=True, callback=_inverters, metavar="SERIAL:PORTS[xPEAK]", help="May be given several times."
 )
 @click.option(
-    "--image", metavar="FILE", type=click.Path(exists=True, dir_okay=False, path_type=Path), callback=_image, help="Fixed registers, JSON."
+    "--image",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    callback=read_with(read_image),
+    help="Fixed registers, JSON.",
 )
 @click.option("--day", type=click.DateTime(["%Y-%m-%d"]), help="The simulated day [default: today].")
 @click.option("--hour", type=click.FloatRange(0, 23.99), help="Local hour at which it starts [default: now].")

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from .luxtronik import LuxtronikPump, Mood, Vectors, read_dump
+from .serve import read_with
 
 _KINDS = (
     "splits",
@@ -50,13 +51,6 @@ def _make(mood: Mood, kind: str, size: str) -> None:
         raise ValueError(kind)
 
 
-def _dump(_context: click.Context, _option: click.Parameter, path: Path | None) -> Vectors | None:
-    try:
-        return None if path is None else read_dump(path)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
 @click.command(
     "luxtronik",
     epilog="""\b
@@ -73,7 +67,12 @@ Examples:
 @click.option("--port", default=8889, show_default=True, type=click.IntRange(0, 65535), help="TCP port; 0 takes a free one.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
-    "--dump", "vectors", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), callback=_dump, help="Raw values, JSON."
+    "--dump",
+    "vectors",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=read_with(read_dump),
+    help="Raw values, JSON.",
 )
 @click.option("--unkind", "mood", multiple=True, callback=_mood, help=f"{', '.join(_KINDS)}; may be given several times.")
 @click.option("--seed", default=1, show_default=True, help="Where answers are cut up.")

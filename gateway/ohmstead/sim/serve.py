@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Callable
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
@@ -13,6 +15,20 @@ from .mtec import UNIT_RTU, UNIT_TCP
 from .rtu import Line
 from .station import Station
 from .tcp import TcpServer
+
+Read = TypeVar("Read")
+
+
+def read_with(read: Callable[[Path], Read]) -> Callable[[click.Context, click.Parameter, Path | None], Read | None]:
+    """What makes of a file option what `read` finds in it; a `ValueError` is told as the option's."""
+
+    def of_file(_context: click.Context, _option: click.Parameter, path: Path | None) -> Read | None:
+        try:
+            return None if path is None else read(path)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+
+    return of_file
 
 
 async def serve(
