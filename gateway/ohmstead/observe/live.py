@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ohmstead.control.arbiter import Arbiter
-from ohmstead.observe.batteries import document
+from ohmstead.control.document import document
 from ohmstead.observe.latest import LatestValue
 from ohmstead.observe.overview import Overview, Standing
 from ohmstead.profiles.formula import Formula

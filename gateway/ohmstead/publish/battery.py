@@ -13,9 +13,9 @@ from collections.abc import Sequence
 import ohmstead
 from ohmcore.records import Decision
 from ohmstead.control.arbitration import Arbitration
+from ohmstead.control.document import document
 from ohmstead.control.views import DeviceView, Status
 from ohmstead.messages import Messenger
-from ohmstead.observe.batteries import document
 from ohmstead.publish.announcement import Announcement, Configuration, Discovery
 from ohmstead.publish.commands import command_topic
 from ohmstead.publish.home_assistant import bridge_topic

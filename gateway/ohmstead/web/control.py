@@ -17,9 +17,9 @@ from fastapi.responses import JSONResponse
 
 from ohmstead.control.arbiter import Arbiter
 from ohmstead.control.arbitration import API
+from ohmstead.control.document import document
 from ohmstead.control.entrance import LEASE, MODE, RESET, STOP, Entrance
 from ohmstead.errors import OhmsteadError
-from ohmstead.observe.batteries import document
 from ohmstead.store.trail import Trail
 
 _FRESH = {"Cache-Control": "no-store"}
