@@ -13,6 +13,7 @@ from ohmstead.profiles.layout import layout
 from ohmstead.sim.growatt import MIN, SPH, Family, Growatt
 from ohmstead.sim.inverter_gateway import InverterGateway
 from ohmstead.sim.registers import Write
+from ohmstead.sources import growatt_commands as commands
 from ohmstead.sources.growatt_commands import AnswerError, Command, as_in_profile, reading, registers_in, telemetry_names, writing
 
 SPH_REST = {1090: 100, 1091: 100, 1092: 0, 1100: 0, 1101: 5947, 1102: 0, 1070: 100, 1071: 10, 1080: 0, 1081: 5947, 1082: 0, 123: 1000}
@@ -213,3 +214,27 @@ def test_every_limit_of_the_profile_has_its_value_in_the_telemetry(profile: str,
 def test_no_other_make_has_a_value_there() -> None:
     mtec = library.load("mtec-energybutler")
     assert telemetry_names(point.address for point in mtec.points.values() if point.table == "input") == {}
+
+
+@pytest.mark.parametrize(
+    ("now", "there", "in_force", "window"),
+    [
+        ("12:00", ("00:00", "23:59"), False, ("11:59", "13:00")),
+        ("12:00", ("11:59", "13:00"), True, ("11:59", "13:00")),
+        ("12:46", ("11:59", "13:00"), True, ("12:45", "13:46")),
+        ("12:00", ("00:00", "23:59"), True, ("11:59", "13:00")),
+        ("23:50", ("11:59", "13:00"), True, ("23:49", "23:59")),
+        ("23:55", ("23:00", "23:59"), True, ("23:00", "23:59")),
+        ("00:00", ("23:00", "23:59"), True, ("00:00", "01:00")),
+    ],
+    ids=["none", "long enough", "nearly over", "all day", "before midnight", "until midnight", "after midnight"],
+)
+def test_a_slot_that_must_end_holds_for_the_next_hour_and_never_across_midnight(
+    now: str, there: tuple[str, str], in_force: bool, window: tuple[str, str]
+) -> None:
+    def word(time: str) -> int:
+        hours, minutes = time.split(":")
+        return int(hours) << 8 | int(minutes)
+
+    minute = (word(now) >> 8) * 60 + (word(now) & 0xFF)
+    assert commands.window(minute, word(there[0]), word(there[1]), in_force=in_force) == (word(window[0]), word(window[1]))

@@ -36,6 +36,11 @@ _SLOT, _SLOTS = 3, 3
 _BATTERY_FIRST, _GRID_FIRST = range(1090, 1109), range(1070, 1089)
 _STOPS = (1071, 1091, 3037, 3048)
 
+_LAST_MINUTE = 23 * 60 + 59
+
+WINDOW_MIN, LEFT_MIN = 60, 15
+"""How many minutes a slot lasts that is written for a command that must end, and with how many left it is written anew."""
+
 _TELEMETRY: Mapping[str, tuple[int, ...]] = {
     "InverterStatus": (0, 3000),
     "InputPower": (1,),
@@ -128,6 +133,18 @@ def writing(wanted: Mapping[int, int], there: Mapping[int, int]) -> list[Command
     ending = [command for begins, command in slots if not begins]
     beginning = [command for begins, command in slots if begins]
     return [*ending, *(command for _, _, command in sorted(single, key=lambda one: one[:2])), *beginning]
+
+
+def window(minute: int, start: int, stop: int, *, in_force: bool) -> tuple[int, int]:
+    """Start and stop, as registers have them, of a slot that holds at this minute of the inverter's day and ends soon, never across
+    midnight: those that are there, if they will do and the slot is `in_force`, else from now on."""
+    begin, end = (start >> 8) * 60 + (start & 0xFF), (stop >> 8) * 60 + (stop & 0xFF)
+    left = end - minute
+    enough = left >= LEFT_MIN or end == _LAST_MINUTE
+    if in_force and begin <= minute <= end and enough and left <= WINDOW_MIN + LEFT_MIN:
+        return start, stop
+    begin, end = max(minute - 1, 0), min(minute + WINDOW_MIN, _LAST_MINUTE)
+    return begin // 60 << 8 | begin % 60, end // 60 << 8 | end % 60
 
 
 def reading(addresses: Iterable[int]) -> list[Command]:

@@ -26,7 +26,17 @@ from ohmstead.messages import Message, Messenger
 from ohmstead.profiles.decode import Decoder
 from ohmstead.profiles.model import Point, Profile
 from ohmstead.readings import Quality, Snapshot, Value
-from ohmstead.sources.growatt_commands import AnswerError, Command, as_in_profile, reading, registers_in, slot_at, telemetry_names, writing
+from ohmstead.sources.growatt_commands import (
+    AnswerError,
+    Command,
+    as_in_profile,
+    reading,
+    registers_in,
+    slot_at,
+    telemetry_names,
+    window,
+    writing,
+)
 from ohmstead.sources.resilience import Health
 
 _MOST_BYTES = 16_384
@@ -34,12 +44,8 @@ _PAUSE_GROWS, _LONGEST_PAUSE_S = 1.5, 30.0
 _PERIODS, _LEAST_PATIENCE_S = 3, 30.0
 _MOST_LET_GO = 32
 """So many commands that nobody waits for are remembered, to know their answers."""
-_LAST_MINUTE = 23 * 60 + 59
 _TRANSIENT = ("Failed to", "failed to")
 """How the messages begin that say that the inverter did not answer its stick; any other refusal will be the same next time."""
-
-WINDOW_MIN, LEFT_MIN = 60, 15
-"""How many minutes a slot lasts that is written for a command that must end, and with how many left it is written anew."""
 
 
 class CommandError(OhmsteadError):
@@ -284,13 +290,8 @@ class GrowattMqtt:
         except ValueError as error:
             self.counters["wrong"] += 1
             raise NoAnswer(f"the inverter's clock says {answer.get('value')!r}") from error
-        minute = now.hour * 60 + now.minute
-        start, stop = _minutes(there[first]), _minutes(there[first + 1])
-        left = stop - minute
-        enough = left >= LEFT_MIN or stop == _LAST_MINUTE
-        if there[first + 2] == 1 and start <= minute <= stop and enough and left <= WINDOW_MIN + LEFT_MIN:
-            return {first: there[first], first + 1: there[first + 1]}
-        return {first: _time(max(minute - 1, 0)), first + 1: _time(min(minute + WINDOW_MIN, _LAST_MINUTE))}
+        start, stop = window(now.hour * 60 + now.minute, there[first], there[first + 1], in_force=there[first + 2] == 1)
+        return {first: start, first + 1: stop}
 
     async def _read_back(self, target: Mapping[int, int]) -> dict[int, int]:
         """What stands in registers that were just written; some inverters take them late."""
@@ -399,14 +400,6 @@ def _raw(point: Point, told: object) -> int | None:
         return None
     raw = round(told / point.scale)
     return raw if -(1 << 16 * point.words - 1) <= raw < 1 << 16 * point.words else None
-
-
-def _minutes(word: int) -> int:
-    return (word >> 8) * 60 + (word & 0xFF)
-
-
-def _time(minutes: int) -> int:
-    return minutes // 60 << 8 | minutes % 60
 
 
 __all__ = ["CommandError", "GrowattMqtt", "NoAnswer", "NotTaken", "Put", "Refused", "Timing", "back_off"]
