@@ -31,8 +31,9 @@ class Uart:
     """A UART with the pins `tx` and `rx`, and `de` if a pin enables the driver."""
 
     def __init__(self, port: int, baud: int, parity: str, stop: int, pins: "dict[str, int | None]") -> None:
-        self.stream = machine.UART(port)
-        self.stream.init(
+        # All at once: by itself the constructor takes default pins, and some of those are the PSRAM's (micropython #18544).
+        self.stream = machine.UART(
+            port,
             baudrate=baud,
             bits=8,
             parity=_PARITY[parity],
@@ -57,7 +58,11 @@ class Uart:
     def write(self, buffer: bytearray, size: int) -> bool:
         if self._driver is not None:
             self._driver(1)
-        return self.stream.write(memoryview(buffer)[:size]) == size
+        if self.stream.write(memoryview(buffer)[:size]) == size:
+            return True
+        if self._driver is not None:  # nobody will ask whether it is `sent`
+            self._driver(0)
+        return False
 
     def sent(self) -> bool:
         """Takes the driver off the line with the last bit."""
@@ -99,11 +104,12 @@ class Esp32Hal(CommonHal):
         return Uart(bus["port"], bus["baud"], bus.get("parity", "N"), bus.get("stop", 1), bus["pins"])
 
     def network_start(self, wifi: "dict[str, str] | None") -> None:
-        """The driver keeps trying by itself."""
+        """The driver keeps trying by itself, and listens all the time: where it sleeps between beacons, commands wait for the next one."""
         self._wlan.active(True)
         if wifi is not None and wifi != self._joined:
             self._joined = wifi
-            self._wlan.config(reconnects=-1)
+            self._wlan.config(reconnects=-1, pm=0)  # WLAN.PM_NONE
+            self._wlan.disconnect()  # a connection that is there or being made refuses another (micropython #17661)
             self._wlan.connect(wifi["ssid"], wifi["password"])
 
     def network_ready(self) -> bool:

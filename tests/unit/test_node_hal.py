@@ -1,0 +1,110 @@
+"""The node's hardware layer of the ESP32, with machines that only note what is done to them."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import sys
+import time
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.unit import node_modules
+
+BUS = {"port": 1, "baud": 9600, "parity": "E", "stop": 1, "pins": {"tx": 17, "rx": 16, "de": 4}}
+HOME = {"ssid": "At home", "password": "secret"}
+
+
+class Pin:
+    OUT = 1
+
+    def __init__(self, number: int, _mode: int, value: int) -> None:
+        self.number, self.level = number, value
+
+    def __call__(self, level: int) -> None:
+        self.level = level
+
+
+class Uart:
+    """As the port's: pins that nobody names are the default ones. `room`: bytes that it still takes."""
+
+    made: list[dict[str, Any]]
+
+    def __init__(self, port: int, **named: Any) -> None:
+        self.made.append({"port": port} | named)
+        self.room = 512
+
+    def write(self, content: memoryview) -> int:
+        return min(len(content), self.room)
+
+
+class Wlan:
+    """As the port's: it refuses to connect while it is connecting or connected."""
+
+    def __init__(self, _interface: int) -> None:
+        self.busy = True  # a soft restart leaves it so
+        self.joined: list[tuple[str, str]] = []
+        self.settings: dict[str, int] = {}
+
+    def active(self, _up: bool) -> None: ...
+
+    def config(self, **settings: int) -> None:
+        self.settings |= settings
+
+    def disconnect(self) -> None:
+        self.busy = False
+
+    def connect(self, ssid: str, password: str) -> None:
+        if self.busy:
+            raise OSError("Wifi Internal Error")
+        self.busy = True
+        self.joined.append((ssid, password))
+
+
+@pytest.fixture
+def esp32(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """`hal.esp32` on a board of ours."""
+    assert node_modules
+    Uart.made = []
+    causes = {name: number for number, name in enumerate(("PWRON_RESET", "HARD_RESET", "WDT_RESET", "DEEPSLEEP_RESET", "SOFT_RESET"))}
+    fakes = {
+        "machine": SimpleNamespace(UART=Uart, Pin=Pin, **causes),
+        "network": SimpleNamespace(WLAN=Wlan, STA_IF=0),
+        "esp32": SimpleNamespace(),
+        "micropython": SimpleNamespace(),
+    }
+    for name, fake in fakes.items():
+        monkeypatch.setitem(sys.modules, name, fake)
+    for name in ("ticks_ms", "ticks_diff", "ticks_add"):
+        monkeypatch.setattr(time, name, None, raising=False)
+    monkeypatch.setattr(gc, "mem_free", None, raising=False)
+    for name in ("hal.common", "hal.esp32"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    return importlib.import_module("hal.esp32")
+
+
+def test_a_serial_line_is_made_on_its_own_pins_and_never_on_the_default_ones(esp32: ModuleType, tmp_path: Path) -> None:
+    esp32.Esp32Hal(str(tmp_path)).uart(BUS)
+    (made,) = Uart.made
+    assert (made["port"], made["tx"], made["rx"], made["baudrate"], made["parity"]) == (1, 17, 16, 9600, 0)
+    assert made["txbuf"] == made["rxbuf"] == 512
+
+
+@pytest.mark.parametrize(("room", "taken"), [(512, True), (3, False)])
+def test_a_line_that_does_not_take_a_request_is_let_go(esp32: ModuleType, tmp_path: Path, room: int, taken: bool) -> None:
+    line = esp32.Esp32Hal(str(tmp_path)).uart(BUS)
+    line.stream.room = room
+    assert line.write(bytearray(8), 8) is taken
+    assert line._driver.level == taken
+
+
+def test_another_wifi_is_joined_while_one_is_and_the_radio_does_not_sleep(esp32: ModuleType, tmp_path: Path) -> None:
+    hal = esp32.Esp32Hal(str(tmp_path))
+    hal.network_start(HOME)
+    hal.network_start(dict(HOME))
+    hal.network_start(HOME | {"password": "changed"})
+    assert hal._wlan.joined == [("At home", "secret"), ("At home", "changed")]
+    assert hal._wlan.settings == {"reconnects": -1, "pm": 0}
