@@ -132,3 +132,10 @@ def test_without_a_store_they_say_so(tmp_path: Path, file: Path) -> None:
         said = ohmstead(*command, "-c", file)
         assert said.exit_code == 1
         assert "there is no store yet" in said.output
+
+
+def test_a_home_without_a_battery_has_nothing_to_replay(tmp_path: Path) -> None:
+    path = tmp_path / "ohmstead.yaml"
+    path.write_text("devices: {mains: {profile: eastron-sdm630, via: tcp://192.0.2.10}}\n")
+    said = ohmstead("replay", "-c", path)
+    assert (said.exit_code, said.output) == (0, f"{path}: there is no battery that is commanded, so that nothing was decided.\n")

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from ohmstead.cli import main
 from ohmstead.config import load
 from ohmstead.detect import modbus
-from ohmstead.detect.addresses import MOST, spread
+from ohmstead.detect.addresses import MOST, nameless, spread
 from ohmstead.detect.finding import Finding, distinct, proposal
 from ohmstead.detect.survey import Ports, Survey
 from ohmstead.profiles import library
@@ -245,6 +245,13 @@ def test_finding_nothing_is_said_with_what_to_do() -> None:
     result = call(HERE, "--yes", "--no-listen", "--modbus", nobody, "--luxtronik", nobody, "--http", nobody)
     assert result.exit_code == 1
     assert "Is it switched on" in result.stderr
+
+
+def test_a_name_of_nothing_is_said_before_anything_is_asked() -> None:
+    assert nameless(["127.0.0.1", "localhost", "nobody.invalid"]) == ["nobody.invalid"]
+    result = CliRunner().invoke(main, ["detect", "nobody.invalid", "--yes", "--no-listen"])
+    assert result.exit_code == 1
+    assert "nobody.invalid: there is no such name; give the address" in result.stderr
 
 
 def test_without_a_network_it_is_this_machine_s_own_or_none(monkeypatch: pytest.MonkeyPatch) -> None:

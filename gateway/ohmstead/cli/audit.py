@@ -45,6 +45,8 @@ def audit(file: Path, number: int, device: str, day: datetime | None, silent: bo
         batteries = _batteries(config)
         if device:
             _must_have(batteries, device, file)
+        elif not batteries:
+            click.echo(f"{file}: there is no battery that is commanded, so that nothing was decided.")
         since, until = _span(config, day)
         with opened_store(config) as store:
             found = store.trail.last(number, device=device, silent=silent, since=since, until=until)

@@ -55,7 +55,7 @@ def detect(
 
     Nothing is written to any device, and only a few registers of each are read. Without NETWORK or HOST it is this machine's own network.
     """
-    from ohmstead.detect.addresses import own_network, spread
+    from ohmstead.detect.addresses import nameless, own_network, spread
     from ohmstead.detect.finding import proposal
     from ohmstead.detect.survey import AT_ONCE, LISTENING_S, Ports, Survey
 
@@ -79,6 +79,10 @@ def detect(
     click.echo(f"Asks {told}; at most {AT_ONCE} at once, a few reads of whoever answers. Nothing is written.", err=True)
     if not yes and not click.confirm("Go on?", default=False, err=True):
         click.echo("nothing was asked", err=True)
+        sys.exit(1)
+
+    if unknown := nameless(hosts):
+        click.echo(f"{', '.join(unknown)}: there is no such name; give the address, e.g. 192.0.2.10. Nothing was asked.", err=True)
         sys.exit(1)
 
     async def search() -> tuple[list[Finding], list[str]]:

@@ -39,6 +39,22 @@ def spread(written: Sequence[str]) -> list[str]:
     return list(hosts)
 
 
+def nameless(hosts: Sequence[str]) -> list[str]:
+    """Those of the hosts that are names, and names of nothing. Asks the name server, and waits for it."""
+    return [host for host in hosts if not _is_known(host)]
+
+
+def _is_known(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        try:
+            socket.getaddrinfo(host, None)
+        except (OSError, UnicodeError):
+            return False
+    return True
+
+
 def own_network() -> str | None:
     """The /24 of this machine's address; None where it has no IPv4 network of a home."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
