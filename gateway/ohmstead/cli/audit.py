@@ -45,8 +45,6 @@ def audit(file: Path, number: int, device: str, day: datetime | None, silent: bo
         batteries = _batteries(config)
         if device:
             _must_have(batteries, device, file)
-        elif not batteries:
-            click.echo(f"{file}: there is no battery that is commanded, so that nothing was decided.")
         since, until = _span(config, day)
         with opened_store(config) as store:
             found = store.trail.last(number, device=device, silent=silent, since=since, until=until)
@@ -79,6 +77,8 @@ def replay(file: Path, day: datetime | None, device: str) -> None:
         batteries = _batteries(config)
         if device:
             _must_have(batteries, device, file)
+        elif not batteries:
+            click.echo(f"{file}: there is no battery that is commanded, so that nothing was decided.")
         since, until = _span(config, day or datetime.now(config.zone))
         failed = False
         for name in [device] if device else list(batteries):
