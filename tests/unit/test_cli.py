@@ -175,3 +175,11 @@ def test_keys_without_a_folder_say_so(file: Path) -> None:
     result = call("keys", "cellar", "--folder", file)
     assert result.exit_code == 1
     assert result.stderr == f"{file}: file exists; name another folder with --folder\n"
+
+
+@pytest.mark.parametrize(("typed", "meant"), [(["stauts"], "'status'"), (["node", "flsh"], "'flash'"), (["xyzzy"], "")])
+def test_a_command_that_is_misspelt(typed: list[str], meant: str) -> None:
+    result = call(*typed)
+    assert result.exit_code == 2
+    assert f"No such command '{typed[-1]}'." in result.stderr
+    assert (f"Did you mean {meant}?" in result.stderr) is bool(meant)
