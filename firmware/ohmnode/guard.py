@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 _EVALUATE_MS = const(250)
 _PIN_MS = const(25)
 _LINK_LOSS_MS = const(60000)
+_UNSAVED_MS = const(1000)
 
 # As in `leases`.
 _FREE = const(0)
-_LEASED = const(2)
 _HOME = const(3)
 _HELD = const(4)
 _LATCHED = const(5)
@@ -104,13 +104,13 @@ class Guard(Leases):
         for control in self.controls:
             work = control.work
             if work is not None:
-                if work.state != _FREE:
+                if work.state != _FREE or self.cause:
                     self._watch(control, work, connected)
                 ready = ready or (not work.idle() and work.pause_ms <= 0)
             if control.waiting is not None:
                 ready = True
-                if control.waiting.ttl_ms <= 0:
-                    self._replace(control, "expired")
+                if self.cause or control.waiting.ttl_ms <= 0:
+                    self._replace(control, "latched" if self.cause else "expired")
         if ready:
             self._wake()
 
@@ -165,13 +165,8 @@ class Guard(Leases):
         if self.cause:
             return
         self.cause = cause
-        for control in self.controls:
-            self._replace(control, "latched")
-            if control.safe is not None:
-                self._own(control, _LATCHED, control.safe, True, cause)
-            elif control.work is not None and control.work.state == _LEASED:
-                self._lapse(control, "latched")
-        self._wake()
+        self._unsaved_ms = _UNSAVED_MS  # where memory runs out on the way, the next evaluation goes on
+        self.evaluate()
         self._outbox.log("guard", f"latched: {cause}")
         self._outbox.event("", "latch", {"cause": cause})
         self._save()
@@ -188,11 +183,9 @@ class Guard(Leases):
                 standing = standing or rule.name
         if standing:
             return standing
-        cause = self.cause
-        self.cause = ""
-        if not self._save():
-            self.cause = cause
+        if not keep.save(self._hal, self._outbox, "", self.controls):
             return "no storage"
+        self.cause = ""
         for control in self.controls:
             work = control.work
             if work is not None and work.state == _LATCHED:

@@ -216,6 +216,8 @@ class Leases:
 
     def _watch(self, control: Control, work: Work, connected: bool) -> None:
         """What time and telemetry mean for a control that is not free."""
+        if self.cause and work.state != _LATCHED and control.safe is not None:
+            self._own(control, _LATCHED, control.safe, True, self.cause)
         if work.absent and control.device.online:
             work.absent = False
             work.pause_ms = 0
@@ -242,6 +244,8 @@ class Leases:
 
     def _blocked(self, control: Control) -> str:
         """Why the control may hold its safe value only; empty: it may hold others."""
+        if self.cause:
+            return "latched"
         for rule, _, _, targets in self._watched:
             if control in targets:
                 reason = rule.blocks()
@@ -361,6 +365,8 @@ class Leases:
             wake()
 
     def _save(self) -> bool:
+        self._unsaved_ms = _LONG_RETRY_MS
         saved = keep.save(self._hal, self._outbox, self.cause, self.controls)
-        self._unsaved_ms = 0 if saved else _LONG_RETRY_MS
+        if saved:
+            self._unsaved_ms = 0
         return saved
