@@ -47,7 +47,7 @@ class CommonHal:
         """Certificates are verified against `ca.der` of the state directory; without that file the line is encrypted and no more."""
         from hal import secure
 
-        return secure.wrap(connection, host, self.read("ca.der"))
+        return secure.wrap(connection, host, self.read)
 
     def stack(self) -> "int | None":
         asked = getattr(micropython, "stack_use", None)  # a port may be built without it

@@ -64,6 +64,17 @@ class Wlan:
         self.joined.append((ssid, password))
 
 
+def forget(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The module is not loaded now, and after the test it is what it was."""
+    monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    del sys.modules[name]
+
+
+def fresh(monkeypatch: pytest.MonkeyPatch, name: str) -> ModuleType:
+    forget(monkeypatch, name)
+    return importlib.import_module(name)
+
+
 @pytest.fixture
 def esp32(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """`hal.esp32` on a board of ours."""
@@ -81,9 +92,8 @@ def esp32(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     for name in ("ticks_ms", "ticks_diff", "ticks_add"):
         monkeypatch.setattr(time, name, None, raising=False)
     monkeypatch.setattr(gc, "mem_free", None, raising=False)
-    for name in ("hal.common", "hal.esp32"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    return importlib.import_module("hal.esp32")
+    forget(monkeypatch, "hal.common")
+    return fresh(monkeypatch, "hal.esp32")
 
 
 def test_a_serial_line_is_made_on_its_own_pins_and_never_on_the_default_ones(esp32: ModuleType, tmp_path: Path) -> None:
@@ -108,3 +118,74 @@ def test_another_wifi_is_joined_while_one_is_and_the_radio_does_not_sleep(esp32:
     hal.network_start(HOME | {"password": "changed"})
     assert hal._wlan.joined == [("At home", "secret"), ("At home", "changed")]
     assert hal._wlan.settings == {"reconnects": -1, "pm": 0}
+
+
+# TLS
+
+
+EPOCH_2000 = 946_684_800
+NOW = 1_795_000_000
+
+
+class Context:
+    def __init__(self, _protocol: int) -> None:
+        self.verify_mode = -1
+
+    def load_verify_locations(self, _authority: bytes) -> None: ...
+
+    def wrap_socket(self, connection: object, **_named: object) -> tuple[object, int]:
+        return connection, self.verify_mode
+
+
+TLS = SimpleNamespace(SSLContext=Context, PROTOCOL_TLS_CLIENT=0, CERT_NONE=0, CERT_REQUIRED=2)
+
+
+@pytest.fixture
+def secure(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """`hal.secure` on a board whose clock has just begun."""
+    monkeypatch.setitem(sys.modules, "tls", TLS)
+    module = fresh(monkeypatch, "hal.secure")
+    set_to: list[tuple[int, ...]] = []
+    monkeypatch.setitem(sys.modules, "machine", SimpleNamespace(RTC=lambda: SimpleNamespace(datetime=set_to.append)))
+    monkeypatch.setattr(module, "time", clock(0), raising=True)
+    monkeypatch.setattr(module, "set_to", set_to, raising=False)
+    return module
+
+
+def clock(now: int, epoch: int = EPOCH_2000) -> SimpleNamespace:
+    """Time as a port with this epoch has it."""
+    return SimpleNamespace(gmtime=lambda seconds: time.gmtime(seconds + epoch)[:8], time=lambda: now)
+
+
+@pytest.mark.parametrize("epoch", [0, EPOCH_2000])
+def test_before_a_certificate_is_verified_the_clock_is_no_older_than_the_last_command(
+    secure: ModuleType, monkeypatch: pytest.MonkeyPatch, epoch: int
+) -> None:
+    monkeypatch.setattr(secure, "time", clock(30, epoch))
+    files = {"ca.der": b"authority", "command.counter": str(NOW).encode()}
+    assert secure.wrap("line", "nas", files.get) == ("line", TLS.CERT_REQUIRED)
+    year, month, day, _, hour, minute, second, _ = secure.set_to[0]
+    assert (year, month, day, hour, minute, second) == time.gmtime(NOW)[:6]
+
+
+@pytest.mark.parametrize("counter", [None, b"", b"damaged", str(1 << 63).encode(), str(NOW - 10).encode()])
+def test_a_clock_that_is_later_stays_and_a_damaged_counter_sets_none(
+    secure: ModuleType, monkeypatch: pytest.MonkeyPatch, counter: bytes | None
+) -> None:
+    monkeypatch.setattr(secure, "time", clock(NOW - EPOCH_2000))
+    assert secure.wrap("line", "nas", {"ca.der": b"authority", "command.counter": counter}.get)
+    assert secure.set_to == []
+
+
+def test_where_nothing_is_verified_or_the_machine_has_a_clock_nobody_sets_one(secure: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {"command.counter": str(NOW).encode()}
+    assert secure.wrap("line", "nas", files.get) == ("line", TLS.CERT_NONE)
+    monkeypatch.setitem(sys.modules, "machine", SimpleNamespace())
+    assert secure.wrap("line", "nas", (files | {"ca.der": b"authority"}).get) == ("line", TLS.CERT_REQUIRED)
+    assert secure.set_to == []
+
+
+def test_an_older_micropython_has_tls_under_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tls", None)
+    monkeypatch.setitem(sys.modules, "ssl", TLS)
+    assert fresh(monkeypatch, "hal.secure").wrap("line", "nas", {}.get) == ("line", TLS.CERT_NONE)
