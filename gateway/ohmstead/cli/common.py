@@ -51,9 +51,9 @@ class LazyGroup(click.Group):
             return super().resolve_command(context, args)
         except click.UsageError as error:
             near = get_close_matches(args[0], self.list_commands(context), n=1)
-            if near:
-                error.message += f" Did you mean {near[0]!r}?"
-            raise
+            if not near:
+                raise
+            raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", context) from error
 
 
 def configured(run: Callable[[Config], None], file: Path) -> None:
