@@ -2,7 +2,9 @@
 
 The folders `a` and `b` beside it take turns with the updates; `safe` is the image that was flashed and is never written again. The file
 `boot` of the state directory says `<slot> <previous slot> <tries> <1 if it is confirmed>`. An image that nothing has confirmed yet has
-three starts; then the previous one has three, and then `safe` runs. An image confirms itself (`ohmnode/slots.py`).
+three starts; then the previous one has three, and then `safe` runs until the next start. From there on it is three of the last one and
+one of `safe`: that it was the power that ended its starts, and not the image, is never out of the question. `safe` does not restart by
+itself, so there is time to send it an update. An image confirms itself (`ohmnode/slots.py`).
 """
 
 import os
@@ -35,13 +37,17 @@ def choose(file: str) -> str:
     slot, previous, tries, confirmed = read(file)
     if confirmed or slot == "safe":
         return slot
+    chosen = slot
     if tries >= TRIES:
-        slot, previous, tries = previous, "safe", 0
+        chosen = previous
+        tries = 0
+        if previous != "safe":
+            slot, previous = previous, "safe"
     try:
-        write(file, slot, previous, tries + (slot != "safe"), False)
+        write(file, slot, previous, tries + (chosen == slot), False)
     except OSError as full:  # a flash that takes nothing is no reason to stand still
         print("boot:", full)
-    return slot
+    return chosen
 
 
 def failed(file: str) -> None:

@@ -35,12 +35,22 @@ def starts(root: ModuleType, file: Path, count: int) -> list[str]:
 def test_an_unconfirmed_image_has_three_starts_then_the_previous_one_then_safe(root: ModuleType, tmp_path: Path) -> None:
     file = tmp_path / "boot"
     file.write_text("b a 0 0")
-    assert starts(root, file, 9) == ["b"] * 3 + ["a"] * 3 + ["safe"] * 3
-    assert root.read(str(file))[0] == "safe"
+    assert starts(root, file, 11) == ["b"] * 3 + ["a"] * 3 + ["safe"] + ["a"] * 3 + ["safe"]
 
 
-def test_a_new_board_starts_what_was_flashed_and_falls_back_to_safe(root: ModuleType, tmp_path: Path) -> None:
-    assert starts(root, tmp_path / "boot", 5) == ["a"] * 3 + ["safe"] * 2
+def test_a_new_board_starts_what_was_flashed_and_falls_back_to_safe_for_one_start(root: ModuleType, tmp_path: Path) -> None:
+    """Three short power cuts do not end a node, and an image that fails leaves each fourth start to whoever has a better one."""
+    assert starts(root, tmp_path / "boot", 12) == (["a"] * 3 + ["safe"]) * 3
+
+
+def test_an_image_that_ran_long_enough_after_safe_is_confirmed_for_good(root: ModuleType, tmp_path: Path) -> None:
+    slots, hal, file = importlib.import_module("ohmnode.slots"), FakeHal(), tmp_path / "boot"
+    assert starts(root, file, 5)[3:] == ["safe", "a"]
+    hal.files["boot"] = file.read_bytes()
+    slot, previous, _, _ = slots.read(hal)
+    slots.write(hal, slot, previous, 0, True)  # as `Proof` does
+    file.write_bytes(hal.files["boot"])
+    assert starts(root, file, 5) == ["a"] * 5
 
 
 @pytest.mark.parametrize("content", ["", "b", "x a 0 0", "b a many 0", "b a 0 0 0", "\udcff", "b a 0"])
