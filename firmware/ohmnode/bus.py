@@ -4,6 +4,7 @@ import gc
 
 from ohmcore import const, pdu, rtu
 from ohmcore.errors import ModbusError, ModbusException
+from ohmnode import overlay
 from ohmnode.schedule import COUNTERS, READ, START, Device, Group, Schedule, payload_size
 from ohmnode.waiter import Waiter
 
@@ -98,24 +99,29 @@ class Bus:
                     self.parked = True
                     await waiter.pause(_BEAT_MS)
                     continue
-                work = None if self._guard is None else self._guard.next(self.devices)
-                if work is not None and self._guard is not None and (work.state >= _URGENT or streak < _STREAK):
-                    streak += 1
-                    await self._guard.step(self, line, work)
-                    continue
-                streak = 0
-                if self._scan is not None and not probed and self._scan.ready(self.hal):
-                    probed = True  # one probe at most between two reads
-                    if await self._scan.step(line, self._outbox):
-                        self._scan = None
-                    continue
-                probed = False
-                chosen = self.schedule.pick(self.hal.ticks_ms())
-                if chosen is not None:
-                    self._busy = True
-                    await self._read(line, chosen[0], chosen[1])
-                elif self._scan is None and work is None:
-                    await waiter.pause(self._quiet_ms())
+                try:
+                    work = None if self._guard is None else self._guard.next(self.devices)
+                    if work is not None and self._guard is not None and (work.state >= _URGENT or streak < _STREAK):
+                        streak += 1
+                        await self._guard.step(self, line, work)
+                        continue
+                    streak = 0
+                    if self._scan is not None and not probed and self._scan.ready(self.hal):
+                        probed = True  # one probe at most between two reads
+                        if await self._scan.step(line, self._outbox):
+                            self._scan = None
+                        continue
+                    probed = False
+                    chosen = self.schedule.pick(self.hal.ticks_ms())
+                    if chosen is not None:
+                        self._busy = True
+                        await self._read(line, chosen[0], chosen[1])
+                    elif self._scan is None and work is None:
+                        await waiter.pause(self._quiet_ms())
+                except MemoryError:  # that one comes again
+                    if not overlay.reserve(False):
+                        raise
+                    self._outbox.spool.put_off()
         finally:
             waiter.close()
             self._waiter = None

@@ -85,7 +85,7 @@ class Line:
         if device.form is not None and device.form != self._form:
             await self._turn_to(device.form)
         start = ticks_diff(self._free_at, ticks_ms())
-        if start > 0:
+        if 0 < start < _LAPSE_MS:  # more is the tick counter's wrap, after days in which nothing was asked
             await asyncio.sleep_ms(start)
         start = 0
         self._answered = False

@@ -22,6 +22,7 @@ _STEADY_MS = const(10000)
 _FIRST_MS = const(1000)
 _MOST_MS = const(30000)
 _STEP_MS = const(500)
+_STARVED = const(10)
 
 
 class Link:
@@ -80,16 +81,18 @@ class Link:
     async def run(self, ward: "Ward") -> None:
         """For ever, with growing pauses while no session lasts."""
         waiter = self._waiter = Waiter()
-        turn = 0
+        turn = starved = 0
         backoff = _FIRST_MS
         try:
             while True:
                 server = self._servers[turn % len(self._servers)]
                 turn += 1
-                began = self._hal.ticks_ms()
+                began = self.outbox.uptime_ms()
                 before = self.connections
-                await self._session(server[0], server[1], ward, waiter)
-                if self.connections > before and self._hal.ticks_diff(self._hal.ticks_ms(), began) > _STEADY_MS:
+                starved = starved + 1 if await self._session(server[0], server[1], ward, waiter) else 0
+                if starved >= _STARVED:  # what is free lies in too many pieces: a start finds it whole
+                    self.node.leave("")
+                if self.connections > before and self.outbox.uptime_ms() - began > _STEADY_MS:
                     backoff = _FIRST_MS
                 # Some jitter, so that many nodes do not come back to a broker in the same instant.
                 await self._rest(ward, backoff // 2 + backoff * self._hal.random(1)[0] // 512)
@@ -98,7 +101,8 @@ class Link:
             self._waiter = None
             waiter.close()
 
-    async def _session(self, host: str, port: int, ward: "Ward", waiter: "Waiter") -> None:
+    async def _session(self, host: str, port: int, ward: "Ward", waiter: "Waiter") -> bool:
+        """From signing in to the end of the connection. True: there was no memory to sign in."""
         from umqtt.simple import MQTTException
 
         from ohmnode.session import Session  # not before the node is built, for which memory is needed as well
@@ -119,10 +123,12 @@ class Link:
         except (OSError, MQTTException) as failure:
             self.log(f"{host}:{port}: {failure}")
             self._found.pop(host, None)
-        except MemoryError:
-            if self.connected:
-                raise
-            self.outbox.spool.put_off()  # signing in is tried again anyway
+        except MemoryError as failure:
+            self.outbox.spool.put_off()
+            if not self.connected:
+                return True
+            self.log(repr(failure))
+            overlay.reserve(False)
         finally:
             overlay.lift("join")
             overlay.lift("fetch")
@@ -131,6 +137,7 @@ class Link:
             self.outbox.spool.linked = False
             if session is not None:
                 session.close()
+        return False
 
     async def _address(self, host: str, waiter: Waiter) -> str:
         if host.replace(".", "").isdigit():

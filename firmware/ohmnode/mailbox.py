@@ -50,7 +50,13 @@ class Mailbox:
                     if self.pause is not None:
                         self.pause()
                     self.commands.wake(False)
-                self.commands.accept(body)
+                counter = self.commands.last
+                try:
+                    self.commands.accept(body)
+                except MemoryError:
+                    if self.commands.last == counter:
+                        raise
+                    self.refuse("no memory")  # it is spent: once more it would be an old one. Nobody is told it was done
         elif name == b"down/config" or name == b"down/update":
             if self.transfer is None:
                 self.refuse("no key")

@@ -134,10 +134,12 @@ class Node:
         self._outbox.recall()
         self._hal.network_start(self._wifi)
         gc.collect()
+        overlay.reserve(True)
         outcome = await self._supervisor.run()
         if isinstance(outcome, str):
             self.pause()
             overlay.lift("authority")
+            overlay.reserve(False)
             overlay.lay("leave")
             await self._end()
             overlay.lift("leave")
@@ -145,7 +147,12 @@ class Node:
         return outcome
 
     async def _end(self) -> None:
-        """Leases end, each bus finishes what it is at; then everything is let go. A device that does not answer is not waited for."""
+        """What waits goes to flash, leases end, each bus finishes what it is at; then everything is let go. A device that does not answer
+        is not waited for.
+        """
+        spool = self._outbox.spool
+        spool.away = True
+        spool.tend(self._outbox.uptime_ms() // 1000, True)
         for _ in range(_PARK_TURNS):
             if self._guard is None or self._guard.end("restart"):
                 break
@@ -188,6 +195,7 @@ class Node:
             ward.beat()
             await asyncio.sleep_ms(min(self._report_ms, 500))
             now = self._outbox.uptime_ms()
+            overlay.reserve(True)
             self._outbox.tend()
             if self._transfers is not None and self._transfers.idle():
                 self.pause()

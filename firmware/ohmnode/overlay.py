@@ -12,6 +12,7 @@ from ohmnode import LINKED
 
 _LITTLE = const(65536)
 _TIDY_BYTES = const(512)
+_KEPT = const(1536)
 _PIECE = const(640)  # bytes: the largest of what a task allocates in one piece while it runs
 SPARE = const(6)  # so many pieces what can wait leaves to what cannot
 FEW = const(3)
@@ -37,9 +38,32 @@ def lay(name: str, spare: int = 0) -> None:
         gc.threshold(before)
 
 
+# Memory that nobody uses, for what cannot wait: polls, writes, what comes from the broker. While it is spent, what can wait gets none.
+_reserve: "bytes | bytearray" = b""
+
+
+def reserve(keep: bool) -> bool:
+    """Keeps the reserve, from now on or again, where there is room for it; or gives it up, for who found no memory and cannot wait. Whether
+    that changed anything.
+    """
+    global _reserve
+    if not LINKED or (len(_reserve) > 0) == keep:
+        return False
+    _reserve = b""
+    gc.collect()
+    if keep:
+        try:
+            _reserve = bytearray(_KEPT)
+        except MemoryError:  # another time, then
+            return False
+    return True
+
+
 def room(spare: int) -> None:
-    """MemoryError where there is no room for so many pieces."""
+    """MemoryError where there is no room for so many pieces, or for many while the reserve is spent."""
     if LINKED:
+        if spare >= SPARE and not _reserve:
+            raise MemoryError
         pieces = [bytearray(_PIECE) for _ in range(spare)]
         del pieces
 

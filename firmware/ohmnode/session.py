@@ -26,6 +26,7 @@ _IDLE_MS = const(500)
 _HELLO_MS = const(30000)
 _BURST = const(3)  # takes from the socket before others get their turn
 _EVENT = const(0x97)  # how an event begins: an array of seven
+_LONG_MS = const(0x1FFFFFFF)  # what the tick counter cannot tell any more: it wraps
 
 
 class Session:
@@ -181,20 +182,29 @@ class Session:
             self._deliver(kind)
 
     def _deliver(self, kind: int) -> None:
-        """Lets umqtt read the packet; whatever is wrong with it stays within its bounds."""
-        try:
-            if kind == packets.PUBLISH:
-                self._client.wait_msg()
-            elif kind != packets.PINGRESP:
-                self._link.mailbox.refuse("unexpected packet")
-        except Exception as broken:  # noqa: BLE001 - what somebody sends must not end the task, whatever it does to the decoder
-            if isinstance(broken, MemoryError):  # what can wait gives its memory to the next one
-                self._link.node.pause()
-                self._link.outbox.spool.put_off()
-            self._link.mailbox.refuse("broken packet")
-            self._link.log(f"a packet that cannot be read: {broken!r}")
-        finally:
-            self._pipe.done()
+        """Lets umqtt read the packet; whatever is wrong with it stays within its bounds. BrokenError where there is no memory for it: an
+        emergency stop stands on the broker, and comes with a new connection.
+        """
+        link = self._link
+        for last in (False, True):
+            try:
+                if kind == packets.PUBLISH:
+                    self._client.wait_msg()
+                elif kind != packets.PINGRESP:
+                    link.mailbox.refuse("unexpected packet")
+                break
+            except MemoryError:  # what can wait gives its memory to this
+                link.node.pause()
+                overlay.reserve(False)
+                link.outbox.spool.put_off()
+                if last:
+                    raise BrokenError("no memory for what came") from None
+                self._pipe.packet()  # once more from its beginning
+            except Exception as broken:  # noqa: BLE001 - what somebody sends must not end the task, whatever it does to the decoder
+                link.mailbox.refuse("broken packet")
+                link.log(f"a packet that cannot be read: {broken!r}")
+                break
+        self._pipe.done()
 
     def _keep_alive(self) -> None:
         half = self._link.keepalive_ms // 2
@@ -239,4 +249,5 @@ class Session:
         self._spoke = self._hal.ticks_ms()
 
     def _since(self, moment: int) -> int:
-        return self._hal.ticks_diff(self._hal.ticks_ms(), moment)
+        ms = self._hal.ticks_diff(self._hal.ticks_ms(), moment)
+        return ms if ms >= 0 else _LONG_MS

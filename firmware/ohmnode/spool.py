@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Frame = tuple["Ring", int]
 
-_RANGES = const(24)  # runs of dropped numbers that are kept apart before events between them are given up as well
+_RANGES = const(16)  # runs of dropped numbers that are kept apart before events between them are given up as well
 _TOLD = const(8)  # of them in one event
 _RESEND_MOST_S = const(120)
 NEVER = 0

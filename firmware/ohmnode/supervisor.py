@@ -4,6 +4,7 @@ import asyncio
 import gc
 
 from ohmcore import const
+from ohmnode import overlay
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ _CHECK_MS = const(500)
 _WATCHDOG_MS = const(30000)
 _FIRST_MS = const(1000)
 _MOST_MS = const(30000)
+_STARVED = const(5)
+_BRISK_MS = const(5000)  # who has to beat so often has no time for long pauses
 _STEADY_MS = const(60000)
 _END_TURNS = const(1000)
 
@@ -112,8 +115,9 @@ class Supervisor:
 
     async def _guard(self, ward: Ward) -> None:
         pause = _FIRST_MS
+        starved = 0
         while True:
-            began = self._hal.ticks_ms()
+            began = self._outbox.uptime_ms()
             ward.beat()
             try:
                 await ward.begin(ward)
@@ -123,15 +127,17 @@ class Supervisor:
                     raise
                 reason = f"no sign of life for {ward.silent_ms()} ms"
             except MemoryError as failure:
-                gc.collect()
+                overlay.reserve(False)
                 reason = repr(failure)
-                if pause == _MOST_MS:
-                    self.leave = ""  # it lies in too many pieces, again and again: a start finds it whole
+                starved += 1
             except Exception as failure:  # noqa: BLE001 - whatever it was: it is told, and the task starts anew
                 reason = repr(failure)
             ward.restarts += 1
-            if self._hal.ticks_diff(self._hal.ticks_ms(), began) > _STEADY_MS:
+            if self._outbox.uptime_ms() - began > _STEADY_MS:
                 pause = _FIRST_MS
+                starved = 0
+            if starved > _STARVED:
+                self.leave = ""  # it lies in too many pieces, again and again: a start finds it whole
             try:
                 self._outbox.log(ward.name, f"failed: {reason}; starts again in {pause} ms")
                 self._outbox.event("", "fault", {"task": ward.name, "reason": reason[:120], "restarts": ward.restarts})
@@ -141,4 +147,4 @@ class Supervisor:
                 ward.beat()
                 await asyncio.sleep_ms(_FIRST_MS)
             ward.cancelled = False
-            pause = min(2 * pause, _MOST_MS)
+            pause = min(2 * pause, _MOST_MS if ward.limit_ms > _BRISK_MS else _FIRST_MS)

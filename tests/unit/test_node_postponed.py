@@ -71,6 +71,8 @@ def test_a_command_with_too_little_memory_makes_a_transfer_pause(early: bool) ->
     did: list[object] = []
 
     class Commands:
+        last = 0
+
         def wake(self, first: bool) -> bool:
             did.append(first)
             return early or not first

@@ -24,6 +24,7 @@ class Hal:
 
 class Outbox:
     said = 0
+    def uptime_ms(self): return hal.now
     def log(self, *_): self.said += 1
     def event(self, *_): pass
 
@@ -44,7 +45,7 @@ async def short(ward):
 
 async def main():
     supervisor = Supervisor(hal, outbox)
-    supervisor.add("bus", short, 60000)
+    supervisor.add("bus", short, {limit})
     async def end():
         await sleep_ms({longest})
         supervisor.leave = "the end of the test"
@@ -55,9 +56,11 @@ asyncio.run(main())
 """
 
 
-def outcome(micropython: list[str], failure: str, *, before: str = "pass", longest: int = 600_000) -> tuple[str, int]:
+def outcome(micropython: list[str], failure: str, *, before: str = "pass", longest: int = 600_000, limit: int = 60_000) -> tuple[str, int]:
     """What the supervisor's `run` returned, and how often the task had failed by then."""
-    script = SCRIPT.format(firmware=REPOSITORY / "firmware", shared=REPOSITORY / "shared", failure=failure, before=before, longest=longest)
+    script = SCRIPT.format(
+        firmware=REPOSITORY / "firmware", shared=REPOSITORY / "shared", failure=failure, before=before, longest=longest, limit=limit
+    )
     run = subprocess.run([*micropython, "-c", script], capture_output=True, text=True, timeout=120, check=False)
     assert run.returncode == 0, run.stderr + run.stdout
     said, _, count = run.stdout.strip().rpartition(" ")
@@ -77,3 +80,10 @@ def test_nothing_else_does(micropython: list[str], failure: str, before: str) ->
     said, failed = outcome(micropython, failure, before=before)
     assert said == "'the end of the test'"
     assert failed > 6
+
+
+def test_who_guards_is_back_after_a_second_however_often_it_failed(micropython: list[str]) -> None:
+    _, failed = outcome(micropython, "OSError(5)", longest=120_000, limit=5000)
+    assert failed >= 100
+    _, others = outcome(micropython, "OSError(5)", longest=120_000)
+    assert others < 10
