@@ -343,10 +343,10 @@ class Flash:
             self.rows[row + _SIZE] = self._position
             self.rows[row + _LAST] = self._previous
             return 0
-        self._position += _RECORD + size
         self.seq = seq = unpack_from(">I", self._head, 2)[0]
         if seq > self._previous + 1 and self._at > self.told_to:
             self.runs.append([self._previous + 1, seq - 1])
+        self._position += _RECORD + size  # after all that a lack of memory may interrupt: it is read again then
         self._previous = max(self._previous, seq)
         return size
 

@@ -31,6 +31,8 @@ _EVENT = const(0x97)
 
 def recover(flash: "Flash", names: "list[str]") -> None:
     """Fills the table. Files that hold nothing go, and so does a segment whose frames are in the one before it as well."""
+    buffer = flash.buffer
+    flash.buffer = memoryview(bytearray(len(buffer)))  # the frame that opened the flash is still in the other one
     numbers = []
     for name in names:
         if name.isdigit():
@@ -50,6 +52,7 @@ def recover(flash: "Flash", names: "list[str]") -> None:
         merged = row and rows[row + _BOOT] == rows[row + _BOOT - _ROW] and rows[row + _LAST] <= rows[row + _LAST - _ROW]
         if merged or not rows[row + _FRAMES]:
             flash.remove(flash.count - 1)
+    flash.buffer = buffer
 
 
 def _scan(flash: "Flash", row: int, file: "Any") -> None:
@@ -106,6 +109,9 @@ class Thinning:
                     self._finish()
                     return
                 work += self._copy()
+        except MemoryError:  # in the middle of a record, maybe
+            self.abandon()
+            raise
         except OSError:
             flash = self._flash
             flash.failures += 1
@@ -209,14 +215,14 @@ class Thinning:
         flash.told_to = min(flash.told_to, rows[row] - 1)
         flash.total += self._size - rows[row + _SIZE]
         flash.thinned += rows[row + _FRAMES] - self._frames
-        if self._end - self._first == 2:
-            flash.thinned += rows[row + _ROW + _FRAMES]
-            rows[row + _UPTIME] = rows[row + _ROW + _UPTIME]
-            flash.remove(self._first + 1)
         rows[row + _LAST] = self._last
         rows[row + _SIZE] = self._size
         rows[row + _FRAMES] = self._frames
         rows[row + _THINNED] = self._least + 1
+        if self._end - self._first == 2:
+            flash.thinned += rows[row + _ROW + _FRAMES]
+            rows[row + _UPTIME] = rows[row + _ROW + _UPTIME]
+            flash.remove(self._first + 1)
 
 
 def _group(frame: memoryview) -> int:

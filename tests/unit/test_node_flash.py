@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import pytest
 from msgpack import packb, unpackb  # type: ignore[import-untyped] # it comes without types
 
 from tests.unit.node_modules import FakeHal, outbox, spool
@@ -308,3 +309,84 @@ def test_packed_frames_look_as_the_flash_expects_them() -> None:
     """It tells events from readings by the first byte."""
     assert packb([1, 2, 3, 4, "", "trip", {}])[0] == 0x97
     assert packb([1, 2, 3, 4, "mtec", "10s", 0, []])[0] == 0x98
+
+
+# What a lack of memory interrupts
+
+
+def settle(life: Life, gateway: Gateway, turns: int = 6) -> None:
+    """Everything is sent until the gateway has it."""
+    life.spool.connected()
+    for _ in range(turns):
+        life.spool.away = False
+        life.send(gateway)
+        life.wait(31)
+
+
+def test_thinning_that_finds_no_memory_in_a_record_begins_anew_and_loses_no_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    life, gateway, reads = Life(tmp_path, most=32768), Gateway(), 0
+    read = flash.Flash.read
+
+    def short(self: Any, file: Any, head: bytearray) -> Any:
+        nonlocal reads
+        if self.thinning is not None and file is self.thinning._source:
+            reads += 1
+            if reads in (3, 40, 100):
+                file.readinto(memoryview(head)[:10])  # the head is read, then there is no room for a view of the frame
+                raise MemoryError
+        return read(self, file, head)
+
+    monkeypatch.setattr(flash.Flash, "read", short)
+    events = set()
+    for turn in range(40):
+        events.add(life.spool.next_seq)
+        life.event(f"e{turn}")
+        life.outage(20, 2.0)
+    assert reads > 100
+    settle(life, gateway)
+    assert events <= set(gateway.numbers(70_001))
+    assert segments(tmp_path) == []
+
+
+def test_a_frame_whose_gap_finds_no_memory_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    appends = 0
+
+    class Short(list[Any]):
+        def append(self, run: Any) -> None:
+            nonlocal appends
+            appends += 1
+            if appends in (1, 20):
+                raise MemoryError
+            super().append(run)
+
+    runs = property(lambda self: self.__dict__["runs"], lambda self, now: self.__dict__.update(runs=Short(now)))
+    monkeypatch.setattr(flash.Flash, "runs", runs, raising=False)
+    life, gateway = Life(tmp_path, most=32768), Gateway()
+    life.outage(500, 2.0)
+    assert life.flash.thinned
+    settle(life, gateway)
+    assert appends > 20
+    assert len(gateway.gone[70_001]) == life.flash.thinned, "nothing else is told to be gone"
+
+
+def test_the_frame_that_opens_the_flash_stays_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an earlier life left is looked at while the new frame is in the buffer that frames are made in."""
+    Life(tmp_path, 70_001).outage(50)
+    overlay = importlib.import_module("ohmnode.overlay")
+    with monkeypatch.context() as short:
+        short.setattr(overlay, "lay", no_memory)
+        life, gateway = Life(tmp_path, 70_002, frames=12, size=1600), Gateway()
+    assert life.flash is None
+    life.hal.now += 3000  # as long as nothing is tried again
+    life.spool.now_s = life.spool.retry_s
+    while life.spool.flash is None:
+        life.reading()
+    for ring in (life.spool.data, life.spool.events):
+        for position in range(ring.count):
+            assert unpackb(bytes(ring.frame(position)))[1:3] == [70_002, ring.seq(position)]
+    settle(life, gateway)
+    assert gateway.settled[70_002] == life.spool.next_seq - 1
+
+
+def no_memory(_name: str, _spare: int = 0) -> None:
+    raise MemoryError
