@@ -55,28 +55,29 @@ class Proof:
         age = self._outbox.uptime_ms() - self._began
         life = self._life
         trial = life.source == NEXT
-        if trial and not connected and age >= self._hal.setting("trial_ms", _TRIAL_MS):
+        if trial and (restarts or not connected) and age >= self._hal.setting("trial_ms", _TRIAL_MS):
             return CURRENT
         if self._fresh and not self._confirmed and not connected and age >= self._hal.setting("prove_ms", _PROVE_MS):
             return ""
         if age < self._good_after:
             return None
+        if restarts:
+            return None
         if trial and connected:
             self._hal.rename(NEXT, CURRENT)
             life.source = CURRENT
             self._outbox.event("", "configuration", {"stage": "kept", "hash": life.fingerprint})
-        if restarts:
-            return None
         if connected and not self._good:
+            kept = keep_as_good(self._hal, life.fingerprint)
             self._good = True
-            if keep_as_good(self._hal, life.fingerprint):
+            if kept:
                 self._outbox.log("node", "this configuration works: kept as the last good one")
         if not self._confirmed and (connected or not self._fresh):
             from ohmnode import slots
 
-            self._confirmed = True
             slot, previous, _, _ = slots.read(self._hal)
             slots.write(self._hal, slot, previous, 0, True)
+            self._confirmed = True
             self._outbox.log("node", f"image {slot} works: confirmed")
             self._outbox.event("", "slot", {"slot": slot, "stage": "confirmed"})
         return None

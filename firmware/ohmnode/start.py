@@ -88,7 +88,7 @@ class Life:
                 raise
             if not tried:
                 hal.remove(configuration.NEXT)
-                self._say("reverted", "no connection")
+                self._say("reverted", "no connection, or a task failed")
             else:
                 self._tried()
             return node

@@ -8,7 +8,7 @@ from typing import Any
 import msgpack  # type: ignore[import-untyped] # it comes without types
 import pytest
 
-from tests.unit.node_modules import FakeHal, configuration, proof, schedule, vitals
+from tests.unit.node_modules import FakeHal, configuration, outbox, proof, schedule, spool, vitals
 
 CONTENT: dict[str, Any] = {
     "protocol": 1,
@@ -66,6 +66,54 @@ def test_what_works_becomes_the_last_good_one_once() -> None:
     assert not proof.keep_as_good(hal, fingerprint)
     hal.files["config.ohm"] = file(site="newer")
     assert not proof.keep_as_good(hal, fingerprint), "another file than the one that runs is not known to be good"
+
+
+class Life:
+    """A node's life on this configuration file, out of the slot `a`."""
+
+    def __init__(self, hal: FakeHal, source: str, slot: str = "") -> None:
+        self.outbox = outbox.Outbox(hal, spool.Spool(40, 4096, 15))
+        self.slot, self.source, self.fingerprint = slot, source, file()[4:12]
+
+
+@pytest.mark.parametrize(("connected", "restarts", "outcome"), [(True, 0, None), (True, 1, "config.ohm"), (False, 0, "config.ohm")])
+def test_a_configuration_on_trial_is_kept_with_a_connection_and_without_a_fault(
+    connected: bool, restarts: int, outcome: str | None
+) -> None:
+    hal = FakeHal()
+    hal.files = {"config.next": file(), "config.ohm": file(site="old")}
+    life = Life(hal, "config.next")
+    watch = proof.Proof(hal, life, life.outbox.uptime_ms())
+    hal.now += 59_000
+    assert watch.step(connected, restarts) is None
+    assert "config.next" in hal.files
+    hal.now += 1000
+    assert watch.step(connected, restarts) == outcome
+    assert (hal.files["config.ohm"] == file()) == (outcome is None)
+
+
+def test_what_could_not_be_written_is_not_taken_for_proven(monkeypatch: pytest.MonkeyPatch) -> None:
+    hal = FakeHal()
+    hal.files = {"config.ohm": file(), "boot": b"a safe 1 0"}
+    life = Life(hal, "config.ohm", "a")
+    watch = proof.Proof(hal, life, life.outbox.uptime_ms())
+    hal.now += 60_000
+    write, short = hal.write, {"config.good", "boot"}
+
+    def refuse(name: str, content: bytes) -> None:
+        if name in short:
+            short.remove(name)
+            raise MemoryError
+        write(name, content)
+
+    monkeypatch.setattr(hal, "write", refuse)
+    for _ in range(2):
+        with pytest.raises(MemoryError):
+            watch.step(True, 0)
+        assert not watch.done()
+    watch.step(True, 0)
+    assert watch.done()
+    assert (hal.files["config.good"], hal.files["boot"]) == (file(), b"a safe 0 1")
 
 
 @pytest.mark.parametrize(
