@@ -38,6 +38,9 @@ _BATCH_MESSAGES = 256
 _BATCH_BYTES = 65_536
 _CACHED_NAMES = 10_000
 _GOODBYE_S = 1.0
+_SHORT_S = 10.0
+_SUSPICIOUS = 3
+"""So many connections in a row that each lasted less than `_SHORT_S` are what two programs of one client id do to each other."""
 _NOT_LET_IN = ("Bad user name or password", "Not authorized")
 
 
@@ -96,6 +99,7 @@ class MqttClient:
         self._watched: Any = None
         self._writing = False
         self._complaint = ""
+        self._short = 0
         self._loop = asyncio.get_running_loop()
         self._client = self._make_client()
 
@@ -218,6 +222,7 @@ class MqttClient:
         self._complaint = ""
         self.tried.set()
         log.info("connected", broker=f"{self.address.host}:{self.address.port}")
+        began = self._loop.time()
         while not self._lost.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._keepalive_s / 4):
@@ -225,6 +230,10 @@ class MqttClient:
             self._client.loop_misc()
         if not self._closing:
             log.warning("connection lost", broker=f"{self.address.host}:{self.address.port}")
+            self._short = self._short + 1 if self._loop.time() - began < _SHORT_S else 0
+            if self._short == _SUSPICIOUS:
+                advice = "does another program use this client id, a second gateway of the same site? Give one of them another `site`"
+                log.warning("lost again and again", client_id=self.address.client_id, advice=advice)
 
     def _complain(self, reason: str) -> None:
         """One line for each new reason, not one for each attempt."""

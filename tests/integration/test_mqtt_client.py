@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import structlog
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
@@ -168,6 +169,17 @@ async def test_a_broker_that_is_absent_at_the_start_and_goes_away_later_is_found
         await until(lambda: heard[-1].payload == b"after")
     assert client.dropped == 1
     assert client.connections == 2
+
+
+async def test_two_of_one_client_id_throw_each_other_out_and_that_is_suspected(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ohmstead.mqtt._FIRST_PAUSE_S", 0.05)
+    with structlog.testing.capture_logs() as said:
+        address = at(broker, client_id="ohmstead-home")
+        async with running(MqttClient(address, ONLINE)), running(MqttClient(address, ONLINE)):
+            await until(lambda: any(line["event"] == "lost again and again" for line in said), 30.0)
+    told = next(line for line in said if line["event"] == "lost again and again")
+    assert told["client_id"] == "ohmstead-home"
+    assert "a second gateway of the same site" in told["advice"]
 
 
 async def test_more_than_the_socket_takes_waits_and_goes_out_in_order() -> None:
