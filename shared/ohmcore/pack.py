@@ -29,7 +29,7 @@ class Packer:
     """Writes MessagePack into `buffer`. `length` bytes of it are a message.
 
     A value that does not fit raises PackError, empties the message (`length` 0) and refuses everything until `reset`: half a message
-    can never be sent. Allocates nothing but for text beyond ASCII and for a part of a `bin`.
+    can never be sent. Allocates nothing but for texts and for a part of a `bin`.
     """
 
     def __init__(self, buffer: "WritableBuffer") -> None:
@@ -51,17 +51,15 @@ class Packer:
 
     def str(self, text: "Text") -> None:
         """Text, as UTF-8."""
-        size = _utf8_size(text)
+        try:
+            raw = text.encode()
+            size = len(raw) if _is_utf8(raw) else -1
+        except UnicodeError:
+            size = -1
         if size < 0:
             raise self.refusal("surrogate")
         pos = self._head(size, 0x20, 0xA0, _STR, size)
-        buffer = self.buffer
-        if size != len(text):
-            buffer[pos : pos + size] = text.encode()
-            return
-        for character in text:
-            buffer[pos] = ord(character)
-            pos += 1
+        self.buffer[pos : pos + size] = raw
 
     def bin(self, raw: "Buffer", start: "Int" = 0, end: "Int | None" = None) -> None:
         """The bytes `raw[start:end]`."""
@@ -217,13 +215,9 @@ class _Reader:
         raw = bytes(self.buffer[start : self.pos])
         if not text:
             return raw
-        try:
-            decoded = str(raw, "utf-8")
-        except UnicodeError:
-            size = -1
-        if size < 0 or _utf8_size(decoded) != size:  # MicroPython takes surrogates, and longer forms than needed
+        if not _is_utf8(raw):
             raise self.refusal("not UTF-8")
-        return decoded
+        return str(raw, "utf-8")
 
     def number(self, size: int) -> int:
         number = 0
@@ -243,12 +237,22 @@ class _Reader:
         return PackError(f"{reason}, at byte {self.pos}")
 
 
-def _utf8_size(text: str) -> int:
-    """The bytes of `text` in UTF-8; -1 for what is no Unicode: half a surrogate pair, or beyond 0x10FFFF. MicroPython has both."""
-    size = 0
-    for character in text:
-        code = ord(character)
-        if 0xD800 <= code < 0xE000 or code > 0x10FFFF:
-            return -1
-        size += 1 + (code > 0x7F) + (code > 0x7FF) + (code > 0xFFFF)
-    return size
+def _is_utf8(raw: bytes) -> bool:
+    """Whether this is UTF-8 as RFC 3629 has it: no longer form than needed, no half of a surrogate pair, nothing beyond 0x10FFFF.
+
+    MicroPython takes all of these. And it never forgets a character of a text that was looked at by itself, so this looks at bytes.
+    """
+    more = code = least = 0
+    for octet in raw:
+        if more:
+            code = code << 6 | octet & 0x3F
+            more -= 1
+            if octet >> 6 != 2 or (not more and (code < least or code > 0x10FFFF or 0xD800 <= code < 0xE000)):
+                return False
+        elif octet >= 0x80:
+            more = 1 + (octet >= 0xE0) + (octet >= 0xF0)
+            code = octet & 0x3F >> more
+            least = 1 << 5 * more + 1 + (more == 1)
+            if octet < 0xC0 or octet >= 0xF8:
+                return False
+    return not more
