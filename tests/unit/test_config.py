@@ -170,7 +170,7 @@ def test_a_secret_that_is_not_there_is_told_with_its_line(write: Write, tmp_path
     """)
     assert mistakes(path) == [
         "ohmstead.yaml:2: mqtt.password_file: nowhere — cannot be read: no such file or directory",
-        "ohmstead.yaml:4: nodes.a.key — a key is 32 random bytes, as 64 hexadecimal digits or as base64",
+        "ohmstead.yaml:4: nodes.a.key_file — a key is 32 random bytes, as 64 hexadecimal digits or as base64",
         "ohmstead.yaml:7: nodes.b.mqtt.password_file: empty — the file is empty",
         "ohmstead.yaml:10: nodes.c.mqtt.password_file — give `password` or `password_file`, not both",
     ]

@@ -178,7 +178,8 @@ class _Draft:
 
     def placed(self, mistake: Mistake, keys: Keys) -> Mistake:
         """The mistake with the line of `keys`, or with the variable that set it."""
-        keys = self.stands_at.get(keys, keys)
+        if (there := self.stands_at.get(keys)) is not None:
+            keys, mistake = there, mistake._replace(field=".".join(there))
         for length in range(len(keys), 0, -1):
             if variable := self.variables.get(keys[:length]):
                 return mistake._replace(file=variable, line=0)
