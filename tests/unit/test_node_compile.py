@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgpack
@@ -13,6 +15,7 @@ import pytest
 from ohmstead.config import Config, load
 from ohmstead.errors import ConfigurationError
 from ohmstead.nodes.compile import MAX_BYTES, NodeConfigError, config_hash, node_config, read_node_config
+from tests.unit import node_modules
 
 HOME = """
     site: chalet
@@ -176,6 +179,36 @@ def test_more_than_a_node_can_hold_is_refused(tmp_path: Path) -> None:
     config = load(path)
     with pytest.raises(ConfigurationError, match=rf"nodes.cellar — its configuration is larger than a node takes \({MAX_BYTES} bytes"):
         node_config(config, "cellar")
+
+
+@pytest.mark.parametrize(("names", "fits"), [(("m1", "m2"), True), (("energybutler_house", "energybutler_garage"), False)])
+def test_a_node_gets_no_more_controls_than_it_can_keep_the_state_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, str], fits: bool
+) -> None:
+    """What the node's own `keep.save` packs, in the buffer that it packs it in, when everything is under lease and has been written."""
+    devices = "\n".join(f"  {name}: {{profile: mtec-energybutler, via: cellar, unit: {unit}}}" for unit, name in enumerate(names, 1))
+    path = tmp_path / "ohmstead.yaml"
+    path.write_text(f"nodes: {{cellar: {{bus: {{port: /dev/a}}, key: {'00ff' * 16}}}}}\ndevices:\n{devices}\n", encoding="utf-8")
+    config = load(path)
+    if not fits:
+        with pytest.raises(ConfigurationError, match=r"nodes.cellar — the state of its controls, .* shorter names"):
+            node_config(config, "cellar")
+        monkeypatch.setattr("ohmstead.nodes.compile.STATE_BYTES", 2048)
+    assert kept(read_node_config(node_config(config, "cellar"))) is fits
+
+
+def kept(content: dict[str, Any]) -> bool:
+    keep, writes = importlib.import_module("ohmnode.keep"), importlib.import_module("ohmnode.writes")
+    controls = []
+    for device in content["buses"][0]["devices"]:
+        for said in device["controls"]:
+            control = writes.Control(SimpleNamespace(name=device["name"]), said)
+            control.kept = 1
+            control.spend(1)
+            controls.append(control)
+    hal = node_modules.FakeHal()
+    box = node_modules.outbox.Outbox(hal, node_modules.spool.Spool(40, 4096))
+    return bool(keep.save(hal, box, max((rule["name"] for rule in content["limits"]), key=len), controls))
 
 
 def test_a_node_without_devices_has_a_bus_all_the_same(tmp_path: Path) -> None:

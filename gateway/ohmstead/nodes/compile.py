@@ -30,7 +30,12 @@ MAX_DEPTH = 10
 MAX_ITEMS = 2048
 """Values in the file, keys included."""
 
+STATE_BYTES = 1104
+"""What a node can keep of its controls over a power cut: the latch, who is under lease, writes by the hour (`ohmnode/keep.py`)."""
+
 _DIGEST = 32
+_HOURS = 25
+_STATE_DEPTH, _STATE_ITEMS = 3, 400
 _DEFAULT_UART = 1
 _KEEPALIVE_S = 30
 _BUFFER_S, _BUFFER_BEFORE_FLASH_S = 90, 10
@@ -47,17 +52,45 @@ class NodeConfigError(OhmsteadError):
 def node_config(config: Config, node: str) -> bytes:
     """The configuration file of a node; the same configuration always gives the same bytes.
 
-    Raises KeyError for an unknown node, ConfigurationError when the file would be longer than `MAX_BYTES`.
+    Raises KeyError for an unknown node, ConfigurationError when the file would be longer than `MAX_BYTES`, or what the node has to keep
+    of its controls longer than `STATE_BYTES`.
     """
+    content = _content(config, node, config.nodes[node])
     packer = Packer(bytearray(MAX_BYTES - len(MAGIC) - _DIGEST))
     try:
-        packer.value(_content(config, node, config.nodes[node]))
+        packer.value(content)
         body = packer.message()
         unpack(body, MAX_DEPTH, MAX_ITEMS, MAX_BYTES)
     except PackError as error:
         text = f"its configuration is larger than a node takes ({MAX_BYTES} bytes, {MAX_ITEMS} values); give it fewer devices"
-        raise ConfigurationError([Mistake("the configuration", 0, f"nodes.{node}", text)]) from error
+        raise _too_large(node, text) from error
+    state = Packer(bytearray(STATE_BYTES))
+    try:
+        state.value(_largest_state(content))
+        unpack(state.message(), _STATE_DEPTH, _STATE_ITEMS, STATE_BYTES)
+    except PackError as error:
+        text = (
+            f"the state of its controls, with their devices' names, is more than a node can keep over a power cut ({STATE_BYTES} bytes); "
+            "give the devices shorter names, or fewer of them to this node"
+        )
+        raise _too_large(node, text) from error
     return MAGIC + hashlib.sha256(body).digest() + body
+
+
+def _too_large(node: str, text: str) -> ConfigurationError:
+    return ConfigurationError([Mistake("the configuration", 0, f"nodes.{node}", text)])
+
+
+def _largest_state(content: Mapping[str, Any]) -> tuple[int, str, list[list[Any]]]:
+    """What `ohmnode/keep.py` packs when all controls are under lease, have been written, and the limit of the longest name trips."""
+    cause = max(("damaged state", *(str(rule["name"]) for rule in content["limits"])), key=len)
+    controls = (
+        [device["name"], control["name"], 1, bytes(_HOURS) if control["budget"] else None]
+        for bus in content["buses"]
+        for device in bus["devices"]
+        for control in device["controls"]
+    )
+    return 1, cause, list(controls)
 
 
 def config_hash(file: bytes) -> bytes:
