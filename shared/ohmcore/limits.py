@@ -148,7 +148,10 @@ def refusal(raw: "Buffer", words: int, fields: "Sequence[Field]", safe: "Buffer 
 
 
 def ramped(current: int, target: int, most: int, field: "Field") -> int:
-    """How far the value may go at once: by `most` (not less than the field's step), and only to values that the field has."""
+    """How far the value may go at once: by `most` (not less than the field's step), and only to values that the field has.
+
+    Not for a field of some values only: a control of such a one has no ramp.
+    """
     if abs(target - current) <= most:
         return target
     least, most_of_all, step = int(field[3]), int(field[4]), int(field[5] or 1)

@@ -109,6 +109,11 @@ def test_what_makes_no_sense_in_a_control_is_refused(tmp_path: Path, changed: st
     assert [(told.removeprefix("controls.charge").removeprefix("."), text in words) for _, told, words in found] == [(field, True)]
 
 
+def test_a_choice_has_no_ramp(tmp_path: Path) -> None:
+    choice = "point: rate, switch: {on: 1, off: 0}, reversion: off, budget: 5/day, ramp: 5 %/s"
+    assert [found[1:] for found in mistakes(tmp_path, charge=choice)] == [("controls.charge.ramp", "only a number has one")]
+
+
 def test_a_required_lease_returns_to_something_and_a_safe_value_is_one(tmp_path: Path) -> None:
     base = "point: rate, range: 0..100 %, step: 1, budget: 5/day"
     assert mistakes(tmp_path, charge=f"{base}, reversion: keep, lease: required")[0][1] == "controls.charge.lease"
