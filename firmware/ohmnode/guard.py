@@ -28,9 +28,11 @@ _EVALUATE_MS = const(250)
 _PIN_MS = const(25)
 _LINK_LOSS_MS = const(60000)
 _UNSAVED_MS = const(1000)
+_UNREAD_MS = const(60000)
 
 # As in `leases`.
 _FREE = const(0)
+_SET = const(1)
 _HOME = const(3)
 _HELD = const(4)
 _LATCHED = const(5)
@@ -70,7 +72,11 @@ class Guard(Leases):
         for control in self.controls:
             work = control.work
             end = control.end()
-            if (control.kept or control.required) and end is not None:
+            if control.kept > 1 and not control.required:
+                if work is not None:  # what it was set to stays, whatever that is, until a limit says otherwise
+                    work.state = _SET
+                    work.left_ms = _UNREAD_MS
+            elif (control.kept or control.required) and end is not None:
                 (work or Work(control)).begin(_HOME, end, False, "restart")
         if cause:
             self.latch(cause)

@@ -1,6 +1,7 @@
-"""What the guard has to know after a power cut: the latch, the leases that were alive, what was spent of the budgets.
+"""What the guard has to know after a power cut: the latch, the leases that were alive, what was set, what was spent of the budgets.
 
-`control.state` is 8 bytes of the SHA-256 of the rest, and the rest: `[1, cause, [[device, control, under lease, hours or nil]…]]`.
+`control.state` is 8 bytes of the SHA-256 of the rest, and the rest: `[1, cause, [[device, control, kept, hours or nil]…]]`.
+`kept` is that of `writes.Control`.
 """
 
 from hashlib import sha256
@@ -34,16 +35,16 @@ def load(hal: "Hal", controls: "list[Control]") -> str:
             raise ValueError
         content: "Any" = unpack(raw[_DIGEST:], _DEPTH, _ITEMS, _MOST)
         _, cause, entries = content
-        for device, name, leased, hours in entries:
+        for device, name, kept, hours in entries:
             for control in controls:
                 if control.name == name and control.device.name == device:
-                    control.kept = bool(leased)
+                    control.kept = int(kept)
                     if hours and control.most:
                         control.spend(0).hours[: len(hours)] = hours
         return str(cause)
     except (OSError, PackError, TypeError, ValueError):
         for control in controls:  # whatever it said: nothing is owned, and nothing may be spent for a day
-            control.kept = True
+            control.kept = 1
             if control.most:
                 control.spend(255)
         return "damaged state"

@@ -79,13 +79,13 @@ class Leases:
                 self.failed(work, "no answer" if work.tries else "expired", True)
             if work.idle() or work.pause_ms > 0:
                 continue
+            if not control.device.online and (work.absent or work.verifying() or work.state == _HOME):  # the polls find it again
+                continue
             if work.state >= _HELD and not work.verifying():
                 rank = int(work.seen == work.target)  # what is in force before what is not
             elif work.verifying():
                 rank = 4
             elif work.state == _HOME:
-                if not control.device.online:
-                    continue
                 rank = 2
             else:
                 rank = 3
@@ -151,11 +151,9 @@ class Leases:
                 self.failed(work, "budget", True)
                 return False
             control.spend(writes)
-        if control.most or (work.state == _LEASED and not control.required and not control.kept):
-            control.kept = control.kept or (work.state == _LEASED and not control.required)
-            if not self._save() and not towards_safety:
-                self.failed(work, "no storage", True)
-                return False
+        if (self._notes(work) or control.most or self._unsaved_ms > 0) and not self._save() and not towards_safety:
+            self.failed(work, "no storage", True)
+            return False
         return True
 
     def settled(self, work: Work, verified: bool) -> None:
@@ -164,12 +162,12 @@ class Leases:
         value = control.value(work.seen)
         work.differs = 0
         work.rest(_VERIFY_MS)
-        if verified:
+        if verified and work.state != _HOME:
             return
-        if work.state == _LEASED and not control.required and not control.kept:
-            control.kept = True
+        if self._notes(work):
             self._save()
         self._answer(work, "done" if work.wrote else "unchanged", "", value)
+        work.wrote = False
         if work.state == _HOME:
             self._event(work, "reverted", work.reason, value)
             self._free(control, work)
@@ -206,6 +204,8 @@ class Leases:
             work.absent = not online
         else:
             value = control.value(work.seen) if reason == "reads back otherwise" else None
+            work.rest(0)  # it is over, even if there is no memory to tell it
+            work.lease_ms = 0
             self._answer(work, "failed", reason, value)
             if work.state == _LEASED:
                 self._lapse(control, reason)
@@ -230,6 +230,8 @@ class Leases:
                 self._lapse(control, "offline")
         if self.owned(work) and work.target != control.safe:
             reason = self._blocked(control)
+            if reason == "stale" and not work.target and work.left_ms > 0:
+                reason = ""  # set before the restart, and not read since
             if reason and control.safe is not None:
                 self._own(control, _HELD, control.safe, True, reason)
             elif reason and work.state == _LEASED:
@@ -241,6 +243,17 @@ class Leases:
                 work.begin(_HOME, control.home, False, "released")
         if work.idle() and work.state >= _LEASED and work.left_ms <= 0:
             work.verify()
+
+    def _notes(self, work: Work) -> bool:
+        """Notes what has to be known after a restart. Whether that is not in the state file yet."""
+        control = work.control
+        kept = 3 - work.state
+        if kept == 2 and (control.safe is None or work.target == control.safe):
+            kept = 0
+        if control.required or not self.owned(work) or control.kept == kept:
+            return False
+        control.kept = kept
+        return True
 
     def _blocked(self, control: Control) -> str:
         """Why the control may hold its safe value only; empty: it may hold others."""
@@ -299,16 +312,15 @@ class Leases:
                     return
             control.waiting = None
             work = work or Work(control)
+            wrote = renewal and work.wrote
             self._answer(work, "rejected", "replaced", None)
             if not renewal:
                 work.rewrites = 0
             work.begin(_LEASED if command.lease_ms else _SET, command.raw, False, "")
+            work.wrote = wrote
             work.identity = command.identity
             work.left_ms = command.ttl_ms
             work.lease_ms = command.lease_ms
-            if control.kept and not command.lease_ms:
-                control.kept = False
-                self._save()
 
     def _replace(self, control: Control, reason: str) -> None:
         """A command that waits is not carried out."""
@@ -328,7 +340,7 @@ class Leases:
         work = control.work
         if work is None:
             return
-        self._event(work, "lapsed", reason, control.value(work.target))
+        value = control.value(work.target)
         end = control.end()
         if control.safe is not None and self._blocked(control):
             self._own(control, _HELD, control.safe, False, reason)
@@ -336,6 +348,7 @@ class Leases:
             self._own(control, _HOME, end, False, reason)
         else:
             self._free(control, work)
+        self._event(work, "lapsed", reason, value)
 
     def _free(self, control: Control, work: Work) -> None:
         """Nobody wants anything of it any more."""
@@ -345,7 +358,7 @@ class Leases:
         if control.safe is None and not control.required:
             control.work = None
         if control.kept:
-            control.kept = False
+            control.kept = 0
             self._save()
 
     def _answer(self, work: Work, stage: str, reason: str, value: "int | None") -> None:

@@ -43,13 +43,15 @@ class Control:
         self.ramp = int(spec.get("ramp", 0))
         self.most = int(spec.get("budget") or 0)  # writes in any 24 hours; 0: as many as one likes
         self.budget: "Budget | None" = None  # None: nothing spent yet
-        self.kept = False  # the state file says that it is under lease
+        self.kept = 0  # what the state file says of it: 1 under lease, 2 set without one to what is not safe
         self.gap_ms = 0  # until the next write
         self.words = sum([block[2] for block in self.blocks])
         self.waiting: "Command | None" = None
         self.work: "Work | None" = None
         if self.home is None and self.required:
             self.home = self.safe
+        if self.ramp and self.fields[0][6]:
+            raise ValueError(f"control {device.name} {self.name}: between some values only there is no ramp")
         for value in (self.safe, self.home):
             if value is not None and len(value) != 2 * self.words:
                 raise ValueError(f"control {device.name} {self.name}: its values do not fit its blocks")

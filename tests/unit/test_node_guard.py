@@ -273,6 +273,23 @@ def test_safety_does_not_ramp() -> None:
     assert node.inverter.wrote(POWER)[-2] > 200
 
 
+def test_a_renewal_amid_a_ramp_lets_it_go_on() -> None:
+    node = House([charge(ramp=100, interval_ms=15_000)])
+    node.run(1500)
+    first = node.send(raw(3000, 1), ttl=10_000, lease=120_000)
+    node.run(1000)
+    second = node.send(raw(3000, 1), ttl=10_000, lease=120_000)
+    node.run(40_000)
+    assert node.inverter.wrote(POWER) == [1500, 3000]
+    assert (node.result(first), node.result(second)) == (("rejected", "replaced"), ("done", ""))
+    assert node.obey(raw(3000, 1)) == ("unchanged", "")
+
+
+def test_a_ramp_over_some_values_only_makes_no_node() -> None:
+    with pytest.raises(ValueError, match="growatt charge: between some values only there is no ramp"):
+        House([charge(fields=[field(1, 0, 3000, allowed=[0, 1000, 3000]), field(1, 0, 2, offset=1)], ramp=700)])
+
+
 # Rivals
 
 

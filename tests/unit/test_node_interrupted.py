@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import pytest
+
 from tests.unit.guard_rig import DISCHARGE, LIMIT, POWER, House, charge, house, limit, raw
 
 SECOND = 400  # where another control's value is
@@ -72,6 +74,16 @@ def test_a_latch_that_was_interrupted_makes_everything_safe_and_is_kept() -> Non
     assert node.guard.cause == "stop"
 
 
+def test_a_latch_that_was_interrupted_is_kept_by_itself() -> None:
+    node = house()
+    node.send(DISCHARGE)
+    with short(node, lambda kind, _: kind == "result"):
+        node.stop(1)
+    node.run(2000)
+    node.boot()
+    assert node.guard.cause == "stop"
+
+
 def test_a_latch_whose_record_finds_no_memory_is_kept_later() -> None:
     node = house()
     node.obey(DISCHARGE)
@@ -108,3 +120,53 @@ def test_a_reset_that_finds_no_memory_releases_nothing() -> None:
     assert node.reset() == ("done", "")
     node.boot()
     assert node.guard.cause == ""
+
+
+def test_nothing_is_written_under_a_lease_that_is_on_no_record() -> None:
+    node = House([limit(reversion=raw(1000))])
+    node.run(1500)
+    identity = node.send(raw(500), control="limit", lease=60_000)
+    with unkept(node):
+        node.run(2000)
+    assert node.inverter.writes == []
+    node.run(2000)
+    assert (node.result(identity), node.inverter.registers[LIMIT]) == (("done", ""), 500)
+    node.boot()
+    node.run(2000)
+    assert node.inverter.registers[LIMIT] == 1000, "whoever wanted it is gone"
+
+
+@pytest.mark.parametrize("lease", [0, 3_600_000])
+def test_a_command_that_has_expired_is_not_written_whoever_is_told(lease: int) -> None:
+    node = House([limit(reversion=raw(1000))])
+    node.run(1500)
+    node.send(raw(500), control="limit", lease=lease, ttl=50)
+    node.guard.next(node.bus.devices)
+    node.world.now += 100
+    with short(node, lambda kind, detail: kind == "result" and detail["reason"] == "expired"):
+        node.run(2000)
+    node.run(60_000)
+    assert node.inverter.writes == []
+
+
+def test_a_lease_ends_whoever_is_told() -> None:
+    node = house()
+    node.obey(DISCHARGE, lease=5000)
+    with short(node, lambda kind, detail: detail.get("stage") == "lapsed"):
+        node.run(5000)
+    node.box.event = lambda name, kind, detail: None  # type: ignore[method-assign] # nobody is told anything more
+    node.run(500)
+    assert node.inverter.registers[POWER] == 0
+
+
+def test_a_control_that_was_given_back_is_free_whoever_is_told() -> None:
+    node = house()
+    node.obey(DISCHARGE, lease=5000)
+    with short(node, lambda kind, detail: detail.get("stage") == "reverted"):
+        node.run(5000)
+    node.run(15_000)
+    assert node.told("reverted")[-1] == ("lease", 0)
+    reads = node.inverter.reads
+    node.inverter.registers[POWER] = 700
+    node.run(60_000)
+    assert (node.inverter.registers[POWER], node.inverter.reads > reads) == (700, True), "nobody looks at it any more"
