@@ -25,6 +25,7 @@ _BAD_CONFIGURATION = const(78)  # EX_CONFIG of sysexits.h
 _FLASH_SPOOL = const(262144)
 _TIDY_BYTES = const(4096)
 _LITTLE = const(131072)
+_IDLE_MS = const(30000)
 _READING = const(256)  # bytes of the largest packet that makes sense where there is no key: an acknowledgement
 
 
@@ -101,7 +102,9 @@ class Life:
             node = self._build(names)
         except ConfigurationError as wrong:
             print(f"node: no configuration: {wrong}")
+            hal.watchdog_start(_IDLE_MS)
             while not hal.give_up(_BAD_CONFIGURATION):
+                hal.watchdog_feed()
                 await asyncio.sleep_ms(1000)
                 from ohmnode import slots
 

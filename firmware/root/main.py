@@ -15,6 +15,10 @@ sys.path[:] = [root, ".frozen"]
 SLOT = __import__("starter").choose(boot)
 sys.modules.pop("starter").__dict__.clear()
 sys.path[0] = f"{root}/{SLOT}"
+if board:
+    import machine
+
+    machine.WDT(timeout=120000)  # an image that hangs before it has its own is another one that failed
 try:
     import main  # noqa: F401 - that is its whole purpose
 except Exception as failure:  # noqa: BLE001 - whatever it was: the next start has to be this one's or the previous image's
@@ -23,8 +27,6 @@ except Exception as failure:  # noqa: BLE001 - whatever it was: the next start h
     __import__("starter").failed(boot)
 if board:
     import time
-
-    import machine
 
     time.sleep(1)
     machine.reset()

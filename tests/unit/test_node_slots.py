@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import builtins
 import importlib
 import importlib.util
+import sys
+import time
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -76,6 +79,38 @@ def test_a_confirmed_image_that_raises_is_counted_from_then_on(root: ModuleType,
     root.failed(str(file))
     assert root.read(str(file)) == ("b", "a", 1, False), "its start counts a try, not its end"
     assert starts(root, file, 3) == ["b", "b", "a"]
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_on_a_board_the_watchdog_runs_before_the_image_so_one_that_hangs_has_failed(monkeypatch: pytest.MonkeyPatch, fails: bool) -> None:
+    """The file itself, as the port starts it; the image is a module that is found in place of one on the flash."""
+    did: list[str] = []
+
+    def load(name: str, *_: object) -> object:
+        if name == "main":
+            did.append("image")
+            if fails:
+                raise RuntimeError("broken")
+        return found.get(name) or importlib.import_module(name)
+
+    def reset() -> None:
+        did.append("reset")
+        raise SystemExit
+
+    found = {
+        "main": SimpleNamespace(),
+        "machine": SimpleNamespace(WDT=lambda timeout: did.append("watchdog"), reset=reset),
+        "starter": SimpleNamespace(choose=lambda _: "b", failed=lambda _: did.append("failed")),
+    }
+    monkeypatch.setitem(sys.modules, "starter", ModuleType("starter"))
+    monkeypatch.setattr(sys, "platform", "esp32")
+    monkeypatch.setattr(sys, "path", [])
+    monkeypatch.setattr(sys, "print_exception", print, raising=False)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    source = (REPOSITORY / "firmware/root/main.py").read_text()
+    with pytest.raises(SystemExit):
+        exec(source, {"__builtins__": vars(builtins) | {"__import__": load}})  # noqa: S102 - a program, and no module
+    assert did == ["watchdog", "image", *(["failed"] if fails else []), "reset"]
 
 
 def test_both_sides_read_and_write_the_same_file(root: ModuleType, tmp_path: Path) -> None:
