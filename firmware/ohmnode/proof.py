@@ -4,7 +4,6 @@ Loaded at the start, gone when everything is proven.
 """
 
 from ohmcore import const
-from ohmnode.configuration import CURRENT, LAST_GOOD, NEXT
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -12,6 +11,7 @@ if TYPE_CHECKING:
     from ohmnode.start import Life
 
 _SAFE = "safe"  # as in `slots`
+CURRENT, LAST_GOOD, NEXT = "config.ohm", "config.good", "config.next"  # as in `configuration`, which is not loaded for a word
 _DIGEST_END = const(36)  # of a configuration file
 _GOOD_AFTER_MS = const(60000)
 _TRIAL_MS = const(60000)

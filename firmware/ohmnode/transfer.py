@@ -28,6 +28,7 @@ _TRIES = const(40)  # where there is no memory to look at what has come
 _RETRY_MS = const(1000)
 _NUMBERS = const(4)  # pieces of memory for the arithmetic of a signature
 _MOST_CONFIG = const(8192)
+_NEXT = "config.next"  # as in `configuration`, which is not loaded for a word
 _MOST_UPDATE = const(524288)
 
 
@@ -159,27 +160,31 @@ class Transfers:
 
     async def _finish(self, kind: str) -> None:
         """Everything is there: what it is worth is found out in pieces, so that nothing else has to wait."""
-        from ohmnode import configuration
-
         overlay.lift("incoming")
-        outcome = ""
-        reason = "no memory"
+        outcome = reason = ""
+        known = False
         for _ in range(_TRIES):
             if not self._outbox.spool.linked:  # a connection that is about to come about needs the memory
                 await asyncio.sleep_ms(_RETRY_MS)
                 continue
+            overlay.lift("authority")  # whoever commands gets it back
             try:
                 reason = await self._refusal(kind)
                 if not reason and kind == "config":
-                    self._hal.rename(kind + ".part", configuration.NEXT)
-                    outcome = configuration.NEXT
+                    self._hal.rename(kind + ".part", _NEXT)
+                    outcome = _NEXT
             except MemoryError:
                 self._outbox.spool.put_off()
                 await asyncio.sleep_ms(_RETRY_MS)
                 continue
             except Exception as failure:  # noqa: BLE001 - whatever it was: it is told, and the node stays what it is
                 reason = repr(failure)
+            known = True
             break
+        if not known:  # what has come stays for the next offer
+            self._tell(self._identity, kind, "rejected", "no memory")
+            self._identity = -1
+            return
         if reason:
             self._drop(reason)
             return

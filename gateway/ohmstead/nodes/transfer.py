@@ -104,10 +104,16 @@ class Transfer:
                 self._fill(offset)
 
     def _rejected(self, reason: str, counter: object) -> None:
-        """A counter that is behind the node's is corrected by the node itself, a few times; everything else ends the transfer."""
+        """A counter that is behind the node's is corrected by the node itself, a few times; a node that has too little memory to look at what
+        has come is asked again; everything else ends the transfer.
+        """
         if reason == "replayed" and isinstance(counter, int) and self._replays < _REPLAYS:
             self._replays += 1
             self._counter = max(self._counter, counter)
+            self._offer()
+            return
+        if reason == "no memory":
+            self._why = "has too little memory for it at the moment; what it has of the file it keeps, try again later"
             self._offer()
             return
         raise TransferError(f"node {self._node} refuses: {reason}", reason)
