@@ -36,9 +36,15 @@ CAMPAIGNS: dict[str, Callable[[Plan], list[Row]]] = {
 }
 
 
+def _campaign(name: str) -> str:
+    if name not in CAMPAIGNS:
+        raise argparse.ArgumentTypeError(f"there is no {name!r}; the campaigns are {', '.join(CAMPAIGNS)}")
+    return name
+
+
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="just chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("campaigns", nargs="*", choices=[*CAMPAIGNS, []], metavar="CAMPAIGN", help=f"of {', '.join(CAMPAIGNS)}; none: all")
+    parser.add_argument("campaigns", nargs="*", type=_campaign, metavar="CAMPAIGN", help=f"of {', '.join(CAMPAIGNS)}; none: all")
     parser.add_argument("--seed", type=int, default=1, help="chooses the faults (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="fewer of each, the numbers of the budgets are not asked for")
     parser.add_argument("--soak", type=float, metavar="MINUTES", help="how long the soak lasts (default: 12, with --quick 0.7)")
