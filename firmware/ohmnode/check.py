@@ -38,6 +38,7 @@ _NODE = {
     "link_loss_ms?": int,
     "update_key?": bytes,
     "flash_spool?": int,
+    "frame?": int,
 }
 
 

@@ -217,7 +217,7 @@ class Node:
                     overlay.lay("report")
                     self._report_counters()
                     due += self._report_ms * ((now - due) // self._report_ms + 1)
-            except MemoryError:
+            except (MemoryError, OSError):  # a flash that takes nothing is as good a reason to try again
                 self._outbox.spool.put_off()
                 due = max(due, now + _AGAIN_MS)
             overlay.lift("report")

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from ohmnode.schedule import Device, Group
     from ohmnode.spool import Spool
 
-_FRAME = const(1104)
 _QUIET_MS = const(10000)
 _LATER_S = const(5)
 _DROPPED_S = const(2)
@@ -25,16 +24,18 @@ _URGENT = ("trip", "latch", "result")  # what a power cut must not take along
 
 
 class Outbox:
-    """`added` is called whenever something waits to be sent. The boot id tells one life of the node from the next."""
+    """`added` is called whenever something waits to be sent. The boot id tells one life of the node from the next. `frame`: bytes of the
+    largest frame.
+    """
 
-    def __init__(self, hal: "Hal", spool: "Spool") -> None:
+    def __init__(self, hal: "Hal", spool: "Spool", frame: int = 1104) -> None:
         self.boot = (int.from_bytes(hal.random(4), "big") & frames.MAX_BOOT) or 1
         self.spool = spool
         self._hal = hal
         self._last = hal.ticks_ms()
         self._uptime_ms = self._dropped_s = 0
         self.added: "Callable[[], None] | None" = None
-        self.packer = Packer(bytearray(_FRAME))
+        self.packer = Packer(bytearray(frame))
         self._view = memoryview(self.packer.buffer)
         self._quiet: "dict[str, list[int]]" = {}
 

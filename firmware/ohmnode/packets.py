@@ -16,7 +16,7 @@ SUBACK = 0x90
 PINGRESP = 0xD0
 
 _COMMANDED = const(832)  # bytes of the largest packet that makes sense: a command, its topic and its head
-_OUT = const(1280)  # a frame, its topic and its head
+_AROUND = const(176)  # a frame: its topic and its head
 _HEAD = const(5)  # of a packet, at most: type and four bytes of length
 
 
@@ -25,12 +25,14 @@ class BrokenError(OSError):
 
 
 class Pipe:
-    """The socket that umqtt gets. `oversized` counts packets of more than `most` bytes, which were skipped."""
+    """The socket that umqtt gets. `frame`: bytes of the largest that is sent. `oversized` counts packets of more than `most` bytes, which
+    were skipped.
+    """
 
-    def __init__(self, most: int = _COMMANDED) -> None:
+    def __init__(self, most: int = _COMMANDED, frame: int = 1104) -> None:
         self.oversized = 0
         self._in = memoryview(bytearray(most))
-        self._out = memoryview(bytearray(_OUT))
+        self._out = memoryview(bytearray(frame + _AROUND))
         self._start = self._arrived = self._first = self._last = self._skip = self._position = self._end = 0
         self._script = b""
 
@@ -143,7 +145,7 @@ class Pipe:
         if size is None:
             size = len(octets)
         end = self._last + size
-        if end > _OUT:
+        if end > len(self._out):
             raise BrokenError("a packet that is too large to send")
         self._out[self._last : end] = octets if size == len(octets) else octets[:size]
         self._last = end

@@ -5,6 +5,7 @@ A node can be left for another one on the same buffers, the same boot id and the
 
 import asyncio
 import gc
+import os
 
 from ohmcore import const
 from ohmcore.errors import ConfigurationError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _RESEND_MS = const(15000)
 _BAD_CONFIGURATION = const(78)  # EX_CONFIG of sysexits.h
 _FLASH_SPOOL = const(262144)
+_FRAME = const(1104)  # bytes of the largest frame, where the configuration does not say
 _TIDY_BYTES = const(4096)
 _LITTLE = const(131072)
 _IDLE_MS = const(30000)
@@ -144,6 +146,8 @@ class Life:
             try:
                 if self._first:
                     self._make_room(content)
+                elif content.get("frame", _FRAME) > len(self.outbox.packer.buffer):
+                    raise MemoryError  # larger buffers are for a start to make
                 # Loading code leaves garbage between what stays; collected often, it leaves no holes.
                 gc.threshold(_TIDY_BYTES)
                 node = Node(self._hal, content, self)
@@ -162,9 +166,15 @@ class Life:
         size = content["spool"]
         resend_ms = hal.setting("resend_ms", _RESEND_MS)
         resend_s = (resend_ms + resend_ms * hal.random(1)[0] // 1024) // 1000  # of many nodes each has its own
-        self.outbox = Outbox(hal, Spool(size["frames"], size["bytes"], max(resend_s, 1)))
+        frame = content.get("frame", _FRAME)
+        try:
+            if os.listdir(hal.folder + "/spool"):  # what an earlier configuration left there may be longer
+                frame = max(frame, _FRAME)
+        except OSError:  # there never was an outage
+            pass
+        self.outbox = Outbox(hal, Spool(size["frames"], size["bytes"], max(resend_s, 1)), frame)
         self.outbox.use_flash(content.get("flash_spool", _FLASH_SPOOL))
-        self.pipe = Pipe() if content.get("key") else Pipe(_READING)
+        self.pipe = Pipe(frame=frame) if content.get("key") else Pipe(_READING, frame)
         self._first = False
 
     def _begun(self) -> None:

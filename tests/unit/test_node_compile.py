@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import re
 import textwrap
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,9 +13,12 @@ from typing import Any
 import msgpack
 import pytest
 
+from ohmcore.frames import pack_event
+from ohmcore.pack import Packer
 from ohmstead.config import Config, load
 from ohmstead.errors import ConfigurationError
-from ohmstead.nodes.compile import MAX_BYTES, NodeConfigError, config_hash, node_config, read_node_config
+from ohmstead.nodes.compile import FRAME_BYTES, MAX_BYTES, NodeConfigError, config_hash, node_config, read_node_config
+from tests.conftest import REPOSITORY
 from tests.unit import node_modules
 
 HOME = """
@@ -181,9 +185,15 @@ def test_more_than_a_node_can_hold_is_refused(tmp_path: Path) -> None:
         node_config(config, "cellar")
 
 
-@pytest.mark.parametrize(("names", "fits"), [(("m1", "m2"), True), (("energybutler_house", "energybutler_garage"), False)])
+MANY = tuple("m" * 30 + str(number) for number in range(4))
+
+
+@pytest.mark.parametrize(
+    ("names", "fits"),
+    [(("m1", "m2"), True), (("energybutler_house", "energybutler_garage"), True), (MANY, False)],
+)
 def test_a_node_gets_no_more_controls_than_it_can_keep_the_state_of(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, str], fits: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], fits: bool
 ) -> None:
     """What the node's own `keep.save` packs, in the buffer that it packs it in, when everything is under lease and has been written."""
     devices = "\n".join(f"  {name}: {{profile: mtec-energybutler, via: cellar, unit: {unit}}}" for unit, name in enumerate(names, 1))
@@ -193,7 +203,7 @@ def test_a_node_gets_no_more_controls_than_it_can_keep_the_state_of(
     if not fits:
         with pytest.raises(ConfigurationError, match=r"nodes.cellar — the state of its controls, .* shorter names"):
             node_config(config, "cellar")
-        monkeypatch.setattr("ohmstead.nodes.compile.STATE_BYTES", 2048)
+        monkeypatch.setattr("ohmstead.nodes.compile._state_bytes", lambda *_: 0)
     assert kept(read_node_config(node_config(config, "cellar"))) is fits
 
 
@@ -207,7 +217,7 @@ def kept(content: dict[str, Any]) -> bool:
             control.spend(1)
             controls.append(control)
     hal = node_modules.FakeHal()
-    box = node_modules.outbox.Outbox(hal, node_modules.spool.Spool(40, 4096))
+    box = node_modules.outbox.Outbox(hal, node_modules.spool.Spool(40, 4096), content["frame"])
     return bool(keep.save(hal, box, max((rule["name"] for rule in content["limits"]), key=len), controls))
 
 
@@ -221,3 +231,22 @@ def test_a_node_without_devices_has_a_bus_all_the_same(tmp_path: Path) -> None:
 def test_an_unknown_node_has_no_file(home: Config) -> None:
     with pytest.raises(KeyError):
         node_config(home, "nowhere")
+
+
+def test_the_longest_event_fits_the_smallest_buffers() -> None:
+    """A node's report: every reason there is to refuse something, every number as large as it gets."""
+    folder = REPOSITORY / "firmware/ohmnode"
+    reasons = {
+        reason for name in ("mailbox", "session") for reason in re.findall(r'\.refuse\("([^"]+)"\)', (folder / f"{name}.py").read_text())
+    }
+    report = re.search(r"link = \{(.*?)\n        \}", (folder / "node.py").read_text(), re.DOTALL)
+    assert report is not None
+    names = re.findall(r'^            "(\w+)":', report[1], re.MULTILINE)
+    assert len(reasons) > 8
+    assert len(names) > 15
+    most = 2**32 - 1
+    detail: dict[str, Any] = dict.fromkeys(names, most)
+    detail |= {"refused": dict.fromkeys(reasons, most), "flash": [most] * 5, "reset_cause": "x" * 40, "latched": "x" * 60}
+    packer = Packer(bytearray(FRAME_BYTES))
+    pack_event(packer, most >> 1, most, 2**40, "", "link", detail)
+    assert packer.length <= FRAME_BYTES

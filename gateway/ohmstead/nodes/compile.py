@@ -30,8 +30,11 @@ MAX_DEPTH = 10
 MAX_ITEMS = 2048
 """Values in the file, keys included."""
 
-STATE_BYTES = 1104
+STATE_BYTES = 2040
 """What a node can keep of its controls over a power cut: the latch, who is under lease, writes by the hour (`ohmnode/keep.py`)."""
+
+FRAME_BYTES = 704
+"""What the longest event takes, a node's report with every reason for which it refused something. Its buffers are no smaller."""
 
 _DIGEST = 32
 _HOURS = 25
@@ -56,6 +59,15 @@ def node_config(config: Config, node: str) -> bytes:
     of its controls longer than `STATE_BYTES`.
     """
     content = _content(config, node, config.nodes[node])
+    content["frame"] = max(FRAME_BYTES, _largest_frame(config, node))
+    body = _packed(node, content)
+    if (state := _state_bytes(node, content)) > content["frame"]:
+        content["frame"] = state
+        body = _packed(node, content)
+    return MAGIC + hashlib.sha256(body).digest() + body
+
+
+def _packed(node: str, content: Mapping[str, Any]) -> bytes:
     packer = Packer(bytearray(MAX_BYTES - len(MAGIC) - _DIGEST))
     try:
         packer.value(content)
@@ -64,6 +76,17 @@ def node_config(config: Config, node: str) -> bytes:
     except PackError as error:
         text = f"its configuration is larger than a node takes ({MAX_BYTES} bytes, {MAX_ITEMS} values); give it fewer devices"
         raise _too_large(node, text) from error
+    return body
+
+
+def _largest_frame(config: Config, node: str) -> int:
+    """Bytes of the longest data frame; 0 for a node that reads nothing."""
+    groups = ((device, group) for device in config.devices_of(node) for group in config.poll_groups(device))
+    return max((frame_bound(group.reads, device, group.name) for device, group in groups), default=0)
+
+
+def _state_bytes(node: str, content: Mapping[str, Any]) -> int:
+    """What the node packs to keep the state of its controls, at most: in the buffer that it makes frames in. Raises ConfigurationError."""
     state = Packer(bytearray(STATE_BYTES))
     try:
         state.value(_largest_state(content))
@@ -74,7 +97,7 @@ def node_config(config: Config, node: str) -> bytes:
             "give the devices shorter names, or fewer of them to this node"
         )
         raise _too_large(node, text) from error
-    return MAGIC + hashlib.sha256(body).digest() + body
+    return state.length
 
 
 def _too_large(node: str, text: str) -> ConfigurationError:

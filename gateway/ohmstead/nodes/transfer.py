@@ -104,8 +104,8 @@ class Transfer:
                 self._fill(offset)
 
     def _rejected(self, reason: str, counter: object) -> None:
-        """A counter that is behind the node's is corrected by the node itself, a few times; a node that has too little memory to look at what
-        has come is asked again; everything else ends the transfer.
+        """A counter that is behind the node's is corrected by the node itself, a few times; a node that has too little memory to look at
+        what has come is asked again; everything else ends the transfer.
         """
         if reason == "replayed" and isinstance(counter, int) and self._replays < _REPLAYS:
             self._replays += 1
