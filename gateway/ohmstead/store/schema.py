@@ -112,7 +112,7 @@ def migrate(connection: sqlite3.Connection, name: str) -> int:
 
     `name` is for the error. Raises `StoreError` for a database of a newer version: an older program would not know what it breaks.
     """
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    version = _version(connection)
     if version > VERSION:
         raise StoreError(
             f"{name} was written by a newer ohmstead (schema {version}, this one knows {VERSION}):"
@@ -124,7 +124,18 @@ def migrate(connection: sqlite3.Connection, name: str) -> int:
 
         db = Database(connection, execute_plugins=False)
         for number, step in enumerate(STEPS[version:], version + 1):
-            with db.atomic():
-                step(db)
-                connection.execute(f"PRAGMA user_version = {number}")
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                if _version(connection) < number:  # else somebody else, the gateway or a command, has taken it meanwhile
+                    step(db)
+                    connection.execute(f"PRAGMA user_version = {number}")
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
     return version
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
