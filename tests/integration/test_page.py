@@ -228,7 +228,7 @@ def made_up(gateway: Gateway, **changed: Any) -> dict[str, Any]:
 def test_who_commands_a_battery_until_when_and_why_is_on_its_card(told: Callable[[dict[str, Any]], Page], gateway: Gateway) -> None:
     control = {"title": "Charge", "unit": "%", "author": "loxone", "left_s": 2580, "read_back": 40.0, "pending": False, "clamp": ""}
     idle = {**control, "title": "Discharge", "author": "", "left_s": 0, "read_back": None, "reason": "Discharge is off."}
-    refused = {"detail": "the limit “soc floor” does not allow more now", "time": 1768395000.0}
+    refused = {"detail": "the limit “<b>soc floor</b>” does not allow more now", "time": 1768395000.0}
     standing = {"mode": "manual", "latched": "", "trouble": "", "failsafe": False, "grid_limit_w": 4200, "rejected": refused}
     standing["controls"] = {"charge": {**control, "reason": "Charge is 40 % (2 kW); Loxone wants that."}, "discharge": idle}
     page = told(made_up(gateway, control={"mtec": standing}))
@@ -239,13 +239,16 @@ def test_who_commands_a_battery_until_when_and_why_is_on_its_card(told: Callable
         [
             "Charge is 40 % (2 kW); Loxone wants that. Until 14:45.",
             "The network operator lets the house take 4.20 kW.",
-            "Last refused, at 13:50: the limit “soc floor” does not allow more now.",
+            "Last refused, at 13:50: the limit “<b>soc floor</b>” does not allow more now.",
         ]
     )
     stopped = {**standing, "mode": "stopped", "latched": "stopped", "grid_limit_w": None, "rejected": None}
-    card = told(made_up(gateway, control={"mtec": stopped})).get_by_role("article", name="Control of")
-    expect(card.locator(".chip.offline")).to_have_text("stopped")
-    expect(card.locator(".why")).to_have_text("It is stopped until somebody resets it.")
+    known = made_up(gateway, control={"mtec": stopped})
+    silent = [{**device, "state": "waiting", "flow": {**device["flow"], "house": None}} for device in known["devices"]]
+    for document in (known, {**known, "devices": silent}):  # also where nothing was read yet
+        card = told(document).get_by_role("article", name="Control of M-TEC Energybutler")
+        expect(card.locator(".chip.offline")).to_have_text("stopped")
+        expect(card.locator(".why")).to_have_text("It is stopped until somebody resets it.")
 
 
 def test_a_small_card_begins_with_what_tells_most_and_twins_are_told_apart(
@@ -259,6 +262,7 @@ def test_a_small_card_begins_with_what_tells_most_and_twins_are_told_apart(
         ("Produced", "7033024", "Wh"),
     ]
     points += [("Heard of", "2026-01-14T12:30:00+00:00", ""), ("PV power", "61.7", "W"), ("Serial", "1161", ""), ("Missing", None, "W")]
+    points += [("Clock", "2000-00-00T24:61:00Z", ""), ("Alike", "1161", "min")]
     listed = [{"id": name.lower(), "name": name, "text": text, "unit": unit, "sign": ""} for name, text, unit in points]
     device: dict[str, Any] = {
         "name": "roof",
@@ -279,6 +283,9 @@ def test_a_small_card_begins_with_what_tells_most_and_twins_are_told_apart(
     card.locator("summary").click()
     expect(card.locator("details dt", has_text="Heard of").locator("xpath=following-sibling::dd[1]")).to_have_text("14 Jan 2026, 13:30")
     expect(card.locator("details dt", has_text="Missing").locator("xpath=following-sibling::dd[1]")).to_have_text("–")
+    clock = card.locator("details dt", has_text="Clock").locator("xpath=following-sibling::dd[1]")
+    expect(clock).to_have_text("2000-00-00T24:61:00Z")  # there is no such moment
+    expect(card.locator("details dt", has_text="Alike").locator("xpath=following-sibling::dd[1]")).to_have_text("1161 min")
 
 
 @pytest.mark.parametrize("width", [320, 390, 760, 1280])

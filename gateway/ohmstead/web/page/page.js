@@ -39,7 +39,8 @@ const MOMENT = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)$/;
 
 /** A value as people write it: long numbers in groups of three, moments in the home's time. */
 function written(point) {
-  if (MOMENT.test(point.text)) return moment(Date.parse(point.text), { dateStyle: 'medium', timeStyle: 'short' });
+  const at = MOMENT.test(point.text) ? Date.parse(point.text) : NaN; // a device may say a day that there never was
+  if (!Number.isNaN(at)) return moment(at, { dateStyle: 'medium', timeStyle: 'short' });
   return point.unit ? point.text.replace(/^-?\d{5,}(?=\.|$)/, (digits) => digits.replace(/\B(?=(\d{3})+$)/g, '\u202f')) : point.text;
 }
 
@@ -156,7 +157,7 @@ function mostTelling(points) {
 
 /** A device that has no part in the picture of the power: its first values, the rest folded away. */
 function deviceCard(device, open) {
-  const points = device.groups.flatMap((group) => group.points).filter((point) => !device.serial || point.text !== device.serial); // told below
+  const points = device.groups.flatMap((group) => group.points).filter((point) => !device.serial || point.unit || point.text !== device.serial); // told below
   const first = mostTelling(points);
   const card = make('article', { class: `card${device.state === 'ok' ? '' : ' stale'}`, 'aria-label': device.title, 'data-device': device.name });
   card.append(make('div', { class: 'top' }, heading(device), stateChip(device)), pointList(first));
@@ -170,8 +171,8 @@ function deviceCard(device, open) {
 
 const MODES = { auto: 'automatic', manual: 'by hand', stopped: 'stopped' };
 
-/** Who commands a battery, what it was told, until when and why. */
-function controlCard(device) {
+/** Who commands a battery, what it was told, until when and why; nothing for a device that nobody commands. */
+function controlCard(device, title) {
   const said = latest.control?.[device.name];
   if (!said) return null;
   const list = make('dl');
@@ -190,7 +191,7 @@ function controlCard(device) {
   if (said.grid_limit_w !== null) reasons.push(`The network operator lets the house take ${kilowatts(said.grid_limit_w).join(' ')}.`);
   if (said.rejected) reasons.push(`Last refused, at ${moment(said.rejected.time * 1000, { timeStyle: 'short' })}: ${said.rejected.detail}.`);
   const chip = make('span', { class: `chip${said.latched ? ' offline' : ''}`, text: MODES[said.mode] ?? said.mode });
-  const card = make('article', { class: 'card control', 'aria-label': `Control of ${device.title}` }, make('div', { class: 'top' }, make('h2', { text: 'Control' }), chip), list);
+  const card = make('article', { class: 'card control', 'aria-label': `Control of ${device.title}` }, make('div', { class: 'top' }, make('h2', { text: title }), chip), list);
   for (const text of reasons.length ? reasons : ['Nobody commands it; it does as it is set.']) card.append(make('p', { class: 'why', text }));
   return card;
 }
@@ -216,7 +217,7 @@ function deviceSection(device, open) {
     fill.style.width = known ? `${Math.min(100, Math.max(0, soc))}%` : '0';
     battery.append(make('div', { class: 'bar', role: 'meter', 'aria-label': 'State of charge', 'aria-valuemin': '0', 'aria-valuemax': '100', ...(known ? { 'aria-valuenow': String(Math.round(soc)) } : {}) }, fill));
     battery.append(factList(device));
-    const control = controlCard(device);
+    const control = controlCard(device, 'Control');
     overview.append(control ? make('div', {}, battery, control) : battery);
   }
   const values = make('div', { class: 'columns' });
@@ -277,7 +278,8 @@ function show(now) {
   const pictured = now.devices.filter(hasPicture);
   const unfolded = window.innerWidth >= WIDE && pictured.length <= MOST_UNFOLDED;
   const large = pictured.map((device) => deviceSection(device, first ? unfolded : opened.has(device.name)));
-  const small = inFamilies(now.devices.filter((device) => !hasPicture(device))).map((device) => deviceCard(device, opened.has(device.name)));
+  const plain = inFamilies(now.devices.filter((device) => !hasPicture(device)));
+  const small = plain.flatMap((device) => [deviceCard(device, opened.has(device.name)), controlCard(device, `Control of ${device.title}`)].filter(Boolean));
   if (small.length) large.push(make('section', { 'aria-label': 'Other devices' }, make('div', { class: 'columns' }, ...small)));
   renew(byId('devices'), make('div', {}, ...large));
   renew(byId('health'), make('div', {}, ...now.nodes.map(nodeCard), gatewayCard(now)));
