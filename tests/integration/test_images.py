@@ -122,6 +122,7 @@ def test_the_image_hears_what_detect_listens_to() -> None:
     assert syncs
     assert all("--extra detect" in line for line in syncs)
     service = compose()["detect"]
+    assert (service["image"], service["build"]) == (compose()["gateway"]["image"], compose()["gateway"]["build"]), "asked before all else"
     assert (service["network_mode"], service["profiles"]) == ("host", ["tools"])
     program, *command = service["entrypoint"]
     assert program == "ohmstead"
@@ -160,7 +161,8 @@ def test_the_images_health_is_that_of_the_gateway(well: str, code: int) -> None:
     with HTTPServer(("127.0.0.1", 0), Unwell) as server:
         server.well = well  # type: ignore[attr-defined] # read by its handler
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        environment = {"OHM_WEB__PORT": str(server.server_port), "no_proxy": "127.0.0.1"}
+        proxy = f"http://127.0.0.1:{free_port()}"  # as a home's Docker gives one to all its containers
+        environment = {"OHM_WEB__PORT": str(server.server_port), "http_proxy": proxy}
         done = subprocess.run([sys.executable, *asks], env=environment, capture_output=True, timeout=60, check=False)
         server.shutdown()
     assert done.returncode == code, done.stderr
