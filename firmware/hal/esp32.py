@@ -56,9 +56,10 @@ class Uart:
         return self.stream.readinto(buffer) or 0  # None: nothing has come
 
     def write(self, buffer: bytearray, size: int) -> bool:
+        frame = memoryview(buffer)[:size]  # there may be no memory for it: then the line is not taken
         if self._driver is not None:
             self._driver(1)
-        if self.stream.write(memoryview(buffer)[:size]) == size:
+        if self.stream.write(frame) == size:
             return True
         if self._driver is not None:  # nobody will ask whether it is `sent`
             self._driver(0)

@@ -119,6 +119,7 @@ class Bus:
                     elif self._scan is None and work is None:
                         await waiter.pause(self._quiet_ms())
                 except MemoryError:  # that one comes again
+                    waiter.deaf = False
                     if not overlay.reserve(False):
                         raise
                     self._outbox.spool.put_off()
@@ -162,10 +163,11 @@ class Bus:
             self._finish(device, group)
             return
         end = pdu.build_read(line.tx, rtu.PDU_START, function, address, count)
+        back = False
         try:
             start = await line.ask(device, function, address, count, size, end)
         except ModbusException:
-            self.back(device, self.schedule.refused(device, group, self.hal.ticks_ms()))
+            back = self.schedule.refused(device, group, self.hal.ticks_ms())
         except ModbusError as failure:
             self.missed(device, group, failure)
         else:
@@ -174,14 +176,15 @@ class Bus:
                 image[offset + i] = rx[start + i]
             if self._guard is not None:
                 self._guard.fresh(group)
-            self.back(device, self.schedule.read(device, group, self.hal.ticks_ms()))
+            back = self.schedule.read(device, group, self.hal.ticks_ms())
         self._finish(device, group)
+        self.back(device, back)
 
     def _finish(self, device: Device, group: Group) -> None:
         """Publishes the snapshot if it has all it will get."""
         if self.schedule.complete(group):
-            self._publish(device, group)
             self.schedule.close(group)
+            self._publish(device, group)
 
     async def settle(self, line: "AnyLine", device: Device, group: "Group | None") -> bool:
         """Asks something whose answer cannot be taken for a late one. False when the device has to wait or did not answer."""
@@ -234,8 +237,8 @@ class Bus:
         self._outbox.event(device.name, "offline", {"reason": failure.counter})
         for begun in device.groups:
             if begun.position >= 0:
-                self._publish(device, begun)
                 begun.abandon()
+                self._publish(device, begun)
 
     def report(self, lag_ms: int) -> None:
         """The counters as events: one for each device, one for the bus with their sum and how the node is doing."""

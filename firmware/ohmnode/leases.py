@@ -209,6 +209,8 @@ class Leases:
             self._answer(work, "failed", reason, value)
             if work.state == _LEASED:
                 self._lapse(control, reason)
+            elif control.kept > 1:  # it may hold what was set before: limits go on watching that
+                work.target = b""
             else:
                 self._free(control, work)
 
@@ -250,7 +252,7 @@ class Leases:
         kept = 3 - work.state
         if kept == 2 and (control.safe is None or work.target == control.safe):
             kept = 0
-        if control.required or not self.owned(work) or control.kept == kept:
+        if control.required or not self.owned(work) or control.kept == kept or (not kept and not work.idle()):
             return False
         control.kept = kept
         return True
@@ -259,12 +261,11 @@ class Leases:
         """Why the control may hold its safe value only; empty: it may hold others."""
         if self.cause:
             return "latched"
+        found = ""
         for rule, _, _, targets in self._watched:
-            if control in targets:
-                reason = rule.blocks()
-                if reason:
-                    return reason
-        return ""
+            if control in targets and found in ("", "stale"):
+                found = rule.blocks() or found
+        return found
 
     def _objection(self, control: Control, command: "Command") -> str:
         reason = refusal(command.raw, control.words, control.fields, control.safe)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _GAP_MS = const(40)  # a USB adapter hands over what it has every 16 ms: a shorter silence within a frame is no end
 _LAPSE_MS = const(3000)
+_LONG_MS = const(19000)  # more than any rest between two exchanges, less than the supervisor's patience
 _BABBLE_MS = const(500)
 _BUFFER = const(264)
 _HEAD = const(3)  # unit, function, byte count: enough to know the length of an answer
@@ -85,7 +86,7 @@ class Line:
         if device.form is not None and device.form != self._form:
             await self._turn_to(device.form)
         start = ticks_diff(self._free_at, ticks_ms())
-        if 0 < start < _LAPSE_MS:  # more is the tick counter's wrap, after days in which nothing was asked
+        if 0 < start < _LONG_MS:  # more is the tick counter's wrap, after days in which nothing was asked
             await asyncio.sleep_ms(start)
         start = 0
         self._answered = False
@@ -115,7 +116,7 @@ class Line:
         silence_ms = self._silence_ms
         self._take_times(form)
         rest = self._hal.ticks_diff(self._free_at, self._hal.ticks_ms()) + max(self._silence_ms - silence_ms, 0)
-        if rest > 0:
+        if 0 < rest < _LONG_MS:
             await asyncio.sleep_ms(rest)
         self._uart.set_format(form[0], form[1], form[2])
 

@@ -141,18 +141,22 @@ class Node:
             overlay.lift("authority")
             overlay.reserve(False)
             overlay.lay("leave")
-            await self._end()
+            await self._end(outcome)
             overlay.lift("leave")
             overlay.lift("duty")
         return outcome
 
-    async def _end(self) -> None:
-        """What waits goes to flash, leases end, each bus finishes what it is at; then everything is let go. A device that does not answer
-        is not waited for.
+    async def _end(self, outcome: str) -> None:
+        """Before a restart what waits goes to flash. Leases end, each bus finishes what it is at; then everything is let go. A device that
+        does not answer is not waited for.
         """
         spool = self._outbox.spool
-        spool.away = True
-        spool.tend(self._outbox.uptime_ms() // 1000, True)
+        waits = -1
+        while not outcome and spool.fresh != waits and spool.fresh:
+            waits = spool.fresh
+            spool.away = True
+            spool.retry_s = 0
+            spool.tend(self._outbox.uptime_ms() // 1000, True)
         for _ in range(_PARK_TURNS):
             if self._guard is None or self._guard.end("restart"):
                 break
@@ -189,6 +193,7 @@ class Node:
         """Counters now and then; and a look at what has yet to prove itself."""
         proof: "Proof | None" = None
         proven = False
+        full: "int | None" = None  # why the flash took nothing, as far as that was told
         began = self._outbox.uptime_ms()
         due = began + self._report_ms
         while True:
@@ -202,6 +207,13 @@ class Node:
             if self._commands is not None:
                 self._commands.rest()
             try:
+                if now >= due:
+                    next_ms = due + self._report_ms * ((now - due) // self._report_ms + 1)
+                    due = now + _AGAIN_MS  # if it finds no memory
+                    overlay.lay("report")
+                    self._report_counters()
+                    overlay.lift("report")
+                    due = next_ms
                 if not proven:
                     if proof is None:  # now, when what the start takes has been given back
                         from ohmnode.proof import Proof  # memory that is given back when all is proven
@@ -213,14 +225,13 @@ class Node:
                     if proof.done():
                         proven = True
                         proof = None
-                if now >= due:
-                    overlay.lay("report")
-                    self._report_counters()
-                    due += self._report_ms * ((now - due) // self._report_ms + 1)
-            except (MemoryError, OSError):  # a flash that takes nothing is as good a reason to try again
+            except MemoryError:
                 self._outbox.spool.put_off()
-                due = max(due, now + _AGAIN_MS)
-            overlay.lift("report")
+                overlay.lift("report")
+            except OSError as failure:  # the flash takes nothing just now
+                if failure.errno != full:
+                    full = failure.errno
+                    self._outbox.log("node", f"nothing can be proven: {failure}")
 
     def _report_counters(self) -> None:
         """Not while nobody takes them: they only grow, and would push out of the spool what happened."""

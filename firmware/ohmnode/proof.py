@@ -76,8 +76,9 @@ class Proof:
             from ohmnode import slots
 
             slot, previous, _, _ = slots.read(self._hal)
-            slots.write(self._hal, slot, previous, 0, True)
+            if slot == life.slot:  # else the file is about another one: the flash took nothing at the start, or an update came since
+                slots.write(self._hal, slot, previous, 0, True)
+                self._outbox.log("node", f"image {slot} works: confirmed")
+                self._outbox.event("", "slot", {"slot": slot, "stage": "confirmed"})
             self._confirmed = True
-            self._outbox.log("node", f"image {slot} works: confirmed")
-            self._outbox.event("", "slot", {"slot": slot, "stage": "confirmed"})
         return None

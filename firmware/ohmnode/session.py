@@ -182,7 +182,7 @@ class Session:
             self._deliver(kind)
 
     def _deliver(self, kind: int) -> None:
-        """Lets umqtt read the packet; whatever is wrong with it stays within its bounds. BrokenError where there is no memory for it: an
+        """Lets umqtt read the packet; whatever is wrong with it stays within its bounds. MemoryError where there is none for it: an
         emergency stop stands on the broker, and comes with a new connection.
         """
         link = self._link
@@ -198,7 +198,7 @@ class Session:
                 overlay.reserve(False)
                 link.outbox.spool.put_off()
                 if last:
-                    raise BrokenError("no memory for what came") from None
+                    raise
                 self._pipe.packet()  # once more from its beginning
             except Exception as broken:  # noqa: BLE001 - what somebody sends must not end the task, whatever it does to the decoder
                 link.mailbox.refuse("broken packet")

@@ -290,10 +290,11 @@ class Spool:
         gaps[i], gaps[i + 1] = first, last
         self._runs += 1
         if self._runs > _RANGES:
-            # One run of the two oldest. The events between them go with it, else a run would name what is still held.
-            while self.events.count and self.events.seq(0) <= gaps[3]:
-                self.events.drop_oldest()
-                self.dropped_count += 1
+            # One run of the two oldest. What is between them goes with it, else a run would name what is still held.
+            for ring in (self.events, self.data):
+                while ring.count and ring.seq(0) <= gaps[3]:
+                    ring.drop_oldest()
+                    self.dropped_count += 1
             gaps[1] = gaps[3]
             self._cut(2)
 

@@ -144,7 +144,7 @@ class Life:
             if complaint:
                 self.complaint = f"{complaint}; {self.complaint}"
             try:
-                if self._first:
+                if not later:
                     self._make_room(content)
                 elif content.get("frame", _FRAME) > len(self.outbox.packer.buffer):
                     raise MemoryError  # larger buffers are for a start to make
@@ -161,8 +161,10 @@ class Life:
                 complaint = f"{self.source} makes no node: {wrong!r}"
 
     def _make_room(self, content: "dict[str, Any]") -> None:
-        """The large buffers."""
+        """The large buffers; in the place of those for a configuration that made no node."""
         hal = self._hal
+        if not self._first:
+            del self.outbox, self.pipe
         size = content["spool"]
         resend_ms = hal.setting("resend_ms", _RESEND_MS)
         resend_s = (resend_ms + resend_ms * hal.random(1)[0] // 1024) // 1000  # of many nodes each has its own

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hal import Hal, Socket
     from ohmnode.schedule import Device
 
+_LONG_MS = const(19000)
 _BUFFER = const(260)
 _BEFORE = const(6)  # bytes of the header before the unit, which is where an RTU frame begins
 _HEAD = const(8)  # enough to know the length of a frame, and no frame is shorter
@@ -63,7 +64,7 @@ class TcpLine:
         """As `line.Line.ask`; the whole answer has to come within the device's time-out. Raises ModbusError and nothing else."""
         hal = self._hal
         rest = hal.ticks_diff(self._free_at, hal.ticks_ms())
-        if rest > 0:
+        if 0 < rest < _LONG_MS:  # as in `line`
             await asyncio.sleep_ms(rest)
         late_bytes = self.late_bytes
         try:

@@ -56,6 +56,12 @@ async def install(hal: "Hal", path: str, size: int, modulus: bytes) -> str:
         if position != end:
             return "no package"
         slot, _, tries, confirmed = slots.read(hal)
+        if slots.running() not in (
+            slot,
+            slots.SAFE,
+            "",
+        ):  # the flash took nothing at the start
+            return "restart it first"
         target = "b" if slot == "a" else "a"
         folder = f"{sys.path[0].rpartition('/')[0]}/{target}"
         slots.write(hal, slot, slots.SAFE, tries, confirmed)  # what is there now cannot be gone back to any more

@@ -24,6 +24,7 @@ try:
 except Exception as failure:  # noqa: BLE001 - whatever it was: the next start has to be this one's or the previous image's
     sys.print_exception(failure)
     sys.path[0] = root
+    sys.modules.clear()  # it may have been for want of memory
     __import__("starter").failed(boot)
 if board:
     import time

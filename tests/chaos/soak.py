@@ -42,7 +42,7 @@ devices:
   growatt: {{profile: growatt-sph, via: cellar, every: {{live: {live}}}, limits: {{soc: 15..95 %, grid_import: 11 kW}}}}
 """
 SETTINGS = {"OHM_NODE_GOOD_AFTER_MS": "5000", "OHM_NODE_RESEND_MS": "5000"}
-_MEMORY = ("MemoryError", "memory allocation failed", "no memory for what came")
+_MEMORY = ("MemoryError", "memory allocation failed")
 _FLOOD_S = 0.01
 _LONGEST_S = 15.0
 _GIVE_UP_S = 30.0

@@ -35,7 +35,7 @@ class Line(Section):
     stop: StopBits | None = None
     max_read: Annotated[int, Field(ge=1, le=125)] | None = Field(None, description="Registers in one request, at most.")
     turnaround: Duration | None = Field(None, description="From the end of a request to the begin of the answer.")
-    gap: Duration | None = Field(None, description="Pause between an answer and the next request.")
+    gap: Annotated[Duration, Field(le=10)] | None = Field(None, description="Pause between an answer and the next request.")
     timeout: Annotated[Duration, Field(gt=0)] | None = None
     retries: Annotated[int, Field(ge=0, le=10)] | None = None
 

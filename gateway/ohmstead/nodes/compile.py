@@ -36,6 +36,9 @@ STATE_BYTES = 2040
 FRAME_BYTES = 704
 """What the longest event takes, a node's report with every reason for which it refused something. Its buffers are no smaller."""
 
+_SIGN_IN = 64
+"""Bytes of that packet beside them, beyond the room that a node has around each frame (`ohmnode/packets.py`)."""
+
 _DIGEST = 32
 _HOURS = 25
 _STATE_DEPTH, _STATE_ITEMS = 3, 400
@@ -59,7 +62,7 @@ def node_config(config: Config, node: str) -> bytes:
     of its controls longer than `STATE_BYTES`.
     """
     content = _content(config, node, config.nodes[node])
-    content["frame"] = max(FRAME_BYTES, _largest_frame(config, node))
+    content["frame"] = max(FRAME_BYTES, _largest_frame(config, node), _SIGN_IN + _credentials(content["mqtt"]))
     body = _packed(node, content)
     if (state := _state_bytes(node, content)) > content["frame"]:
         content["frame"] = state
@@ -77,6 +80,11 @@ def _packed(node: str, content: Mapping[str, Any]) -> bytes:
         text = f"its configuration is larger than a node takes ({MAX_BYTES} bytes, {MAX_ITEMS} values); give it fewer devices"
         raise _too_large(node, text) from error
     return body
+
+
+def _credentials(mqtt: Mapping[str, Any]) -> int:
+    """Bytes of the user and the password, which go into one packet: the first."""
+    return sum(len((mqtt[name] or "").encode()) for name in ("user", "password"))
 
 
 def _largest_frame(config: Config, node: str) -> int:
