@@ -164,7 +164,7 @@ class House:
         self.broker = Mosquitto(folder)
         self.relay = Relay(self.broker.port)
         (folder / "state").mkdir()
-        self.node = NodeProcess([micropython()], folder / "state", environment={"OHM_NODE_RESEND_MS": "1000"})
+        self.node = NodeProcess([micropython()], folder / "state", environment={"OHM_NODE_RESEND_MS": "1000"}, tells=False)
         self.gateway = Gateway(folder)
         self.database = folder / "ohm.db"
 

@@ -280,6 +280,8 @@ class NodeProcess:
     heap: str = ESP32_HEAP
     environment: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[str] | None = None
+    tells: bool = True
+    """Whether what it said is printed when it is killed, for whoever reads why a test failed."""
 
     def configure(self, content: bytes) -> None:
         (self.state / "config.ohm").write_bytes(content)
@@ -313,7 +315,8 @@ class NodeProcess:
             self.process.wait(30)
             self._reader.join(10)
             self.process = None
-            sys.stdout.write(self.log + "\n")  # for whoever reads why a test failed
+            if self.tells:
+                sys.stdout.write(self.log + "\n")
 
     def wait(self, seconds: float = 10.0) -> int:
         assert self.process is not None
