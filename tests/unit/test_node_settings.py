@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.unit.guard_rig import DISCHARGE, MODE, OFF, POWER, SOC, House, charge, floor, raw, signed
+import pytest
+
+from tests.unit.guard_rig import DISCHARGE, LIMIT, MODE, OFF, POWER, SOC, House, charge, floor, limit, raw, signed
+from tests.unit.node_world import Ended
 
 
 def setting(**more: Any) -> dict[str, Any]:
@@ -123,3 +126,78 @@ def test_settings_one_after_the_other_wear_no_flash() -> None:
     node.commands._reserved = 1000
     assert node.obey(raw(500, 1), lease=0) == ("done", "")
     assert node.world.files["control.state"] == kept
+
+
+# Newer commands that come to nothing, rules that are not read yet
+
+
+def limited(*limits: dict[str, Any], **more: Any) -> House:
+    """A setting that stays, whose limit is the state of charge, set to 500."""
+    node = House([limit(safe=raw(0), **more)], limits or [floor(controls=[["growatt", "limit"]])])
+    node.run(2000)
+    assert node.obey(raw(500), control="limit", lease=0) == ("done", "")
+    return node
+
+
+@pytest.mark.parametrize("how", ["refused", "silent", "reads back otherwise"])
+def test_a_setting_stays_under_its_limits_when_a_newer_command_fails(how: str) -> None:
+    node = limited()
+    inverter = node.inverter
+    inverter.refuses |= {LIMIT} if how == "refused" else set()
+    inverter.deaf |= {LIMIT} if how == "reads back otherwise" else set()
+    inverter.silent = how == "silent"
+    failed = node.send(raw(700), control="limit", lease=0)
+    node.run(3000)
+    assert node.result(failed)[0] == "failed"
+    inverter.refuses.clear()
+    inverter.deaf.clear()
+    inverter.silent = False
+    node.run(60_000)
+    assert inverter.registers[LIMIT] == 500, "nobody tries that again"
+    inverter.registers[SOC] = 5
+    node.run(2000)
+    assert inverter.registers[LIMIT] == 0
+
+
+def test_a_setting_stays_under_its_limits_when_a_newer_one_is_not_paid_for() -> None:
+    node = limited(budget=1)
+    assert node.obey(raw(600), control="limit", lease=0) == ("rejected", "budget")
+    node.inverter.registers[SOC] = 5
+    node.run(2000)
+    assert node.inverter.registers[LIMIT] == 0
+
+
+@pytest.mark.parametrize("unread_first", [True, False])
+def test_a_rule_that_was_not_read_yet_hides_none_that_is_active(unread_first: bool) -> None:
+    unread = floor(name="unread", offset=1, below=-1000, clear=-1000, kind="i16", controls=[["growatt", "limit"]])
+    known = floor(controls=[["growatt", "limit"]])
+    node = limited(*([unread, known] if unread_first else [known, unread]))
+    node.inverter.registers[SOC] = 5
+    node.boot()
+    for rule, *_ in node.guard._watched:
+        if rule.name == "unread":
+            rule.see = lambda _: None  # a group of an hour's period is read a long time after the others
+    node.run(2000)
+    assert node.inverter.registers[LIMIT] == 0
+    assert node.told("safe") == [("soc floor", 0)]
+
+
+@pytest.mark.parametrize("lease", [0, 60_000])
+def test_a_power_cut_before_the_write_of_what_is_safe_leaves_a_setting_under_its_limits(lease: int) -> None:
+    node = limited(reversion=raw(0))
+    node.send(raw(0), control="limit", lease=lease)
+
+    class Cut(Ended):
+        pass
+
+    def cut(request: bytes) -> list[tuple[int, bytes]]:
+        if request[1] == 6:
+            raise Cut  # the power goes, and the inverter has not heard it
+        return node.inverter(request)
+
+    node.wire.peer = cut
+    node.run(3000)
+    assert node.inverter.registers[LIMIT] == 500
+    node.inverter.registers[SOC] = 5
+    restarted(node).run(2000)
+    assert node.inverter.registers[LIMIT] == 0
