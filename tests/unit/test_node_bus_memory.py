@@ -92,7 +92,7 @@ def test_a_device_that_is_back_is_polled_whoever_is_told(house: House) -> None:
 
 
 def test_a_snapshot_that_a_device_left_behind_is_not_gone_on_with(house: House) -> None:
-    """What was read before is not published as read with what comes minutes later, also where there was no memory to give it up in peace."""
+    """What was read before is not published as read with what comes minutes later, also where there was no memory to publish it then."""
     house.run(3500)
     house.silent = range(200, 1000)
     house.run(700)

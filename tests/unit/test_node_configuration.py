@@ -116,6 +116,21 @@ def test_what_could_not_be_written_is_not_taken_for_proven(monkeypatch: pytest.M
     assert (hal.files["config.good"], hal.files["boot"]) == (file(), b"a safe 0 1")
 
 
+@pytest.mark.parametrize("boot", [b"b a 3 0", b"a safe 0 0"])
+def test_an_image_is_confirmed_only_where_the_file_is_about_it(boot: bytes) -> None:
+    """The root starts the previous image also when the flash does not take that it does; an update makes the other one the next."""
+    hal = FakeHal()
+    hal.files = {"config.ohm": file(), "config.good": file(), "boot": boot}
+    life = Life(hal, "config.ohm", "a")
+    watch = proof.Proof(hal, life, life.outbox.uptime_ms())
+    hal.now += 60_000
+    assert watch.step(True, 0) is None
+    assert watch.done()
+    about = boot.startswith(b"a")
+    assert hal.files["boot"] == (b"a safe 0 1" if about else boot)
+    assert (life.outbox.spool.events.count > 0) is about, "nor is it told"
+
+
 @pytest.mark.parametrize(
     ("raw", "divisor", "decimals", "text"),
     [

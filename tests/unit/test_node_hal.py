@@ -111,6 +111,17 @@ def test_a_line_that_does_not_take_a_request_is_let_go(esp32: ModuleType, tmp_pa
     assert line._driver.level == taken
 
 
+def test_a_request_that_finds_no_memory_does_not_take_the_line(esp32: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(_buffer: bytearray) -> memoryview:
+        raise MemoryError
+
+    line = esp32.Esp32Hal(str(tmp_path)).uart(BUS)
+    monkeypatch.setattr(esp32, "memoryview", no_memory, raising=False)
+    with pytest.raises(MemoryError):
+        line.write(bytearray(8), 8)
+    assert line._driver.level == 0, "or nobody else could say a word on it"
+
+
 def test_another_wifi_is_joined_while_one_is_and_the_radio_does_not_sleep(esp32: ModuleType, tmp_path: Path) -> None:
     hal = esp32.Esp32Hal(str(tmp_path))
     hal.network_start(HOME)

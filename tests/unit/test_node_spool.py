@@ -138,3 +138,17 @@ def test_the_list_of_gaps_stays_short_at_the_cost_of_the_oldest_events() -> None
     held = {ring.seq(i) for ring in (kept.data, kept.events) for i in range(ring.count)}
     assert not gone & held
     assert gone | held == set(range(1, 2001))
+
+
+def test_runs_that_are_joined_take_along_the_readings_between_them_too() -> None:
+    """Of two rings each loses its oldest, in turns: every run is one number, and what lies between two of them is held by the other."""
+    kept = Spool(200, 20_000)
+    for seq in range(1, 361):
+        kept.add(frame(seq), seq % 2 == 0)
+    gone: set[int] = set()
+    while runs := kept.take_dropped():
+        gone |= {seq for first, last in runs for seq in range(first, last + 1)}
+    held = {ring.seq(i) for ring in (kept.data, kept.events) for i in range(ring.count)}
+    assert kept.data.count
+    assert not gone & held
+    assert kept.dropped_count == 360 - len(held)
