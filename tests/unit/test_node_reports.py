@@ -121,7 +121,7 @@ def test_a_report_that_finds_no_memory_is_made_a_little_later() -> None:
     node.run(6)
     assert node.postponed == 2
     assert len(node.reports) >= 5
-    assert 120 < node.reports[1] < 130
+    assert 122 < node.reports[1] < 130, "not at every turn"
 
 
 # The end of a node

@@ -1,15 +1,19 @@
-"""The signature of an update, as the node checks it: what a key signed and nothing else, a squaring at a time."""
+"""An update as the node takes it: what a key signed and nothing else, a squaring at a time, into the slot that does not run."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib
+import os
+import sys
+from pathlib import Path
 
 import pytest
 
 from ohmstead.nodes import package
 from tests.chaos import virtual
 from tests.unit import node_world
+from tests.unit.node_modules import FakeHal
 
 PACKAGE = b"OHMPACK1" + bytes(100)
 SIGNATURE = 256
@@ -67,3 +71,57 @@ def test_the_same_signature_in_larger_numbers_is_none(signed: tuple[bytes, bytes
     digest, signature, modulus = signed
     larger = int.from_bytes(signature, "big") + int.from_bytes(modulus, "big")
     assert not genuine(digest, larger.to_bytes(SIGNATURE + 1, "big"), modulus)
+
+
+# The slots
+
+
+@pytest.fixture(scope="module")
+def update_of_one_file(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes]:
+    """A signed package and the modulus of its key."""
+    pytest.importorskip("cryptography")
+    file = tmp_path_factory.mktemp("keys") / "update.pem"
+    file.write_bytes(package.new_key_pair()[0])
+    key = package.read_private_key(file)
+    return package.sign(package.pack({"main.py": b"new"}), key), package.modulus_of(key)
+
+
+@pytest.mark.parametrize(
+    ("running", "boot", "outcome", "after"),
+    [
+        ("a", "a safe 0 1", "", "b a 0 0"),
+        ("b", "b a 0 1", "", "a b 0 0"),
+        ("safe", "a safe 3 0", "", "b a 0 0"),
+        ("", "a safe 0 0", "", "b a 0 0"),
+        ("a", "b a 3 0", "restart it first", "b a 3 0"),
+        ("b", "a safe 0 0", "restart it first", "a safe 0 0"),
+    ],
+)
+def test_an_update_never_goes_where_the_image_that_runs_is(
+    update_of_one_file: tuple[bytes, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    running: str,
+    boot: str,
+    outcome: str,
+    after: str,
+) -> None:
+    """The root starts the previous image also when the flash does not take that it does: then the file is about another one."""
+    assert node_world
+    update, digest = importlib.import_module("ohmnode.update"), importlib.import_module("ohmnode.digest")
+    octets, modulus = update_of_one_file
+    for slot in ("a", "b", "safe"):
+        (tmp_path / slot).mkdir()
+        (tmp_path / slot / "main.py").write_bytes(b"old")
+    (tmp_path / "update.new").write_bytes(octets)
+    hal = FakeHal()
+    hal.files["boot"] = boot.encode()
+    monkeypatch.setattr(update.slots, "running", lambda: running)
+    monkeypatch.setattr(sys, "path", [f"{tmp_path}/{running or 'a'}", *sys.path])
+    monkeypatch.setattr(os, "ilistdir", lambda folder: [(name, 0x8000) for name in os.listdir(folder)], raising=False)  # noqa: PTH208 - the node's
+    for module in (update, digest):
+        monkeypatch.setattr(module, "asyncio", Asyncio())
+    said = virtual.World().run(update.install(hal, str(tmp_path / "update.new"), len(octets), modulus))
+    assert (said, hal.files["boot"].decode()) == (outcome, after)
+    changed = [slot for slot in ("a", "b", "safe") if (tmp_path / slot / "main.py").read_bytes() != b"old"]
+    assert changed == ([] if outcome else [after[0]])
