@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _BEAT_MS = const(1000)
 _QUIET_MS = const(30)
+_LEFT = const(-2)  # the position of a snapshot that has yet to be published as far as it came
 _UNITS = const(247)
 _URGENT = const(3)  # states of a work from which on nobody's command is carried out, but what was is taken back (`leases`)
 _STREAK = const(12)  # exchanges for commands before one of what is due: telemetry stays fresh in a flood of them
@@ -233,10 +234,12 @@ class Bus:
         """After a request without a usable answer; `group` None: it was no poll."""
         if not self.schedule.missed(device, group, self.hal.ticks_ms()):
             return
+        for begun in device.groups:  # first of all: what is left begun would be gone on with when the device is back
+            begun.position = _LEFT if begun.position >= 0 else -1
         self._outbox.log(self.name, f"{device.name} does not answer: {failure}")
         self._outbox.event(device.name, "offline", {"reason": failure.counter})
         for begun in device.groups:
-            if begun.position >= 0:
+            if begun.position == _LEFT:
                 begun.abandon()
                 self._publish(device, begun)
 

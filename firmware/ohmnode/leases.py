@@ -207,9 +207,9 @@ class Leases:
             work.rest(0)  # it is over, even if there is no memory to tell it
             work.lease_ms = 0
             self._answer(work, "failed", reason, value)
-            if work.state == _LEASED:
+            if work.state == _LEASED or control.kept == 1:  # it may hold what was under lease before
                 self._lapse(control, reason)
-            elif control.kept > 1:  # it may hold what was set before: limits go on watching that
+            elif control.kept:  # it may hold what was set before: limits go on watching that
                 work.target = b""
             else:
                 self._free(control, work)

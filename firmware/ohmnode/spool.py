@@ -293,7 +293,7 @@ class Spool:
             # One run of the two oldest. What is between them goes with it, else a run would name what is still held.
             for ring in (self.events, self.data):
                 while ring.count and ring.seq(0) <= gaps[3]:
-                    ring.drop_oldest()
+                    gaps[0] = min(gaps[0], ring.drop_oldest())
                     self.dropped_count += 1
             gaps[1] = gaps[3]
             self._cut(2)

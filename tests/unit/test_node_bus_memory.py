@@ -91,15 +91,19 @@ def test_a_device_that_is_back_is_polled_whoever_is_told(house: House) -> None:
     assert house.seconds()[-10:] == list(range(50, 60))
 
 
-def test_a_snapshot_that_a_device_left_behind_is_not_gone_on_with(house: House) -> None:
+@pytest.mark.parametrize("told", [True, False])
+def test_a_snapshot_that_a_device_left_behind_is_not_gone_on_with(house: House, told: bool) -> None:
     """What was read before is not published as read with what comes minutes later, also where there was no memory to publish it then."""
     house.run(3500)
     house.silent = range(200, 1000)
     house.run(700)
     house.silent = range(1000)
-    house.fails("snapshot", lambda *_: True)
+    if told:
+        house.fails("snapshot", lambda *_: True)
+    else:
+        house.fails("event", lambda name, kind, detail: kind == "offline")
     house.run(600_000)
-    assert house.rig.outbox.heard("offline") == [{"reason": "no_answer"}]
+    assert len(house.rig.outbox.heard("offline")) == told
     assert house.postponed + house.ended == 1
     before = len(house.rig.outbox.snapshots)
     house.silent, house.offset = (), 1000

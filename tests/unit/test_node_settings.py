@@ -139,9 +139,12 @@ def limited(*limits: dict[str, Any], **more: Any) -> House:
     return node
 
 
+@pytest.mark.parametrize("lease", [0, 3_600_000])
 @pytest.mark.parametrize("how", ["refused", "silent", "reads back otherwise"])
-def test_a_setting_stays_under_its_limits_when_a_newer_command_fails(how: str) -> None:
+def test_what_was_written_stays_under_its_limits_when_a_newer_setting_fails(how: str, lease: int) -> None:
     node = limited()
+    if lease:
+        assert node.obey(raw(500), control="limit", lease=lease) == ("unchanged", "")
     inverter = node.inverter
     inverter.refuses |= {LIMIT} if how == "refused" else set()
     inverter.deaf |= {LIMIT} if how == "reads back otherwise" else set()
@@ -153,7 +156,8 @@ def test_a_setting_stays_under_its_limits_when_a_newer_command_fails(how: str) -
     inverter.deaf.clear()
     inverter.silent = False
     node.run(60_000)
-    assert inverter.registers[LIMIT] == 500, "nobody tries that again"
+    taken_back = lease and how != "reads back otherwise"  # nothing was written yet: what was under lease goes home
+    assert inverter.registers[LIMIT] == (0 if taken_back else 500), "nobody tries that again"
     inverter.registers[SOC] = 5
     node.run(2000)
     assert inverter.registers[LIMIT] == 0
