@@ -4,12 +4,16 @@ import asyncio
 from hashlib import sha256
 
 from ohmcore import const
+from ohmnode import overlay
 
 _PIECE = const(512)
 
 
 async def digest_of(path: str, start: int, size: int) -> bytes:
-    """The SHA-256 of `size` bytes of a file from `start` on, or of fewer where it ends. Lets others run all the time."""
+    """The SHA-256 of `size` bytes of a file from `start` on, or of fewer where it ends. Lets others run all the time.
+
+    MemoryError where these have no memory.
+    """
     total = sha256()
     piece = memoryview(bytearray(_PIECE))
     with open(path, "rb") as file:
@@ -20,6 +24,7 @@ async def digest_of(path: str, start: int, size: int) -> bytes:
                 break
             total.update(piece[:got])
             size -= got
+            overlay.calm()
             await asyncio.sleep_ms(0)
     digest: bytes = total.digest()
     return digest

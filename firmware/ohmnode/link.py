@@ -89,7 +89,11 @@ class Link:
                 turn += 1
                 began = self.outbox.uptime_ms()
                 before = self.connections
-                starved = starved + 1 if await self._session(server[0], server[1], ward, waiter) else 0
+                try:
+                    starved = starved + 1 if await self._session(server[0], server[1], ward, waiter) else 0
+                except MemoryError:  # not even for the beginning of it
+                    starved += 1
+                    self.outbox.spool.put_off()
                 if starved >= _STARVED:  # what is free lies in too many pieces: a start finds it whole
                     self.node.leave("")
                 if self.connections > before and self.outbox.uptime_ms() - began > _STEADY_MS:

@@ -59,11 +59,17 @@ def reserve(keep: bool) -> bool:
     return True
 
 
+def calm() -> None:
+    """For what can wait, now and then on its way: MemoryError while the reserve is spent."""
+    if LINKED and not _reserve:
+        raise MemoryError
+
+
 def room(spare: int) -> None:
     """MemoryError where there is no room for so many pieces, or for many while the reserve is spent."""
     if LINKED:
-        if spare >= SPARE and not _reserve:
-            raise MemoryError
+        if spare >= SPARE:
+            calm()
         pieces = [bytearray(_PIECE) for _ in range(spare)]
         del pieces
 

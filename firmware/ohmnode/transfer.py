@@ -64,8 +64,13 @@ class Transfers:
         return self._file is None and (self._task is None or self._task.done())
 
     def pause(self) -> bool:
-        """Ends what is coming, unless all of it is here. Whether nothing is under way then."""
+        """Ends what is coming, and looking at what has come, but not what is decided. Whether nothing is under way then. What there is
+        of the file stays for the next offer.
+        """
         self._close()
+        if self._identity >= 0 and self._task is not None:
+            self._task.cancel()
+            return True
         return self.idle()
 
     def take(self, kind: str, message: bytes) -> None:

@@ -10,7 +10,7 @@ import os
 import sys
 
 from ohmcore import const
-from ohmnode import slots
+from ohmnode import overlay, slots
 from ohmnode.digest import digest_of
 
 TYPE_CHECKING = const(False)
@@ -84,6 +84,7 @@ async def genuine(digest: bytes, signature: bytes, modulus: bytes) -> bool:
     power = s
     for _ in range(16):  # 65537 is 2 ** 16 + 1
         power = power * power % n
+        overlay.calm()
         await asyncio.sleep_ms(0)
     return (power * s % n).to_bytes(_SIGNATURE, "big") == b"\x00\x01" + padding + b"\x00" + _DIGEST_INFO + digest
 
@@ -105,6 +106,7 @@ async def _unpack(path: str, manifest: "Any", size: int, folder: str) -> bool:
                         return False
                     file.write(buffer[:got])
                     left -= got
+                    overlay.calm()
                     await asyncio.sleep_ms(0)
             if await digest_of(target, 0, length + 1) != digest:
                 return False

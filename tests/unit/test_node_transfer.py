@@ -86,6 +86,31 @@ def test_it_is_looked_at_until_there_is_some(micropython: list[str]) -> None:
     ]
 
 
+PAUSED = """
+async def refusal(kind):
+    while True:
+        await asyncio.sleep(0)
+
+async def main():
+    transfers._refusal = refusal
+    transfers._task = asyncio.create_task(transfers._finish("config"))
+    await asyncio.sleep(0)
+    print("paused", transfers.pause(), sep=",")
+    await asyncio.sleep(0)
+    print("over", transfers._task.done(), sep=",")
+
+asyncio.run(main())
+"""
+
+
+def test_looking_at_a_file_ends_where_others_need_the_memory_and_the_file_stays(micropython: list[str]) -> None:
+    script = SCRIPT.format(firmware=REPOSITORY / "firmware", shared=REPOSITORY / "shared", without=0)
+    script = script[: script.index("transfers._refusal = refusal")] + PAUSED
+    run = subprocess.run([*micropython, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert run.returncode == 0, run.stderr + run.stdout
+    assert run.stdout.split() == ["paused,True", "over,True"]
+
+
 def test_the_names_of_the_files_are_those_of_the_configuration() -> None:
     assert (proof.CURRENT, proof.LAST_GOOD, proof.NEXT) == (configuration.CURRENT, configuration.LAST_GOOD, configuration.NEXT)
     assert f'_NEXT = "{configuration.NEXT}"' in (REPOSITORY / "firmware/ohmnode/transfer.py").read_text()
