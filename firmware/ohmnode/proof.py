@@ -64,6 +64,9 @@ class Proof:
         if restarts:
             return None
         if trial and connected:
+            raw = self._hal.read(NEXT, _DIGEST_END)
+            if raw is None or raw[4:12] != life.fingerprint:  # a newer one has come, and has its own trial before it
+                return None
             self._hal.rename(NEXT, CURRENT)
             life.source = CURRENT
             self._outbox.event("", "configuration", {"stage": "kept", "hash": life.fingerprint})

@@ -85,7 +85,7 @@ class Life:
             try:
                 node = self._build(((configuration.NEXT,) if tried else ()) + names)
             except MemoryError:  # it lies in too many pieces by now; a start finds it whole
-                if tried:
+                if tried and hal.read(configuration.NEXT, 1) is not None:
                     hal.rename(configuration.NEXT, configuration.ONCE)
                 hal.restart()
                 raise

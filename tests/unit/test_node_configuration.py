@@ -92,6 +92,18 @@ def test_a_configuration_on_trial_is_kept_with_a_connection_and_without_a_fault(
     assert (hal.files["config.ohm"] == file()) == (outcome is None)
 
 
+def test_a_newer_configuration_that_came_meanwhile_is_not_kept_in_the_place_of_the_one_that_runs() -> None:
+    hal = FakeHal()
+    hal.files = {"config.next": file(), "config.ohm": file(site="old")}
+    life = Life(hal, "config.next")
+    watch = proof.Proof(hal, life, life.outbox.uptime_ms())
+    hal.now += 60_000
+    hal.files["config.next"] = file(site="newer")
+    assert watch.step(True, 0) is None
+    assert hal.files == {"config.next": file(site="newer"), "config.ohm": file(site="old")}
+    assert life.source == "config.next"
+
+
 def test_what_could_not_be_written_is_not_taken_for_proven(monkeypatch: pytest.MonkeyPatch) -> None:
     hal = FakeHal()
     hal.files = {"config.ohm": file(), "boot": b"a safe 1 0"}
