@@ -217,7 +217,8 @@ class Transfers:
                 return ""
         from ohmnode import update
 
-        overlay.room(overlay.SPARE + _NUMBERS)
+        overlay.calm()
+        overlay.room(_NUMBERS)  # others have the reserve meanwhile
         return await update.install(self._hal, path, self._total, self._update_key or b"")
 
     def _drop(self, reason: str) -> None:
