@@ -5,7 +5,7 @@ import os
 from ohmcore import const, frames
 from ohmcore.errors import PackError
 from ohmcore.pack import Packer
-from ohmnode import overlay
+from ohmnode import FRAME, overlay
 from ohmnode.schedule import READ, START, payload_size
 
 TYPE_CHECKING = const(False)
@@ -28,7 +28,7 @@ class Outbox:
     largest frame.
     """
 
-    def __init__(self, hal: "Hal", spool: "Spool", frame: int = 1104) -> None:
+    def __init__(self, hal: "Hal", spool: "Spool", frame: int = FRAME) -> None:
         self.boot = (int.from_bytes(hal.random(4), "big") & frames.MAX_BOOT) or 1
         self.spool = spool
         self._hal = hal

@@ -5,6 +5,7 @@ packet leaves in one piece, and it reads only while a whole packet is there. The
 """
 
 from ohmcore import const
+from ohmnode import FRAME
 
 TYPE_CHECKING = const(False)
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Pipe:
     were skipped.
     """
 
-    def __init__(self, most: int = _COMMANDED, frame: int = 1104) -> None:
+    def __init__(self, most: int = _COMMANDED, frame: int = FRAME) -> None:
         self.oversized = 0
         self._in = memoryview(bytearray(most))
         self._out = memoryview(bytearray(frame + _AROUND))

@@ -9,7 +9,7 @@ import os
 
 from ohmcore import const
 from ohmcore.errors import ConfigurationError
-from ohmnode import VERSION, overlay
+from ohmnode import FRAME, VERSION, overlay
 from ohmnode.node import Node
 from ohmnode.outbox import Outbox
 from ohmnode.packets import Pipe
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 _RESEND_MS = const(15000)
 _BAD_CONFIGURATION = const(78)  # EX_CONFIG of sysexits.h
 _FLASH_SPOOL = const(262144)
-_FRAME = const(1104)  # bytes of the largest frame, where the configuration does not say
 _TIDY_BYTES = const(4096)
 _LITTLE = const(131072)
 _IDLE_MS = const(30000)
@@ -146,7 +145,7 @@ class Life:
             try:
                 if not later:
                     self._make_room(content)
-                elif content.get("frame", _FRAME) > len(self.outbox.packer.buffer):
+                elif content.get("frame", FRAME) > len(self.outbox.packer.buffer):
                     raise MemoryError  # larger buffers are for a start to make
                 # Loading code leaves garbage between what stays; collected often, it leaves no holes.
                 gc.threshold(_TIDY_BYTES)
@@ -168,10 +167,10 @@ class Life:
         size = content["spool"]
         resend_ms = hal.setting("resend_ms", _RESEND_MS)
         resend_s = (resend_ms + resend_ms * hal.random(1)[0] // 1024) // 1000  # of many nodes each has its own
-        frame = content.get("frame", _FRAME)
+        frame = content.get("frame", FRAME)
         try:
             if os.listdir(hal.folder + "/spool"):  # what an earlier configuration left there may be longer
-                frame = max(frame, _FRAME)
+                frame = max(frame, FRAME)
         except OSError:  # there never was an outage
             pass
         self.outbox = Outbox(hal, Spool(size["frames"], size["bytes"], max(resend_s, 1)), frame)

@@ -14,7 +14,7 @@ from ohmstead.sim.vicare import Kindness
 from ohmstead.sources import vicare_cloud
 from ohmstead.sources.vicare_login import Endpoints
 from ohmstead.sources.vicare_token import Token, granted
-from tests.unit.vicare_account import HEATING, Made, homes, let_in_by_browser, log_in, log_in_by_hand, tokens_asked, until
+from tests.unit.vicare_account import HEATING, Home, Made, homes, let_in_by_browser, log_in, log_in_by_hand, tokens_asked, until
 
 
 @pytest.fixture
@@ -71,15 +71,21 @@ async def test_a_file_that_was_spoiled_meanwhile_is_written_anew(made: Made) -> 
     assert house.tokens.read() is not None
 
 
-async def test_a_token_that_is_on_its_way_at_the_end_is_waited_for(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vicare_cloud, "_LAST_S", 30.0)
-    house = await let_in_by_browser(made)
+async def ended_in_a_renewal(house: Home) -> int:
+    """Reads, and gives that up while a new token is on its way. How often one had been asked for before."""
     house.clock.now += 3600
     asked = tokens_asked(house)
     house.cloud.be(Kindness.LATE)
     reading = asyncio.create_task(house.reader.read())
     await until(lambda: tokens_asked(house) > asked, "the renewal")
     reading.cancel()
+    return asked
+
+
+async def test_a_token_that_is_on_its_way_at_the_end_is_waited_for(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vicare_cloud, "_LAST_S", 30.0)
+    house = await let_in_by_browser(made)
+    asked = await ended_in_a_renewal(house)
     closing = asyncio.create_task(house.reader.close())
     await asyncio.wait({closing}, timeout=0.1)
     assert not closing.done(), "the token before is void by then"
@@ -93,12 +99,7 @@ async def test_a_token_that_is_on_its_way_at_the_end_is_waited_for(made: Made, m
 async def test_the_end_does_not_wait_for_a_token_for_ever(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vicare_cloud, "_LAST_S", 0.01)
     house = await let_in_by_browser(made)
-    house.clock.now += 3600
-    asked = tokens_asked(house)
-    house.cloud.be(Kindness.LATE)
-    reading = asyncio.create_task(house.reader.read())
-    await until(lambda: tokens_asked(house) > asked, "the renewal")
-    reading.cancel()
+    await ended_in_a_renewal(house)
     with capture_logs() as logs:
         await house.reader.close()
     assert any("somebody has to log in" in line["event"] for line in logs)
